@@ -1,0 +1,1 @@
+"""From records to tables: pandas alone, no torch, no mteb, no methods."""

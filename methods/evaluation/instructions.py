@@ -1,0 +1,55 @@
+"""A task's instruction: mteb's own prompt by default, or one of the two official tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instructions:
+    """Where the instruction of a task comes from. A task without one is an error, never "".
+
+    source: `mteb` (each task's own prompt) or `table`.
+    tasks: task name -> instruction. prefixes: for names that start so. types: for whole task types.
+    """
+
+    source: str = "mteb"
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, metadata: Any) -> str:
+        """The instruction for a task's queries and symmetric texts, by its mteb metadata."""
+        found = self._prompt(metadata) if self.source == "mteb" else self._look_up(metadata)
+        if not found:
+            raise ValueError(
+                f"task {metadata.name} ({metadata.type}) has no instruction in "
+                f"{'mteb' if self.source == 'mteb' else f'the {self.source} table'}. Add it: "
+                f"'+instructions.tasks.{metadata.name}=\"...\"', or choose instructions=mteb, or "
+                f"leave the task out."
+            )
+        return found
+
+    def _look_up(self, metadata: Any) -> str | None:
+        for prefix, instruction in self.prefixes.items():
+            if metadata.name.lower().startswith(prefix):
+                return instruction
+        return self.tasks.get(metadata.name) or self.types.get(metadata.type)
+
+    def _prompt(self, metadata: Any) -> str | None:
+        if metadata.name in self.tasks:
+            return self.tasks[metadata.name]
+        prompt = metadata.prompt
+        if isinstance(prompt, Mapping):
+            return prompt.get("query")
+        return prompt or _class_prompt(metadata.name)
+
+
+def _class_prompt(task: str) -> str | None:
+    """mteb's prompt for a whole type of task, which it falls back to itself."""
+    from mteb.abstasks.abstask import get_abstask_prompt
+
+    try:
+        return get_abstask_prompt(task)
+    except KeyError:
+        return None

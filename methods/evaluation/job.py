@@ -1,0 +1,244 @@
+"""One job: a model, a method, its cells and a list of tasks, down to records.
+
+Everything that can be known before weights are loaded is checked first. The model is loaded when
+the first vector is needed, so a job whose results all stand costs no more than reading its data.
+A task that fails is a record with its error; the others go on, and the job ends by saying what
+failed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import mteb
+import torch
+from tqdm import tqdm
+
+from methods.backbone.forward import resolve_layer
+from methods.backbone.loader import Backbone, identity, load_backbone, peek
+from methods.base import Method
+from methods.evaluation.config import Plan
+from methods.evaluation.encoder import Encoder, SharedPass, Usage, model_meta
+from methods.evaluation.records import Record, check_writable, digest, environment
+from methods.evaluation.tasks import TaskList, load_data, load_tasks, unload_data
+
+log = logging.getLogger(__name__)
+
+
+class TasksFailed(RuntimeError):
+    """Some tasks of a job failed; their records say how."""
+
+
+@dataclass
+class Job:
+    """A resolved job. `run` evaluates what is not there yet; `overrides` reproduces it."""
+
+    plan: Plan
+    tasks: TaskList
+    runs: Path
+    overrides: list[str] = field(default_factory=list)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Evaluate every task of every cell. Raises TasksFailed at the end if any failed."""
+        check_writable(self.runs)
+        tasks, missing = load_tasks(self.tasks)
+        if self.cells[0].instructed:
+            for task in tasks:
+                self.plan.instructions.find(task.metadata)
+        for cell, record in zip(self.cells, self.records, strict=True):
+            record.describe(self._about(cell))
+            for name, reason in missing.items():
+                record.note(name, {"status": "missing", "error": reason})
+        failed = [name for task in tqdm(tasks, desc=self.plan.name) for name in self._task(task)]
+        if failed:
+            raise TasksFailed(
+                f"{len(failed)} failed: {', '.join(failed)}; errors are in the records and the log"
+            )
+
+    @cached_property
+    def cells(self) -> list[Method]:
+        """The job's methods, layers resolved against the model's own number of them."""
+        _, config = peek(self.plan.spec)
+        number = config.get_text_config().num_hidden_layers
+        cells = self.plan.cells
+        if self.plan.all_layers:
+            cells = [replace(c, layer=at) for at in (*range(number), -1) for c in cells]
+        return [replace(c, layer=resolve_layer(c.layer, number)) for c in cells]
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The backbone's identity, known without its weights."""
+        return identity(self.plan.spec)
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """One record a cell."""
+        return [Record(self.runs, self._meta(cell)) for cell in self.cells]
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The model, loaded when first asked for."""
+        return load_backbone(self.plan.spec)
+
+    @cached_property
+    def shared(self) -> SharedPass:
+        """The pass all cells share."""
+        return SharedPass(self.backbone, self.cells)
+
+    def _task(self, task: Any) -> list[str]:
+        """Evaluate one task in every cell that lacks it; what failed, by name."""
+        name = task.metadata.name
+        try:
+            fingerprint = load_data(task)
+        except ValueError as error:
+            log.error("%s", error)
+            for record in self.records:
+                record.note(name, self._entry(task, "failed", error=str(error)))
+            return [name]
+        failed = []
+        for index, record in enumerate(self.records):
+            if not record.finished(task, fingerprint):
+                failed += self._cell(task, index, record, fingerprint)
+        unload_data(task)
+        return failed
+
+    def _cell(self, task: Any, index: int, record: Record, fingerprint: str) -> list[str]:
+        name = task.metadata.name
+        keep = record.resumable(task, fingerprint)
+        record.note(name, self._entry(task, "running", data=fingerprint))
+        start = time.perf_counter()
+        try:
+            encoder = Encoder(
+                self.backbone,
+                self.cells[index],
+                instructions=self.plan.instructions,
+                meta=record.meta,
+                shared=self.shared,
+                cell=index,
+            )
+            self.shared.usage = Usage()
+            result = mteb.evaluate(
+                encoder,
+                task,
+                cache=record.cache,
+                overwrite_strategy="only-missing" if keep else "always",
+                co2_tracker=False,
+                encode_kwargs={"batch_size": 1024},
+                show_progress_bar=False,
+            )
+        except Exception as error:  # recorded and reported; the other tasks go on
+            log.error("%s failed on %s:\n%s", self.plan.name, name, traceback.format_exc())
+            message = f"{type(error).__name__}: {error}"
+            record.note(name, self._entry(task, "failed", data=fingerprint, error=message))
+            return [f"{name} ({message.splitlines()[0][:200]})"]
+        cost = self._cost(self.shared.usage, time.perf_counter() - start)
+        record.note(name, self._entry(task, "done", data=fingerprint, **cost))
+        score = 100 * result.task_results[0].get_score()
+        log.info("%s %s %s: %.2f", self.plan.name, _cell_name(self.cells[index]), name, score)
+        return []
+
+    def _entry(self, task: Any, status: str, **more: Any) -> dict[str, Any]:
+        return {
+            "status": status,
+            "type": task.metadata.type,
+            "main_score": task.metadata.main_score,
+            "splits": list(task.eval_splits),
+            "subsets": list(task.hf_subsets),
+            "date": time.strftime("%Y-%m-%d"),
+            **more,
+        }
+
+    def _cost(self, usage: Usage, seconds: float) -> dict[str, Any]:
+        speed = usage.tokens_computed / usage.seconds if usage.tokens_computed else None
+        return {
+            "seconds": round(seconds, 3),
+            "texts": usage.texts,
+            "cut_texts": usage.cut,
+            "tokens": usage.tokens,
+            "tokens_computed": usage.tokens_computed,
+            "tokens_per_second": speed and round(speed, 1),
+            "peak_memory_mib": _peak_memory(self.backbone.choices["device"]),
+            **self.backbone.choices,
+        }
+
+    def _meta(self, cell: Method) -> Any:
+        described = {**_fields(cell), "identity": self.identity, "instructions": self._table(cell)}
+        adapters = "+".join(Path(adapter).name for adapter in self.plan.spec.adapters)
+        return model_meta(
+            self.plan.spec.name,
+            revision=self.identity["weights"].replace(":", "-"),
+            experiment={
+                "method": self.plan.name,
+                "attention": cell.attention,
+                "pooling": cell.pooling,
+                "layer": cell.layer,
+                "adapter": adapters or None,
+                "digest": digest(described),
+            },
+        )
+
+    def _table(self, cell: Method) -> Any:
+        """The instructions, where the method reads them: then they are part of what it is."""
+        return dataclasses.asdict(self.plan.instructions) if cell.instructed else None
+
+    def _about(self, cell: Method) -> dict[str, Any]:
+        return {
+            "model": self.plan.spec.name,
+            "revision": self.identity["weights"],
+            "adapters": list(self.plan.spec.adapters),
+            "method": self.plan.name,
+            "options": _options(cell),
+            "attention": cell.attention,
+            "pooling": cell.pooling,
+            "layer": cell.layer,
+            "dtype": self.identity["dtype"],
+            "instructions": self.plan.instructions.source if cell.instructed else None,
+            "digest": self._meta(cell).experiment_kwargs["digest"],
+            "method_config": _fields(cell),
+            "backbone": self.identity,
+            "command": "dec2vec evaluate " + " ".join(self.overrides),
+            "config": dict(self.config),
+            **environment(),
+        }
+
+
+def _fields(cell: Method) -> dict[str, Any]:
+    return {"class": f"{type(cell).__module__}.{type(cell).__qualname__}", **_values(cell)}
+
+
+def _values(cell: Method) -> dict[str, Any]:
+    return {f.name: getattr(cell, f.name) for f in dataclasses.fields(cell)}
+
+
+def _options(cell: Method) -> dict[str, Any]:
+    """The fields that differ from the method's own defaults, axes aside."""
+    axes = ("attention", "pooling", "layer")
+    defaults = {f.name: f.default for f in dataclasses.fields(cell)}
+    return {
+        name: value
+        for name, value in _values(cell).items()
+        if name not in axes and value != defaults[name]
+    }
+
+
+def _cell_name(cell: Method) -> str:
+    return f"{cell.attention} {cell.pooling} {cell.layer}"
+
+
+def _peak_memory(device: str) -> float:
+    """MiB: of the process on a CPU, of the device on CUDA."""
+    if device.startswith("cuda"):
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

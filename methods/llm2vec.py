@@ -1,0 +1,129 @@
+"""LLM2Vec: attention opened to both sides, an instruction that is read but not pooled, a mean.
+
+Paper: LLM2Vec: Large Language Models Are Secretly Powerful Text Encoders (BehnamGhader et al.,
+arXiv 2404.05961). Code: McGill-NLP/llm2vec @312adcf (= PyPI 0.2.3).
+
+1. Queries and symmetric texts read "{instruction} {text}", documents the text alone.
+2. The pool mask is the code's: as many positions, counted from the row's end, as the text has
+   tokens *on its own*. With byte-level BPE that can be off by one, and what a chat frame puts
+   after the text is pooled. Without a text everything is pooled.
+3. A text of more than `doc_max_length` tokens loses whitespace words until it fits, and with them
+   its line breaks. The code turns a long text without whitespace (Chinese, Japanese) into the
+   empty text; here such a text is cut by tokens instead.
+4. A row longer than `max_length` loses tokens of its text. The code cuts the row's end, a chat
+   frame's tail included, and its mask then reaches into the instruction; with 512 and 400 an
+   instruction must pass about 110 tokens before the two differ.
+5. Chat models are wrapped by exact name, as in the code; other names are not.
+6. The code's bidirectional classes do nothing since transformers 4.53: attention stays causal. Here
+   the backbone opens it and proves it with a probe.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from methods.base import (
+    Attention,
+    Inputs,
+    Method,
+    Pooling,
+    PromptType,
+    Span,
+    added_by,
+    encode_spans,
+    pool_inputs,
+    tokenize,
+)
+
+_LLAMA_3 = ("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>")
+_QWEN_2 = ("<|im_start|>user\n", "<|im_end|>")
+CHAT_FRAMES = {
+    "meta-llama/Meta-Llama-3-8B-Instruct": _LLAMA_3,
+    "mistralai/Mistral-7B-Instruct-v0.2": ("[INST] ", " [/INST]"),
+    "meta-llama/Llama-2-7b-chat-hf": ("[INST] ", " [/INST]"),
+    "google/gemma-2-9b-it": ("<bos><start_of_turn>user\n", "<end_of_turn>"),
+    "Qwen/Qwen2-1.5B-Instruct": _QWEN_2,
+    "Qwen/Qwen2-7B-Instruct": _QWEN_2,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LLM2Vec(Method):
+    """LLM2Vec (BehnamGhader et al. 2024, arXiv 2404.05961): bidirectional, mean over the text."""
+
+    attention: Attention = "bidirectional"
+    pooling: Pooling = "mean"
+    doc_max_length: int = 400
+
+    @property
+    def instructed(self) -> bool:
+        return True
+
+    def phrase_instruction(self, instruction: str) -> str:
+        # The official MTEB script's rule for tasks that its own table lacks.
+        return instruction if instruction.endswith(":") else instruction.rstrip(".") + ":"
+
+    def prepare_inputs(
+        self,
+        texts: Sequence[str],
+        *,
+        tokenizer: Any,
+        prompt_type: PromptType | None = None,
+        instruction: str | None = None,
+    ) -> Inputs:
+        queries = prompt_type != "document" and instruction
+        prefix = f"{instruction.strip()} " if queries and instruction else ""
+        frame = CHAT_FRAMES.get(tokenizer.name_or_path)
+        texts, shortened = self._shorten(texts, tokenizer)
+        if frame:
+            texts, prefix = [text.rstrip() for text in texts], frame[0] + prefix.lstrip()
+        tail = frame[1] if frame else ""
+        before, after = added_by(tokenizer)
+        rows = [
+            (
+                Span(before, pooled=False),
+                Span(prefix, pooled=False),
+                Span(text, cut=True, joined=True),
+                Span(tail, joined=True),
+                Span(after),
+            )
+            for text in texts
+        ]
+        inputs = encode_spans(rows, tokenizer=tokenizer, max_length=self.max_length)
+        alone = tokenize([text + tail for text in texts], tokenizer=tokenizer)
+        masks = [
+            inputs.pool_mask[i] if i in inputs.cut else _last(len(alone[i]), len(ids))
+            for i, ids in enumerate(inputs.ids)
+        ]
+        return Inputs(inputs.ids, masks, inputs.cut | shortened)
+
+    def pool(self, hidden_BLD: Tensor, inputs: Inputs) -> Tensor:
+        return pool_inputs(hidden_BLD, inputs, self.pooling)
+
+    def _shorten(self, texts: Sequence[str], tokenizer: Any) -> tuple[list[str], frozenset[int]]:
+        """Texts of at most `doc_max_length` tokens, and which of them were shortened."""
+        kept = list(texts)
+        lengths = {i: len(ids) for i, ids in enumerate(tokenize(kept, tokenizer=tokenizer))}
+        shortened = [i for i, length in lengths.items() if length > self.doc_max_length]
+        for i in shortened:
+            length = lengths[i]
+            while length > self.doc_max_length:
+                words = kept[i].split()
+                # The code measures at most max_length tokens; one round takes at most that share.
+                share = self.doc_max_length / min(length, self.max_length)
+                keep = int(len(words) * share)
+                if keep == 0:
+                    ids = tokenize([kept[i]], tokenizer=tokenizer)[0][: self.doc_max_length]
+                    kept[i] = tokenizer.decode(ids)
+                    break
+                kept[i] = " ".join(words[:keep])
+                length = len(tokenize([kept[i]], tokenizer=tokenizer)[0])
+        return kept, frozenset(shortened)
+
+
+def _last(number: int, length: int) -> list[bool]:
+    """A mask over `length` positions, true on the last `number`; on all if there are none."""
+    number = min(number, length) or length
+    return [position >= length - number for position in range(length)]
