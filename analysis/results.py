@@ -30,7 +30,9 @@ def load_results(folders: Iterable[str | Path]) -> pd.DataFrame:
     for folder in folders:
         records = sorted(Path(folder).rglob("record/run.json"))
         if not records:
-            raise ValueError(f"{folder} holds no records (**/record/run.json); run dec2vec evaluate")
+            raise ValueError(
+                f"{folder} holds no records (**/record/run.json); run dec2vec evaluate"
+            )
         for record in records:
             rows += _cell(record)
     frame = pd.DataFrame(rows, columns=COLUMNS)

@@ -71,17 +71,17 @@ class Table:
     def _cells(self, *, bold: str, plus_minus: str = "±", dash: str = DASH) -> pd.DataFrame:
         cells = pd.DataFrame(dash, index=self.values.index, columns=self.values.columns)
         for column in self.values.columns:
-            numbers = self.values[column].round(1)
-            ranked = self.errors[column].isna().all() and numbers.notna().sum() > 1
-            for row, number in numbers.items():
-                if np.isnan(number):
-                    continue
-                text = f"{number:.1f}"
-                if not np.isnan(error := self.errors.loc[row, column]):
+            numbers = self.values[column].round(1).tolist()
+            errors = self.errors[column].tolist()
+            ranked = all(map(np.isnan, errors)) and sum(not np.isnan(n) for n in numbers) > 1
+            best = np.nanmax(numbers) if ranked else None
+            texts = []
+            for number, error in zip(numbers, errors, strict=True):
+                text = dash if np.isnan(number) else f"{number:.1f}"
+                if not np.isnan(error):
                     text += f" {plus_minus} {error:.1f}"
-                cells.loc[row, column] = (
-                    bold.format(text) if ranked and number == numbers.max() else text
-                )
+                texts.append(bold.format(text) if number == best else text)
+            cells[column] = texts
         return cells
 
 
@@ -167,7 +167,8 @@ def _caption(frame: pd.DataFrame, about: str) -> str:
     missing = frame[frame["status"] != "done"]
     text = f"{about} Models: {told('model')}; {told('dtype')}; commit {told('commit')}."
     if len(missing):
-        cells = sorted({f"{row.method} on {row.task} ({row.status})" for row in missing.itertuples()})
+        rows = missing.to_dict("records")
+        cells = sorted({f"{row['method']} on {row['task']} ({row['status']})" for row in rows})
         text += f" A dash is a score that is not there: {'; '.join(cells[:6])}"
         text += f" and {len(cells) - 6} more." if len(cells) > 6 else "."
     return text
@@ -193,4 +194,4 @@ def keep_tasks(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
         raise ValueError(
             f"no record of {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
         )
-    return frame[frame["task"].isin(tasks)]
+    return frame.loc[frame["task"].isin(tasks)]

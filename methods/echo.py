@@ -3,16 +3,17 @@
 Paper: Repetition Improves Language Model Embeddings (Springer et al., arXiv 2402.15449).
 Code: jakespringer/echo-embeddings @c752c46; zero-shot prompt from its issue 8.
 
-1. `template=rewrite` is the zero-shot prompt its author confirmed (no code has it): mean over the
-   second copy only. The first version of the paper samples prompts and picks one by validation.
+1. `template=rewrite` is the zero-shot prompt its author confirmed (no code has it): "Rewrite the
+   following paragraph: S. The rewritten paragraph: S", mean over the second S only. It is read as
+   the code's parser would read it, with the BOS that its README asks for and each space in the
+   piece of its text, where byte-level BPE wants it. The paper's first version samples prompts.
 2. `template=instruct` is the fine-tuned models' template as the code has it: no space after a colon
    and a comma after the instruction, both unlike the paper's print. The mean includes the EOS,
    whose brace carries no exclamation mark. Symmetric texts take the query template.
 3. Every literal and every text is tokenised on its own and ids are concatenated. The code's literal
    `<s>` and `</s>` are the tokenizer's own BOS and EOS here, whatever their names.
 4. `max_length` holds for each piece, as in the code: a row may have twice that and the template.
-5. An empty text leaves nothing to pool in `rewrite`; the code returns zeros, here the mean is taken
-   over the template. A text that contains `%%prompt%%` is a text here.
+5. A text that contains `%%prompt%%` is a text here; the code would substitute it again.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,6 @@ from methods.base import (
     Pooling,
     PromptType,
     Span,
-    added_by,
     bos_ids,
     encode_spans,
     eos_ids,
@@ -55,20 +55,15 @@ class Echo(Method):
         prompt_type: PromptType | None = None,
         instruction: str | None = None,
     ) -> Inputs:
+        before = Span(bos_ids(tokenizer), pooled=False)
         if self.template == "rewrite":
-            before, after = added_by(tokenizer)
-            first = self._literal("Rewrite the following paragraph: ")
-            second = self._literal(". The rewritten paragraph: ")
-            rows = [
-                (Span(before, pooled=False), *first, *self._copies(text, second))
-                + (Span(after, pooled=False),)
-                for text in texts
-            ]
+            first = self._literal("Rewrite the following paragraph:")
+            second = self._literal(". The rewritten paragraph:")
+            rows = [(before, *first, *self._copies(f" {text}", second)) for text in texts]
         else:
             first = self._instruct(prompt_type, instruction)
             name = "Document" if prompt_type == "document" else "Query"
-            second = self._literal(f"\n{name} again:")
-            before, eos = Span(bos_ids(tokenizer), pooled=False), Span(eos_ids(tokenizer))
+            second, eos = self._literal(f"\n{name} again:"), Span(eos_ids(tokenizer))
             rows = [(before, *first, *self._copies(text, second), eos) for text in texts]
         return encode_spans(rows, tokenizer=tokenizer, max_length=None)
 

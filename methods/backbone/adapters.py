@@ -36,9 +36,7 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
     config.inference_mode = True
     try:
         wrapped = get_peft_model(model, config)
-        names = {_without_adapter_name(name) for name in wrapped.state_dict()}
-        state = {_inner_name(name, names): tensor for name, tensor in weights.items()}
-        state = {name: tensor for name, tensor in state.items() if "lm_head" not in name}
+        state = _inner_names(weights, wrapped)
         result = set_peft_model_state_dict(wrapped, state)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{_misfit(folder, model, config)}: {str(error)[:400]}") from error
@@ -67,14 +65,13 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         raise ValueError(f"{file} cannot be read, it may be cut short: {error}") from error
 
 
-def _without_adapter_name(name: str) -> str:
-    return name.replace(".default.", ".")
-
-
-def _inner_name(name: str, names: set[str]) -> str:
-    """A saved name as the model without a head has it."""
-    shorter = name.replace("base_model.model.model.", "base_model.model.", 1)
-    return shorter if name not in names and shorter in names else name
+def _inner_names(weights: dict[str, Tensor], wrapped: Any) -> dict[str, Tensor]:
+    """Saved weights under the names that a model without a head gives them."""
+    own = {name.replace(".default.", ".") for name in wrapped.state_dict()}
+    shorter = {n: n.replace("base_model.model.model.", "base_model.model.", 1) for n in weights}
+    headed = not own & set(weights) and bool(own & set(shorter.values()))
+    names = shorter if headed else {name: name for name in weights}
+    return {names[name]: t for name, t in weights.items() if "lm_head" not in name}
 
 
 def _misfit(folder: Path, model: Any, config: Any) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from methods.backbone.adapters import merge_adapter
 from methods.backbone.attention import obeys
@@ -157,6 +158,7 @@ class _Key:
 @lru_cache(maxsize=1)  # two 7B models would not fit a GPU; a sweep goes model by model
 def _load(key: _Key) -> Backbone:
     spec = key.spec
+    disable_progress_bar()  # weights load in a blink; what takes time has a bar of its own
     device = resolve_device(spec.device)
     dtype = resolve_dtype(spec.dtype, spec.device)
     kernels = resolve_kernels(spec.kernel, spec.device, dtype)

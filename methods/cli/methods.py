@@ -22,5 +22,5 @@ def main() -> None:
             for root in (folder, CONF)
             if root and (path := Path(root) / "method" / f"{name}.yaml").is_file()
         )
-        method = get_class(OmegaConf.load(file)["_target_"])
+        method = get_class(OmegaConf.select(OmegaConf.load(file), "_target_"))
         print(f"{name:18} {(inspect.getdoc(method) or '').splitlines()[0]}")

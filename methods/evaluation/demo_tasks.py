@@ -140,7 +140,7 @@ class DemoNewsgroups(AbsTaskClustering):
             return
         rows = _sample(_orange("20newsgroups-test.tab"), self.groups, per_class=35, words=50)
         data = {"sentences": [t for t, _ in rows], "labels": [label for _, label in rows]}
-        self.dataset = {"default": DatasetDict(test=Dataset.from_dict(data))}
+        self.dataset = {"default": DatasetDict({"test": Dataset.from_dict(data)})}
         self.data_loaded = True
 
     def _evaluate_subset(
@@ -162,7 +162,9 @@ class DemoNewsgroups(AbsTaskClustering):
         labels = data_split["labels"]
         amis, v_measures = [], []
         for seed in range(10):
-            clusters = KMeans(len(set(labels)), n_init=1, random_state=seed).fit_predict(vectors)
+            clusters = KMeans(len(set(labels)), n_init="auto", random_state=seed).fit_predict(
+                vectors
+            )
             amis.append(float(adjusted_mutual_info_score(labels, clusters)))
             v_measures.append(float(v_measure_score(labels, clusters)))
         return {
@@ -225,7 +227,7 @@ class DemoLee(AbsTaskSTS):
             "sentence2": [documents[j] for _, j in pairs],
             "score": [float(human[i, j]) for i, j in pairs],
         }
-        self.dataset = {"default": DatasetDict(test=Dataset.from_dict(data))}
+        self.dataset = {"default": DatasetDict({"test": Dataset.from_dict(data)})}
         self.data_loaded = True
 
     def _evaluate_subset(
@@ -258,8 +260,10 @@ class DemoLee(AbsTaskSTS):
         )
         place = {document: i for i, document in enumerate(documents)}
         human = np.full((len(documents), len(documents)), np.nan)
-        for row in data_split:
-            human[place[row["sentence1"]], place[row["sentence2"]]] = row["score"]
+        for first, second, score in zip(
+            data_split["sentence1"], data_split["sentence2"], data_split["score"], strict=True
+        ):
+            human[place[first], place[second]] = score
         return {**scores, "main_score_error": _bootstrap_error(vectors, human)}
 
 

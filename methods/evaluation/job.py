@@ -14,14 +14,17 @@ import resource
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import datasets
 import mteb
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
 from methods.backbone.forward import resolve_layer
@@ -29,7 +32,13 @@ from methods.backbone.loader import Backbone, identity, load_backbone, peek
 from methods.base import Method
 from methods.evaluation.config import Plan
 from methods.evaluation.encoder import Encoder, SharedPass, Usage, model_meta
-from methods.evaluation.records import Record, check_writable, digest, environment
+from methods.evaluation.records import (
+    Record,
+    check_writable,
+    code_fingerprint,
+    digest,
+    environment,
+)
 from methods.evaluation.tasks import TaskList, load_data, load_tasks, unload_data
 
 log = logging.getLogger(__name__)
@@ -52,6 +61,9 @@ class Job:
     def run(self) -> None:
         """Evaluate every task of every cell. Raises TasksFailed at the end if any failed."""
         check_writable(self.runs)
+        datasets.disable_progress_bars()
+        # mteb stops logistic regressions at 100 rounds; that is its protocol, not news.
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
         tasks, missing = load_tasks(self.tasks)
         if self.cells[0].instructed:
             for task in tasks:
@@ -108,15 +120,16 @@ class Job:
             return [name]
         failed = []
         for index, record in enumerate(self.records):
-            if not record.finished(task, fingerprint):
-                failed += self._cell(task, index, record, fingerprint)
+            stamp = {"data": fingerprint, "code": code_fingerprint(type(self.cells[index]))}
+            if not record.finished(task, **stamp):
+                failed += self._cell(task, index, record, stamp)
         unload_data(task)
         return failed
 
-    def _cell(self, task: Any, index: int, record: Record, fingerprint: str) -> list[str]:
+    def _cell(self, task: Any, index: int, record: Record, stamp: Mapping[str, str]) -> list[str]:
         name = task.metadata.name
-        keep = record.resumable(task, fingerprint)
-        record.note(name, self._entry(task, "running", data=fingerprint))
+        keep = record.resumable(task, **stamp)
+        record.note(name, self._entry(task, "running", **stamp))
         start = time.perf_counter()
         try:
             encoder = Encoder(
@@ -129,21 +142,21 @@ class Job:
             )
             self.shared.usage = Usage()
             result = mteb.evaluate(
-                encoder,
+                encoder,  # pyright: ignore[reportArgumentType]  (its protocol includes __init__)
                 task,
                 cache=record.cache,
                 overwrite_strategy="only-missing" if keep else "always",
                 co2_tracker=False,
-                encode_kwargs={"batch_size": 1024},
+                encode_kwargs={"batch_size": 1024, "show_progress_bar": False},
                 show_progress_bar=False,
             )
         except Exception as error:  # recorded and reported; the other tasks go on
             log.error("%s failed on %s:\n%s", self.plan.name, name, traceback.format_exc())
             message = f"{type(error).__name__}: {error}"
-            record.note(name, self._entry(task, "failed", data=fingerprint, error=message))
+            record.note(name, self._entry(task, "failed", error=message, **stamp))
             return [f"{name} ({message.splitlines()[0][:200]})"]
         cost = self._cost(self.shared.usage, time.perf_counter() - start)
-        record.note(name, self._entry(task, "done", data=fingerprint, **cost))
+        record.note(name, self._entry(task, "done", **stamp, **cost))
         score = 100 * result.task_results[0].get_score()
         log.info("%s %s %s: %.2f", self.plan.name, _cell_name(self.cells[index]), name, score)
         return []

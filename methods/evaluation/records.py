@@ -9,7 +9,9 @@ Every file is written aside and renamed, so that a killed run leaves none in hal
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -80,18 +82,18 @@ class Record:
             lambda record: {**record, "tasks": {**record.get("tasks", {}), task: dict(entry)}}
         )
 
-    def finished(self, task: Any, fingerprint: str) -> bool:
-        """Whether every split and subset asked for is scored on exactly this data."""
+    def finished(self, task: Any, *, data: str, code: str) -> bool:
+        """Whether every split and subset asked for is scored, with this data and this code."""
         entry = self.read().get("tasks", {}).get(task.metadata.name, {})
-        if entry.get("status") != "done" or entry.get("data") != fingerprint:
+        if entry.get("status") != "done" or not self.resumable(task, data=data, code=code):
             return False
         result = self.cache.load_task_result(task.metadata.name, self.meta)
         return result is not None and not result.get_missing_evaluations(task)
 
-    def resumable(self, task: Any, fingerprint: str) -> bool:
-        """Whether what is stored of a task comes from exactly this data."""
+    def resumable(self, task: Any, *, data: str, code: str) -> bool:
+        """Whether what is stored of a task comes from exactly this data and this code."""
         entry = self.read().get("tasks", {}).get(task.metadata.name, {})
-        return entry.get("data") == fingerprint
+        return entry.get("data") == data and entry.get("code") == code
 
     def _change(self, change: Any) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +133,24 @@ def check_writable(runs: Path) -> None:
 def digest(value: Any) -> str:
     """Eight hex digits of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def code_fingerprint(cls: type) -> str:
+    """A digest of the modules a method is written in, without their docstrings and comments.
+
+    It stands in every task's entry, so that whoever edits a method gets new scores, not old ones.
+    """
+    shared = ("methods.base", "abc", "builtins")
+    modules = [inspect.getmodule(c) for c in cls.__mro__ if c.__module__ not in shared]
+    digest = hashlib.sha256()
+    for module in dict.fromkeys(filter(None, modules)):
+        tree = ast.parse(inspect.getsource(module))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and ast.get_docstring(node) is not None:  # pyright: ignore
+                del body[0]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:16]
 
 
 def environment() -> dict[str, Any]:

@@ -130,7 +130,8 @@ def _narrow(task: Any, wanted: TaskList) -> None:
             )
         task.filter_languages(None, hf_subsets=list(wanted.subsets[name]))
     if name in wanted.splits:
-        known = sorted({*task.metadata.eval_splits, *(task.metadata.descriptive_stats or {})})
+        described = task.metadata.descriptive_stats or {}
+        known = sorted(map(str, {*task.metadata.eval_splits, *described}))
         usual = {"train", "validation", "dev", "test", *known}
         if unknown := set(wanted.splits[name]) - usual:
             raise ValueError(
@@ -203,7 +204,7 @@ def _names(columns: Any) -> list[str]:
     return [columns] if isinstance(columns, str) else [str(column) for column in columns]
 
 
-def _splits(task: Any) -> Iterable[tuple[str, Any]]:
+def _splits(task: Any) -> Iterable[tuple[Any, Any]]:
     """(split, data) of every subset that is evaluated."""
     dataset = task.dataset
     subsets = [dataset[s] for s in task.hf_subsets if s in dataset] or [dataset]
