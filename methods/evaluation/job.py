@@ -72,7 +72,8 @@ class Job:
             record.describe(self._about(cell))
             for name, reason in missing.items():
                 record.note(name, {"status": "missing", "error": reason})
-        failed = [name for task in tqdm(tasks, desc=self.plan.name) for name in self._task(task)]
+        with tqdm(tasks, desc=self.plan.name) as bar:
+            failed = [name for task in bar for name in self._task(task)]
         if failed:
             raise TasksFailed(
                 f"{len(failed)} failed: {', '.join(failed)}; errors are in the records and the log"

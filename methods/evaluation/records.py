@@ -145,10 +145,10 @@ def code_fingerprint(cls: type) -> str:
     digest = hashlib.sha256()
     for module in dict.fromkeys(filter(None, modules)):
         tree = ast.parse(inspect.getsource(module))
+        documented = ast.Module | ast.ClassDef | ast.FunctionDef
         for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and ast.get_docstring(node) is not None:  # pyright: ignore
-                del body[0]
+            if isinstance(node, documented) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:16]
 
