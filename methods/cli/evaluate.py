@@ -4,8 +4,10 @@ A job that fails writes its error into its own folder's log, the sweep goes on, 
 says that something failed.
 """
 
+import argparse
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,14 @@ log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
-def run(config: DictConfig) -> None:
-    """One job of a sweep, or the only one."""
+def run(config: DictConfig) -> float | None:
+    """One job of a sweep, or the only one; its mean score, which a sweeper may maximise."""
     from methods.evaluation.job import TasksFailed
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     status: dict[str, Any] = {"status": "done"}
     try:
-        job(config).run()
+        return job(config).run()
     except KeyboardInterrupt:
         status = {"status": "interrupted"}
         log.warning("interrupted; finished tasks are kept, the same command goes on from here")
@@ -60,8 +62,21 @@ def job(config: DictConfig) -> Any:
 
 def main() -> None:
     """Entry point of the verb."""
-    # Hydra prints a whole traceback for a wrong name; the message alone says more.
     logging.captureWarnings(True)
-    if "--help" in sys.argv[1:] or "-h" in sys.argv[1:]:
-        sys.argv = [sys.argv[0], "--help"]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd")
+    options, rest = parser.parse_known_args(sys.argv[1:])
+    if options.config_dir is not None:
+        make_importable(options.config_dir)
+        rest = ["--config-dir", options.config_dir, *rest]  # Hydra wants its options first
+    sys.argv = [sys.argv[0], *rest]
     run()
+
+
+def make_importable(folder: str | None) -> None:
+    """Let `_target_` name modules beside a --config-dir, here and in launchers' processes."""
+    if folder is not None:
+        path = str(Path(folder).resolve())
+        sys.path.insert(0, path)
+        paths = [path, *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)

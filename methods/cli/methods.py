@@ -8,6 +8,7 @@ from pathlib import Path
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
+from methods.cli.evaluate import make_importable
 from methods.evaluation.config import CONF, choices
 
 
@@ -16,6 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog=sys.argv[0], description=__doc__)
     parser.add_argument("--config-dir", help="a folder with more method/*.yaml")
     folder = parser.parse_args().config_dir
+    make_importable(folder)
     for name in choices("method", config_dir=folder):
         file = next(
             path

@@ -58,8 +58,11 @@ class Job:
     overrides: list[str] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
 
-    def run(self) -> None:
-        """Evaluate every task of every cell. Raises TasksFailed at the end if any failed."""
+    def run(self) -> float | None:
+        """Evaluate every task of every cell; the mean of main scores, for a sweeper to maximise.
+
+        Raises ValueError for what cannot be run and TasksFailed, at the end, for what failed.
+        """
         check_writable(self.runs)
         datasets.disable_progress_bars()
         # mteb stops logistic regressions at 100 rounds; that is its protocol, not news.
@@ -78,6 +81,11 @@ class Job:
             raise TasksFailed(
                 f"{len(failed)} failed: {', '.join(failed)}; errors are in the records and the log"
             )
+        results = [
+            r.cache.load_task_result(t.metadata.name, r.meta) for t in tasks for r in self.records
+        ]
+        scores = [float(result.get_score()) for result in results if result is not None]
+        return sum(scores) / len(scores) if scores else None
 
     @cached_property
     def cells(self) -> list[Method]:

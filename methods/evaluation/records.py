@@ -145,10 +145,9 @@ def code_fingerprint(cls: type) -> str:
     digest = hashlib.sha256()
     for module in dict.fromkeys(filter(None, modules)):
         tree = ast.parse(inspect.getsource(module))
-        documented = ast.Module | ast.ClassDef | ast.FunctionDef
         for node in ast.walk(tree):
-            if isinstance(node, documented) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:]
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):  # noqa: UP038
+                node.body = node.body[ast.get_docstring(node) is not None :]
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:16]
 

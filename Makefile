@@ -1,0 +1,27 @@
+# make demo: compare every method on four real tasks.  make test: what CI runs.  Both set themselves up.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+demo: .venv/installed  ## fetch the demo model and data, run every method, print and write the tables
+	$(BIN)/dec2vec evaluate -m method='glob(*)' tasks=demo runs=runs/demo
+	$(BIN)/dec2vec report runs/demo
+
+test: .venv/installed  ## ruff, pyright and pytest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/pytest
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dec2vec needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,joblib]'
+	touch $@
+
+clean:  ## remove the virtual environment; runs stay
+	rm -rf .venv

@@ -1,0 +1,161 @@
+"""What every method must do, over every conf/method/*.yaml, on a random model."""
+
+import mteb
+import numpy as np
+import pytest
+from mteb import TaskResult
+from mteb.results.task_result import TaskError
+from omegaconf import OmegaConf
+
+from methods.base import Method
+from methods.evaluation.config import CONF, choices
+
+TEXTS = [
+    "A man is playing a guitar.",
+    "Is it raining?",
+    'He said "no" and left',
+    "短い文",
+    "word " * 40,
+    "Two\nlines, a tab\tand  two spaces ",
+    "🙂 naïve café",
+]
+ODD = ["", " ", "\n", '"', "?", "%%text%%", "{}", "[]", "\u200b", "</s>", "é" * 300]
+SIDES = [None, "query", "document"]
+METHODS = choices("method")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_embedding_does_not_depend_on_batch_mates_order_or_batch_size(name, encoder):
+    one_by_one = encoder(name)
+    alone = np.concatenate([one_by_one.encode([t], instruction="Find it") for t in TEXTS])
+    together = encoder(name, batch_tokens=100_000).encode(TEXTS, instruction="Find it")
+    backwards = encoder(name, batch_tokens=64).encode(TEXTS[::-1], instruction="Find it")[::-1]
+    assert np.abs(alone - together).max() < 2e-6 * max(1, np.abs(alone).max())
+    assert np.abs(alone - backwards).max() < 2e-6 * max(1, np.abs(alone).max())
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("side", SIDES)
+def test_empty_and_odd_texts_are_embedded_and_every_row_has_a_pooled_token(name, side, encoder):
+    loaded = encoder(name)
+    inputs = loaded.method.prepare_inputs(
+        ODD, tokenizer=loaded.backbone.tokenizer, prompt_type=side, instruction="Find it"
+    )
+    assert all(any(mask) for mask in inputs.pool_mask)
+    vectors = loaded.encode(ODD, prompt_type=side, instruction="Find it")
+    assert vectors.shape == (len(ODD), 32)
+    assert vectors.dtype == np.float32
+    assert np.isfinite(vectors).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("side", SIDES)
+def test_over_long_text_is_cut_and_what_surrounds_it_stays(name, side, encoder):
+    loaded = encoder(name, max_length=120, **({"doc_max_length": 60} if name == "llm2vec" else {}))
+    ask = {"tokenizer": loaded.backbone.tokenizer, "prompt_type": side, "instruction": "Find it"}
+    short = loaded.method.prepare_inputs(["aa aa.", "zz zz'"], **ask)
+    long = loaded.method.prepare_inputs(["aa aa " * 300], **ask)
+    limit = 120 if name != "echo" else 2 * 120 + 80
+    assert long.cut == {0} and not short.cut
+    assert len(long.ids[0]) <= limit
+    shared_head = _common(short.ids[0], short.ids[1])
+    shared_tail = _common(short.ids[0][::-1], short.ids[1][::-1])
+    assert long.ids[0][:shared_head] == short.ids[0][:shared_head]
+    assert long.ids[0][len(long.ids[0]) - shared_tail :] == short.ids[0][::-1][:shared_tail][::-1]
+
+
+def _common(first, second):
+    return next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
+
+
+@pytest.mark.parametrize("name", ["cpt_text", "e5_instruct", "prompteol", "repllama", "udever"])
+def test_a_template_that_does_not_fit_is_an_error_that_says_so(name, encoder):
+    loaded = encoder(name, max_length=1)
+    with pytest.raises(ValueError, match="does not fit max_length=1"):
+        loaded.encode(["some text"], instruction="Find it")
+
+
+DIFFER = {  # method: sides that are read differently without an instruction | with one
+    "cpt_text": ({""}, {""}),
+    "udever": ({""}, {""}),
+    "sgpt": ({""}, {""}),
+    "prompteol": ({""}, {""}),
+    "echo": ({""}, {""}),
+    "repllama": ({"document"}, {"document"}),
+    "e5_instruct": ({""}, {"document"}),
+    "llm2vec": ({""}, {"document"}),
+    "sentence_encoder": ({""}, {""}),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("instruction", [None, "Find it"])
+def test_query_and_document_differ_exactly_where_the_paper_says_so(name, instruction, encoder):
+    loaded = encoder(name)
+    ids = {
+        side: loaded.method.prepare_inputs(
+            ["a text"],
+            tokenizer=loaded.backbone.tokenizer,
+            prompt_type=side,
+            instruction=instruction,
+        ).ids[0]
+        for side in SIDES
+    }
+    assert ids["query"] == ids[None]
+    expected = "document" in DIFFER[name][instruction is not None]
+    assert (ids["document"] != ids["query"]) == expected
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_read_does_not_depend_on_pooling_layer_or_normalisation(name, encoder):
+    def read(**overrides):
+        loaded = encoder(name, **overrides)
+        return loaded.method.prepare_inputs(
+            TEXTS, tokenizer=loaded.backbone.tokenizer, instruction="Find it"
+        )
+
+    first = read(pooling="last", layer=-1, normalize=False)
+    assert first == read(pooling="mean", layer=1, normalize=True)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_yaml_says_what_the_class_does_by_default(name):
+    from hydra.utils import get_class
+
+    values = OmegaConf.to_container(OmegaConf.load(CONF / "method" / f"{name}.yaml"))
+    defaults = get_class(values.pop("_target_"))()
+    values.pop("defaults", None)
+    assert {"attention", "pooling", "layer", "max_length", "normalize"} <= set(values)
+    for key, value in values.items():
+        assert getattr(defaults, key) == value, key
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_mteb_can_use_the_encoder_on_all_its_text_task_types(name, encoder):
+    results = mteb.mock_run(encoder(name)).task_results
+    failed = {task: r.exception for task, r in results.items() if isinstance(r, TaskError)}
+    assert not failed
+    assert sum(isinstance(result, TaskResult) for result in results.values()) == 28
+
+
+def test_a_method_that_forgets_a_verb_cannot_be_constructed():
+    class Half(Method):
+        def pool(self, hidden_BLD, inputs):
+            return hidden_BLD[:, 0]
+
+    with pytest.raises(TypeError, match="prepare_inputs"):
+        Half()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("pooling", "eos", "valid: last, mean, weighted_mean.*method that appends one"),
+        ("attention", "both", "valid: causal, bidirectional"),
+        ("template", "nice", "valid: rewrite, instruct"),
+        ("poolin", "mean", "is no field of method echo"),
+    ],
+)
+def test_a_wrong_field_is_an_error_that_lists_what_is_valid(field, value, told, encoder):
+    with pytest.raises(ValueError, match=told):
+        encoder("echo", **{field: value})
