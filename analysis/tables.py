@@ -92,8 +92,9 @@ def task_table(frame: pd.DataFrame) -> Table:
     for type_ in _ordered(types):
         tasks = [task for task in scores.columns if types[task] == type_]
         columns |= {_short(task): scores[task] for task in tasks}
-        if len(tasks) > 1:
-            columns[f"{type_} avg"] = scores[tasks].mean(axis=1, skipna=False)
+        ranked = [task for task in tasks if errors[task].isna().all()]
+        if len(ranked) > 1:
+            columns[f"{type_} avg"] = scores[ranked].mean(axis=1, skipna=False)
     values = pd.DataFrame(columns)
     shown = errors.rename(columns=_short).reindex(columns=values.columns)
     return Table("tasks", values, shown, _caption(frame, "Main scores by task."))
@@ -146,7 +147,7 @@ def _pivot(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, s
     named = labels(frame)
     keys = ["label", "setting"]
     # A task with a failed or missing part has no score: mean(skipna=False) keeps the hole.
-    cells = named.groupby([*keys, "task"], sort=False)
+    cells = named.groupby([*keys, "task"])
     scores = cells["score"].apply(lambda s: s.mean(skipna=False)).unstack("task") * 100
     errors = cells["score_error"].apply(lambda s: s.astype(float).mean()).unstack("task") * 100
     known = named.dropna(subset=["type"]).drop_duplicates("task").set_index("task")["type"]

@@ -13,7 +13,6 @@ Code: jakespringer/echo-embeddings @c752c46; zero-shot prompt from its issue 8.
 3. Every literal and every text is tokenised on its own and ids are concatenated. The code's literal
    `<s>` and `</s>` are the tokenizer's own BOS and EOS here, whatever their names.
 4. `max_length` holds for each piece, as in the code: a row may have twice that and the template.
-5. A text that contains `%%prompt%%` is a text here; the code would substitute it again.
 """
 
 from collections.abc import Sequence

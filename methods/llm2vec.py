@@ -14,7 +14,9 @@ arXiv 2404.05961). Code: McGill-NLP/llm2vec @312adcf (= PyPI 0.2.3).
    frame's tail included, and its mask then reaches into the instruction; with 512 and 400 an
    instruction must pass about 110 tokens before the two differ.
 5. Chat models are wrapped by exact name, as in the code; other names are not.
-6. The code's bidirectional classes do nothing since transformers 4.53: attention stays causal. Here
+6. The code joins instruction and text by `!@#$%^&*()` and splits there again, so that a text which
+   contains this loses the rest of itself from the mask. Here it is text.
+7. The code's bidirectional classes do nothing since transformers 4.53: attention stays causal. Here
    the backbone opens it and proves it with a probe.
 """
 
@@ -116,7 +118,7 @@ class LLM2Vec(Method):
                 keep = int(len(words) * share)
                 if keep == 0:
                     ids = tokenize([kept[i]], tokenizer=tokenizer)[0][: self.doc_max_length]
-                    kept[i] = tokenizer.decode(ids)
+                    kept[i] = tokenizer.decode(ids).rstrip("\ufffd")  # half a character
                     break
                 kept[i] = " ".join(words[:keep])
                 length = len(tokenize([kept[i]], tokenizer=tokenizer)[0])

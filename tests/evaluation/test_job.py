@@ -1,0 +1,208 @@
+"""A job on real task classes with toy data: what is kept, what is computed again, what fails."""
+
+import json
+import os
+
+import pytest
+from datasets import Dataset, DatasetDict
+from mteb.abstasks import AbsTaskSTS
+
+from methods.evaluation import tasks as task_module
+from methods.evaluation.config import compose, plan
+from methods.evaluation.demo_tasks import _metadata
+from methods.evaluation.job import Job, TasksFailed
+from methods.evaluation.tasks import TaskList
+
+SENTENCES = ["a dog runs", "a cat sleeps", "the sun is hot", "ice is cold", "we eat bread"]
+
+
+class ToySTS(AbsTaskSTS):
+    metadata = _metadata("ToySTS", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+    shift = 0.0
+
+    def load_data(self, num_proc=None, **kwargs):
+        pairs = [(a, b) for a in SENTENCES for b in SENTENCES if a != b]
+        data = {
+            "sentence1": [a for a, _ in pairs],
+            "sentence2": [b for _, b in pairs],
+            "score": [float(len(a) % 5) + self.shift for a, _ in pairs],
+        }
+        self.dataset = {"default": DatasetDict({"test": Dataset.from_dict(data)})}
+        self.data_loaded = True
+
+
+class Broken(ToySTS):
+    metadata = _metadata("Broken", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+
+    def _evaluate_subset(self, *args, **kwargs):
+        raise RuntimeError("the disk caught fire")
+
+
+class Unreadable(ToySTS):
+    metadata = _metadata("Unreadable", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+
+    def load_data(self, num_proc=None, **kwargs):
+        raise KeyError("no such column")
+
+
+class WrongColumns(ToySTS):
+    metadata = _metadata(
+        "WrongColumns", "STS", "cosine_spearman", "Find it", "toy", "https://x.org"
+    )
+
+    def load_data(self, num_proc=None, **kwargs):
+        rows = Dataset.from_dict({"premise": ["a"], "hypothesis": ["b"], "score": [1.0]})
+        self.dataset = {"default": DatasetDict({"test": rows})}
+        self.data_loaded = True
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    known = {t.metadata.name: t for t in (ToySTS, Broken, Unreadable, WrongColumns)}
+    find = task_module._task
+    monkeypatch.setattr(task_module, "_task", lambda n: known[n]() if n in known else find(n))
+
+
+def job(runs, *overrides, tasks=("ToySTS",), **more):
+    config = compose(["method=sgpt", "model=tiny", "model.dtype=float32", *overrides])
+    name = next((o.split("=")[1] for o in overrides if o.startswith("method=")), "sgpt")
+    return Job(plan(config, name=name), TaskList(names=tasks, **more), runs)
+
+
+def record(job, cell=0):
+    return json.loads(job.records[cell].path.read_text())
+
+
+def test_a_job_leaves_mtebs_files_and_a_record(tmp_path):
+    done = job(tmp_path)
+    score = done.run()
+    told = record(done)
+    entry = told["tasks"]["ToySTS"]
+    assert entry["status"] == "done"
+    assert (entry["texts"], entry["cut_texts"]) == (40, 0)
+    assert entry["tokens"] == 2 * 4 * sum(map(len, SENTENCES))
+    assert entry["tokens_computed"] == sum(map(len, SENTENCES))  # each sentence is read once
+    assert {"commit", "dirty", "versions", "machine", "config", "command", "backbone"} <= set(told)
+    from mteb import TaskResult
+
+    result = TaskResult.from_disk(done.records[0].path.parents[1] / "ToySTS.json")
+    assert result.get_score() == pytest.approx(score)
+
+
+def test_mtebs_own_tools_read_the_results(tmp_path):
+    from mteb.cache import ResultCache
+
+    job(tmp_path, "pooling=[last,mean]").run()
+    loaded = ResultCache(tmp_path).load_results(include_remote=False, load_experiments="match_name")
+    assert len(loaded.model_results) == 2
+
+
+def test_a_finished_task_is_not_computed_again_and_needs_no_model(tmp_path, monkeypatch):
+    first = job(tmp_path)
+    score = first.run()
+    monkeypatch.setattr(Job, "backbone", property(lambda self: pytest.fail("the model was loaded")))
+    again = job(tmp_path)
+    assert again.run() == score
+
+
+def test_other_data_or_other_code_is_computed_again(tmp_path, monkeypatch):
+    job(tmp_path).run()
+    monkeypatch.setattr(ToySTS, "shift", 1.0)
+    changed = job(tmp_path)
+    before = record(changed)["tasks"]["ToySTS"]
+    changed.run()
+    after = record(changed)["tasks"]["ToySTS"]
+    assert after["data"] != before["data"] and after["tokens_computed"] > 0
+    monkeypatch.setattr("methods.evaluation.job.code_fingerprint", lambda cls: "edited")
+    edited = job(tmp_path)
+    edited.run()
+    assert record(edited)["tasks"]["ToySTS"]["code"] == "edited"
+
+
+def test_a_damaged_result_or_record_is_computed_again(tmp_path):
+    first = job(tmp_path)
+    score = first.run()
+    folder = first.records[0].path.parents[1]
+    (folder / "ToySTS.json").write_text((folder / "ToySTS.json").read_text()[:100])
+    assert job(tmp_path).run() == pytest.approx(score)
+    first.records[0].path.write_text("{")
+    assert job(tmp_path).run() == pytest.approx(score)
+
+
+def test_a_failed_task_is_recorded_the_others_run_and_the_job_says_so(tmp_path):
+    mixed = job(tmp_path, tasks=("Broken", "Unreadable", "WrongColumns", "ToySTS"))
+    with pytest.raises(TasksFailed, match="3 failed: Broken .*caught fire"):
+        mixed.run()
+    tasks = record(mixed)["tasks"]
+    assert tasks["ToySTS"]["status"] == "done"
+    assert "caught fire" in tasks["Broken"]["error"]
+    assert "no such column" in tasks["Unreadable"]["error"]
+    assert (
+        "has columns premise, hypothesis, score; needed: sentence1"
+        in tasks["WrongColumns"]["error"]
+    )
+
+
+def test_cells_of_one_job_equal_jobs_alone_under_the_same_identity(tmp_path):
+    together = job(tmp_path / "together", "pooling=[last,mean]", "layer=[1,-1]")
+    together.run()
+    for cell, own in zip(together.cells, together.records, strict=True):
+        alone = job(tmp_path / "alone", f"pooling={cell.pooling}", f"layer={cell.layer}")
+        alone.run()
+        assert own.path.relative_to(tmp_path / "together") == alone.records[0].path.relative_to(
+            tmp_path / "alone"
+        )
+        scores = [
+            json.loads((r.path.parents[1] / "ToySTS.json").read_text())["scores"]
+            for r in (own, alone.records[0])
+        ]
+        assert scores[0]["test"][0]["main_score"] == pytest.approx(
+            scores[1]["test"][0]["main_score"], abs=1e-6
+        )
+
+
+def test_all_layers_of_a_model_can_be_asked_for_by_one_word(tmp_path):
+    assert [cell.layer for cell in job(tmp_path, "layer=all").cells] == [0, 1, 2, -1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["layer=7"], "layer 7 is out of range; this model has 3 layers"),
+        (["method=e5_instruct", "instructions=llm2vec"], "task ToySTS .* no instruction"),
+    ],
+)
+def test_what_cannot_run_is_told_before_the_model_is_loaded(tmp_path, monkeypatch, overrides, told):
+    monkeypatch.setattr(Job, "backbone", property(lambda self: pytest.fail("the model was loaded")))
+    with pytest.raises(ValueError, match=told):
+        job(tmp_path, *overrides).run()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+def test_an_unwritable_runs_folder_is_told_at_once(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ValueError, match="cannot be written .* runs=DIR"):
+        job(tmp_path / "runs").run()
+
+
+def test_a_runs_path_that_is_a_file_is_told_at_once(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(ValueError, match="cannot be written .* runs=DIR"):
+        job(tmp_path / "runs").run()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"names": ["STSBenchmrk"]}, "task 'STSBenchmrk' is unknown; did you mean STSBenchmark"),
+        ({"benchmark": "MTEB(eng, v9)"}, "benchmark 'MTEB.eng, v9.' is unknown; close are"),
+        ({"names": ["STS12"], "splits": {"STS12": ["dve"]}}, "STS12 has no split dve"),
+        ({"names": ["STS17"], "subsets": {"STS17": ["xx"]}}, "STS17 has no subset xx; valid: "),
+        ({"names": ["STS12"], "splits": {"STS13": ["test"]}}, "names STS13, which is not among"),
+        ({"names": ["STS12"], "mirror": "/nowhere"}, "tasks.mirror=/nowhere is no folder"),
+        ({}, "no tasks: give tasks.names"),
+    ],
+)
+def test_wrong_tasks_are_told(wanted, told):
+    with pytest.raises(ValueError, match=told):
+        task_module.load_tasks(TaskList(**wanted))

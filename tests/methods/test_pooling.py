@@ -1,0 +1,34 @@
+"""Pooling against numbers worked out by hand."""
+
+import pytest
+import torch
+
+from methods.pooling import POOLINGS, last, mean, pool, weighted_mean
+
+HIDDEN_BLD = torch.tensor([[[1.0], [2.0], [4.0], [8.0]], [[1.0], [3.0], [5.0], [7.0]]])
+MASK_BL = torch.tensor([[True, True, True, False], [False, True, False, True]])
+
+
+def test_last_takes_the_last_true_position():
+    assert last(HIDDEN_BLD, MASK_BL).tolist() == [[4.0], [7.0]]
+
+
+def test_mean_averages_true_positions_only():
+    assert mean(HIDDEN_BLD, MASK_BL)[:, 0].tolist() == pytest.approx([7 / 3, 5.0])
+
+
+def test_weighted_mean_weighs_by_rank_inside_the_mask():
+    expected = [(1 * 1 + 2 * 2 + 3 * 4) / 6, (1 * 3 + 2 * 7) / 3]
+    assert weighted_mean(HIDDEN_BLD, MASK_BL)[:, 0].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_what_is_masked_cannot_reach_the_result_even_if_it_is_not_a_number(pooling):
+    spoilt = HIDDEN_BLD.masked_fill(~MASK_BL[:, :, None], float("nan"))
+    assert torch.equal(pool(spoilt, MASK_BL, pooling), pool(HIDDEN_BLD, MASK_BL, pooling))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_half_precision_states_are_pooled_in_float32(pooling):
+    states = torch.randn(2, 4, 3).bfloat16()
+    assert pool(states, MASK_BL, pooling).dtype == torch.float32
