@@ -1,0 +1,143 @@
+"""The command as a user runs it, in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOY = '''
+from dataclasses import dataclass
+
+from methods.base import Method, Span, encode_spans, eos_ids, pool_inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shout(Method):
+    """Shout (you, this year): the state at EOS, after some emphasis."""
+
+    emphasis: str = "!"
+
+    def prepare_inputs(self, texts, *, tokenizer, prompt_type=None, instruction=None):
+        rows = [(Span(t, cut=True), Span(self.emphasis), Span(eos_ids(tokenizer))) for t in texts]
+        return encode_spans(rows, tokenizer=tokenizer, max_length=self.max_length)
+
+    def pool(self, hidden_BLD, inputs):
+        return pool_inputs(hidden_BLD, inputs, self.pooling)
+'''
+YAML = """
+_target_: shout.Shout
+attention: causal
+pooling: last
+layer: -1
+max_length: 64
+normalize: false
+emphasis: "!!!"
+"""
+
+
+def dec2vec(*arguments, cwd):
+    """Run the command; its exit status and everything it said."""
+    command = [sys.executable, "-c", "from methods.cli import main; main()", *arguments]
+    # A launcher's workers import the package too, from wherever the tests run it.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def small_mirror(tmp_path_factory):
+    """Two STS datasets of a few rows, laid out as on the Hub."""
+    import pandas as pd
+
+    folder = tmp_path_factory.mktemp("mirror")
+    for name in ("sts12-sts", "sts13-sts"):
+        rows = {
+            "sentence1": [f"text {i}" for i in range(12)],
+            "sentence2": [f"text number {i * i}" for i in range(12)],
+            "score": [float(i % 6) for i in range(12)],
+        }
+        (folder / name / "data").mkdir(parents=True)
+        pd.DataFrame(rows).to_parquet(folder / name / "data" / "test.parquet")
+    return folder
+
+
+@pytest.fixture
+def base(small_mirror):
+    return ["model=tiny", "tasks.names=[STS12,STS13]", f"tasks.mirror={small_mirror}", "runs=runs"]
+
+
+def statuses(folder):
+    files = sorted((folder / "runs" / "jobs").rglob("status.json"))
+    return [json.loads(file.read_text())["status"] for file in files]
+
+
+def test_a_sweep_with_a_method_from_outside_runs_and_is_reported(tmp_path, base):
+    (tmp_path / "mine" / "method").mkdir(parents=True)
+    (tmp_path / "mine" / "shout.py").write_text(TOY)
+    (tmp_path / "mine" / "method" / "shout.yaml").write_text(YAML)
+    swept = ["-m", "method=shout,sgpt", "--config-dir", "mine", *base]
+    code, said = dec2vec("evaluate", *swept, cwd=tmp_path)
+    assert code == 0, said
+    assert statuses(tmp_path) == ["done", "done"]
+    code, said = dec2vec("report", cwd=tmp_path)
+    assert code == 0 and "| shout" in said and "| sgpt" in said and "STS avg" in said
+    assert (tmp_path / "runs" / "report" / "tasks.tex").is_file()
+    code, said = dec2vec("methods", "--config-dir", "mine", cwd=tmp_path)
+    assert code == 0 and "Shout (you, this year)" in said and "arXiv 2402.15449" in said
+
+
+def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_says_so(
+    tmp_path, base
+):
+    code, said = dec2vec("evaluate", "-m", "method=sgpt", "layer=9,1,2", *base, cwd=tmp_path)
+    assert code != 0
+    assert statuses(tmp_path) == ["failed", "done", "done"]
+    log = next((tmp_path / "runs" / "jobs").rglob("0_sgpt/evaluate.log")).read_text()
+    assert "layer 9 is out of range; this model has 3 layers" in log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["evaluate", "method=eco"], "Could not find 'method/eco'"),
+        (["evaluate"], "You must specify 'method'"),
+        (
+            ["evaluate", "method=sgpt", "model=tiny", "tasks.names=[STS99]"],
+            "task 'STS99' is unknown",
+        ),
+        (["evaluate", "method=sgpt", "model=tiny", "tasks.mirror=nowhere"], "nowhere is no folder"),
+        (["report", "nowhere"], "nowhere holds no records"),
+        (["evalute"], "no verb 'evalute'; valid: evaluate, report, methods"),
+    ],
+)
+def test_bad_input_ends_with_a_message_and_a_status(arguments, told, tmp_path):
+    code, said = dec2vec(*arguments, cwd=tmp_path)
+    assert code != 0 and told in said
+
+
+def test_two_processes_give_the_results_of_one(tmp_path, base):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    scores = {}
+    for name, launcher in (("one", []), ("two", ["hydra/launcher=processes"])):
+        (tmp_path / name).mkdir()
+        arguments = ["-m", "method=sgpt,echo", "model.dtype=float32", *launcher, *base]
+        code, said = dec2vec("evaluate", *arguments, cwd=tmp_path / name)
+        assert code == 0, said
+        scores[name] = {
+            str(file.relative_to(tmp_path / name)): json.loads(file.read_text())["scores"]
+            for file in (tmp_path / name / "runs" / "results").rglob("STS1*.json")
+        }
+    assert len(scores["one"]) == 4
+    assert scores["one"].keys() == scores["two"].keys()
+    for file, one in scores["one"].items():
+        main = [s["test"][0]["main_score"] for s in (one, scores["two"][file])]
+        assert main[0] == pytest.approx(main[1], abs=1e-6)
+
+
+def test_the_readmes_method_is_the_one_tested_here():
+    readme = (ROOT / "README.md").read_text()
+    assert "class Shout(Method):" in readme and "--config-dir mine -m method=shout" in readme
