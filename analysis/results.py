@@ -72,7 +72,7 @@ def _cell(path: Path) -> Iterator[dict[str, Any]]:
             **{name: entry[name] for name in COLUMNS if name in entry},
             "task": task,
             "metric": entry.get("main_score"),
-            "message": entry.get("error"),
+            "message": entry.get("error") or "; ".join(entry.get("missing_parts", [])) or None,
         }
         if entry["status"] != "done":
             yield row

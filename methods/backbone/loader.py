@@ -9,9 +9,8 @@ accepts). What is asked for by name and cannot be had is an error.
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -279,14 +278,3 @@ def _batch_tokens(spec: BackboneSpec, device: str) -> int:
     if spec.batch_tokens == "auto":
         return 2048 if device == "cpu" else 32768
     return spec.batch_tokens
-
-
-def describe(value: Any) -> str:
-    """A config value as canonical JSON: what digests are made of."""
-    return json.dumps(value, sort_keys=True, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value.__dict__

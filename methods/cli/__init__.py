@@ -1,5 +1,6 @@
 """`dec2vec VERB ...`: one module a verb, imported only when it is called."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -16,9 +17,22 @@ def main() -> None:
     if verb in VERBS:
         sys.argv = [f"dec2vec {verb}", *sys.argv[2:]]
         import_module(f"methods.cli.{verb}").main()
+    elif verb == "-sc":
+        _complete()
     elif verb in ("-h", "--help"):
         print("dec2vec: embeddings from decoder-only language models\n")
         for name, about in VERBS.items():
             print(f"  dec2vec {name:10} {about}")
     else:
         sys.exit(f"dec2vec has no verb {verb!r}; valid: {', '.join(VERBS)}")
+
+
+def _complete() -> None:
+    """Hydra's shell completion, for a command whose first word is a verb."""
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    if "query=bash" in sys.argv and words[1:2] != ["evaluate"]:
+        print(" ".join(VERBS))
+        return
+    os.environ["COMP_LINE"] = " ".join([*words[:1], *words[2:]])  # Hydra knows of no verbs
+    sys.argv[0] = "dec2vec"
+    import_module("methods.cli.evaluate").main()

@@ -74,7 +74,7 @@ class Job:
         for cell, record in zip(self.cells, self.records, strict=True):
             record.describe(self._about(cell))
             for name, reason in missing.items():
-                record.note(name, {"status": "missing", "error": reason})
+                record.note_absent(name, {"status": "missing", "error": reason})
         with tqdm(tasks, desc=self.plan.name) as bar:
             failed = [name for task in bar for name in self._task(task)]
         if failed:
@@ -115,6 +115,7 @@ class Job:
     @cached_property
     def shared(self) -> SharedPass:
         """The pass all cells share."""
+        self.backbone.require(self.cells[0].attention)
         return SharedPass(self.backbone, self.cells)
 
     def _task(self, task: Any) -> list[str]:
@@ -125,7 +126,7 @@ class Job:
         except ValueError as error:
             log.error("%s", error)
             for record in self.records:
-                record.note(name, self._entry(task, "failed", error=str(error)))
+                record.note_absent(name, self._entry(task, "failed", error=str(error)))
             return [name]
         failed = []
         for index, record in enumerate(self.records):
@@ -136,7 +137,7 @@ class Job:
         return failed
 
     def _cell(self, task: Any, index: int, record: Record, stamp: Mapping[str, str]) -> list[str]:
-        name = task.metadata.name
+        name, shared = task.metadata.name, self.shared  # a model that cannot load ends the job
         keep = record.resumable(task, **stamp)
         record.note(name, self._entry(task, "running", **stamp))
         start = time.perf_counter()
@@ -146,10 +147,10 @@ class Job:
                 self.cells[index],
                 instructions=self.plan.instructions,
                 meta=record.meta,
-                shared=self.shared,
+                shared=shared,
                 cell=index,
             )
-            self.shared.usage = Usage()
+            shared.usage = Usage()
             result = mteb.evaluate(
                 encoder,  # pyright: ignore[reportArgumentType]  (its protocol includes __init__)
                 task,
@@ -164,7 +165,7 @@ class Job:
             message = f"{type(error).__name__}: {error}"
             record.note(name, self._entry(task, "failed", error=message, **stamp))
             return [f"{name} ({message.splitlines()[0][:200]})"]
-        cost = self._cost(self.shared.usage, time.perf_counter() - start)
+        cost = self._cost(shared.usage, time.perf_counter() - start)
         record.note(name, self._entry(task, "done", **stamp, **cost))
         score = 100 * result.task_results[0].get_score()
         log.info("%s %s %s: %.2f", self.plan.name, _cell_name(self.cells[index]), name, score)
@@ -177,6 +178,7 @@ class Job:
             "main_score": task.metadata.main_score,
             "splits": list(task.eval_splits),
             "subsets": list(task.hf_subsets),
+            "missing_parts": getattr(task, "missing_parts", []),
             "date": time.strftime("%Y-%m-%d"),
             **more,
         }

@@ -82,6 +82,11 @@ class Record:
             lambda record: {**record, "tasks": {**record.get("tasks", {}), task: dict(entry)}}
         )
 
+    def note_absent(self, task: str, entry: Mapping[str, Any]) -> None:
+        """State why a task has no score, unless it has one: what is finished is never lost."""
+        if self.read().get("tasks", {}).get(task, {}).get("status") != "done":
+            self.note(task, entry)
+
     def finished(self, task: Any, *, data: str, code: str) -> bool:
         """Whether every split and subset asked for is scored, with this data and this code."""
         entry = self.read().get("tasks", {}).get(task.metadata.name, {})

@@ -57,6 +57,9 @@ def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
     if not mirror.is_dir():
         raise ValueError(f"tasks.mirror={wanted.mirror} is no folder; give the folder of datasets")
     missing = {task.metadata.name: reason for task in tasks if (reason := _redirect(task, mirror))}
+    for task in tasks:
+        for part in getattr(task, "missing_parts", []):
+            log.warning("missing: %s: %s", task.metadata.name, part)
     for name, reason in missing.items():
         log.warning("missing: %s: %s", name, reason)
     return [task for task in tasks if task.metadata.name not in missing], missing
@@ -157,8 +160,7 @@ def _redirect(task: Any, mirror: Path) -> str | None:
     configs = get_dataset_config_names(str(folder))
     if task.metadata.is_multilingual:
         kept = [s for s in task.hf_subsets if s in configs]
-        if lost := [s for s in task.hf_subsets if s not in configs]:
-            log.warning("missing: %s: subsets %s", task.metadata.name, ", ".join(lost))
+        task.missing_parts = [f"subset {s}" for s in task.hf_subsets if s not in configs]
         if not kept:
             return f"{folder} has no subset {', '.join(task.hf_subsets)}, only {', '.join(configs)}"
         task.hf_subsets = kept
@@ -168,8 +170,8 @@ def _redirect(task: Any, mirror: Path) -> str | None:
     kept = [split for split in task.eval_splits if split in splits]
     if not kept:
         return f"{folder} has no split {', '.join(task.eval_splits)}, only {', '.join(splits)}"
-    if lost := [split for split in task.eval_splits if split not in splits]:
-        log.warning("missing: %s: split %s", task.metadata.name, ", ".join(lost))
+    if lost := [f"split {split}" for split in task.eval_splits if split not in splits]:
+        task.missing_parts = [*getattr(task, "missing_parts", []), *lost]
         task.filter_eval_splits(kept)
     task.metadata = task.metadata.model_copy(deep=True)  # the class's own would change for everyone
     task.metadata.dataset["path"] = str(folder)

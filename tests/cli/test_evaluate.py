@@ -138,6 +138,13 @@ def test_two_processes_give_the_results_of_one(tmp_path, base):
         assert main[0] == pytest.approx(main[1], abs=1e-6)
 
 
+def test_the_shell_completes_verbs_groups_and_values(tmp_path, monkeypatch):
+    for line, told in (("dec2vec ev", "evaluate"), ("dec2vec evaluate method=s", "method=sgpt")):
+        monkeypatch.setenv("COMP_LINE", line)
+        code, said = dec2vec("-sc", "query=bash", cwd=tmp_path)
+        assert code == 0 and told in said.split()
+
+
 def test_the_readmes_method_is_the_one_tested_here():
     readme = (ROOT / "README.md").read_text()
     assert "class Shout(Method):" in readme and "--config-dir mine -m method=shout" in readme

@@ -143,6 +143,21 @@ def test_a_failed_task_is_recorded_the_others_run_and_the_job_says_so(tmp_path):
     )
 
 
+def test_what_is_finished_is_not_lost_when_its_data_goes(tmp_path, monkeypatch):
+    first = job(tmp_path)
+    first.run()
+    monkeypatch.setattr(ToySTS, "load_data", Unreadable.load_data)
+    with pytest.raises(TasksFailed):
+        job(tmp_path).run()
+    assert record(first)["tasks"]["ToySTS"]["status"] == "done"
+
+
+def test_an_attention_the_model_does_not_obey_ends_the_job(tmp_path):
+    refused = job(tmp_path, "model.source.architecture=openai-gpt", "attention=bidirectional")
+    with pytest.raises(ValueError, match="attention=bidirectional does not work on OpenAIGPTModel"):
+        refused.run()
+
+
 def test_cells_of_one_job_equal_jobs_alone_under_the_same_identity(tmp_path):
     together = job(tmp_path / "together", "pooling=[last,mean]", "layer=[1,-1]")
     together.run()
