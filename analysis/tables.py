@@ -144,7 +144,7 @@ def labels(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _pivot(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
     """Scores x 100 and their errors, methods x tasks, and each task's type."""
-    named = labels(frame)
+    named = labels(_test_split(frame))
     keys = ["label", "setting"]
     # A task with a failed or missing part has no score: mean(skipna=False) keeps the hole.
     cells = named.groupby([*keys, "task"])
@@ -154,6 +154,14 @@ def _pivot(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, s
     types = {task: known.get(task, "Other") for task in scores.columns}
     order = [task for type_ in _ordered(types) for task in scores.columns if types[task] == type_]
     return scores[order], errors[order], types
+
+
+def _test_split(frame: pd.DataFrame) -> pd.DataFrame:
+    """A task that was scored on several splits is shown on its test split, as papers do."""
+    tested = frame[frame["split"] == "test"]["task"].unique()
+    return frame[
+        ~frame["task"].isin(tested) | frame["split"].isin(["test"]) | frame["split"].isna()
+    ]
 
 
 def _ordered(types: dict[str, str]) -> list[str]:

@@ -12,10 +12,13 @@ import difflib
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from methods.backbone.sources import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -174,8 +177,26 @@ def _redirect(task: Any, mirror: Path) -> str | None:
         task.missing_parts = [*getattr(task, "missing_parts", []), *lost]
         task.filter_eval_splits(kept)
     task.metadata = task.metadata.model_copy(deep=True)  # the class's own would change for everyone
-    task.metadata.dataset["path"] = str(folder)
+    task.metadata.dataset["path"] = str(_known_by_content(folder))
     return None
+
+
+def _known_by_content(folder: Path) -> Path:
+    """A link to a dataset folder whose name changes when a file in it does.
+
+    `datasets` keeps what it has read under the folder's last name and the revision alone, and would
+    hand out one mirror's rows for another's.
+    """
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    seen = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    digest = hashlib.sha256(json.dumps([str(folder.resolve()), seen]).encode()).hexdigest()[:12]
+    link = cache_folder() / "mirrors" / f"{folder.name}-{digest}"
+    if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        aside = link.with_name(f".{link.name}-{os.getpid()}")
+        aside.symlink_to(folder.resolve())
+        aside.replace(link)
+    return link
 
 
 def _parts(task: Any) -> list[Any]:

@@ -126,6 +126,13 @@ def test_tasks_can_be_chosen_and_unknown_ones_are_told(runs):
         keep_tasks(frame, ["STS99"])
 
 
+def test_a_task_scored_on_two_splits_is_shown_on_its_test_split(runs):
+    frame = load_results([runs])
+    extra = frame[frame["task"] == "STS12"].assign(split="validation", score=0.99)
+    both = pd.concat([frame, extra], ignore_index=True)
+    assert task_table(both).to_csv() == task_table(frame).to_csv()
+
+
 def test_a_folder_without_records_is_told(tmp_path):
     with pytest.raises(ValueError, match="holds no records"):
         load_results([tmp_path])

@@ -39,17 +39,24 @@ def test_mtebs_random_baseline_is_reproduced(name, mirror, published):
     load_data(task)
     model = mteb.get_model("mteb/baseline-random-encoder")
     result = mteb.evaluate(model, task, cache=None, co2_tracker=False, show_progress_bar=False)
-    subset = SUBSETS.get(name, ["default"])[0]
-    rows = published[(published["task"] == name) & (published["hf_subset"] == subset)]
-    expected = rows[rows["split"] == "test"]["main_score"].iloc[0]
-    assert result.task_results[0].get_score() == pytest.approx(expected, abs=1e-6)
+    scores = result.task_results[0].scores
+    rows = published[(published["task"] == name) & (published["split"] == "test")]
+    expected = dict(zip(rows["hf_subset"], rows["main_score"], strict=True))
+    found = {score["hf_subset"]: score["main_score"] for score in scores["test"]}
+    assert found == pytest.approx({subset: expected[subset] for subset in found}, abs=1e-6)
 
 
 def test_what_a_mirror_lacks_is_named_and_the_rest_runs(mirror):
-    names = ["STS16", "ArguAna", "PawsXPairClassification"]
+    names = ["STS16", "ArguAna", "PawsXPairClassification", "STS17"]
     tasks, missing = load_tasks(
-        TaskList(names=names, subsets={"PawsXPairClassification": ["en"]}, mirror=str(mirror))
+        TaskList(
+            names=names,
+            subsets={"PawsXPairClassification": ["en"], "STS17": ["en-en", "es-es"]},
+            splits={"PawsXPairClassification": ["test"]},
+            mirror=str(mirror),
+        )
     )
+    assert tasks.pop().missing_parts == ["subset es-es"]
     assert [task.metadata.name for task in tasks] == ["STS16"]
     assert "mteb/arguana is not in the mirror" in missing["ArguAna"]
     assert "has no split test, only validation" in missing["PawsXPairClassification"]
