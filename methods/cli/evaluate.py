@@ -53,7 +53,7 @@ def job(config: DictConfig) -> Any:
     values: Any = OmegaConf.to_container(config, resolve=True)
     return Job(
         plan=plan(config, name=hydra_config.runtime.choices["method"]),
-        tasks=TaskList(**values["tasks"]),
+        tasks=TaskList(**{k: v for k, v in values["tasks"].items() if v is not None}),
         runs=Path(config.runs),
         overrides=list(hydra_config.overrides.task),
         config=values,

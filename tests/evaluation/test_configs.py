@@ -52,6 +52,11 @@ def test_lists_become_cells_that_share_a_pass():
     assert len(cells) == 12 and len(set(cells)) == 12
 
 
+def test_splits_and_subsets_can_be_named_on_the_command_line():
+    config = compose(["method=sgpt", "tasks=sts", "tasks.splits={STSBenchmark:[validation]}"])
+    assert config.tasks.splits.STSBenchmark == ["validation"]
+
+
 def test_attention_cannot_be_a_list_since_it_needs_a_pass():
     with pytest.raises(ValueError, match="sweep it: dec2vec evaluate -m attention="):
         plan(compose(["method=sgpt", "attention=[causal,bidirectional]"]), name="sgpt")
