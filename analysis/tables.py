@@ -19,6 +19,8 @@ TYPES = [
     *("STS", "PairClassification", "Classification", "Clustering", "Retrieval", "Reranking"),
     *("Summarization", "BitextMining"),
 ]
+# As papers print the seven; other tasks follow by name.
+SEVEN_STS = ["STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R"]
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,9 @@ def _pivot(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, s
     errors = cells["score_error"].apply(lambda s: s.astype(float).mean()).unstack("task") * 100
     known = named.dropna(subset=["type"]).drop_duplicates("task").set_index("task")["type"]
     types = {task: known.get(task, "Other") for task in scores.columns}
-    order = [task for type_ in _ordered(types) for task in scores.columns if types[task] == type_]
+    seven = [task for task in SEVEN_STS if task in scores.columns]
+    names = [*seven, *(task for task in scores.columns if task not in seven)]
+    order = [task for type_ in _ordered(types) for task in names if types[task] == type_]
     return scores[order], errors[order], types
 
 
