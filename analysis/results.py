@@ -25,10 +25,15 @@ COLUMNS = [
 
 
 def load_results(folders: Iterable[str | Path]) -> pd.DataFrame:
-    """All rows under some folders, in COLUMNS. Raises ValueError where there is no record."""
+    """All rows under some folders, in COLUMNS: of `results/` where a folder has it, else of all.
+
+    Raises ValueError where there is no record.
+    """
     rows: list[dict[str, Any]] = []
     for folder in folders:
-        records = sorted(Path(folder).rglob("record/run.json"))
+        root = Path(folder)  # a runs folder may hold other runs folders: runs/demo, runs/reference
+        root = root / "results" if (root / "results").is_dir() else root
+        records = sorted(root.rglob("record/run.json"))
         if not records:
             raise ValueError(
                 f"{folder} holds no records (**/record/run.json); run dec2vec evaluate"
