@@ -27,7 +27,7 @@ ROOT_AXES = ("attention", *CELL_AXES)
 class Plan:
     """A resolved job: which model, which cells (methods that share a pass), which instructions.
 
-    layers: `all`, or None where the cells already say it.
+    all_layers: whether every layer is wanted, whose number only the model knows.
     """
 
     name: str
@@ -57,7 +57,8 @@ def plan(config: DictConfig, *, name: str) -> Plan:
             f"{name} with delimiters=new reads {', '.join(method.new_tokens)}, whose rows only an "
             f"adapter has: give adapter=PATH, or use method.delimiters=reuse"
         )
-    return Plan(name, spec, cells, _plain_instance(config.instructions, Instructions), all_layers)
+    instructions = _make(Instructions, _plain(config.instructions))
+    return Plan(name, spec, cells, instructions, all_layers)
 
 
 def method_of(config: DictConfig, **axes: Any) -> Method:
@@ -146,10 +147,6 @@ def _make(target: Any, values: Mapping[str, Any]) -> Any:
             f"{target.__name__} has no {', '.join(sorted(unknown))}; it has: {', '.join(names)}"
         )
     return target(**values)
-
-
-def _plain_instance(config: DictConfig, target: Any) -> Any:
-    return _make(target, _plain(config))
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
