@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLUGINS = [
-    p for p in (ROOT / "methods").glob("*.py") if p.stem not in ("__init__", "base", "pooling")
-]
-# A room may import the rooms to its right: cli -> evaluation -> backbone -> base -> pooling.
+SHARED = ("__init__", "base", "inputs", "pooling")
+PLUGINS = [p for p in (ROOT / "methods").glob("*.py") if p.stem not in SHARED]
+# A room may import the rooms to its right: cli -> evaluation -> backbone -> base -> the rest.
 FLOORS = [
     "methods.cli",
     "methods.evaluation",
     "methods.backbone",
     "methods.base",
+    "methods.inputs",
     "methods.pooling",
 ]
 

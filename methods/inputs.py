@@ -1,0 +1,217 @@
+"""What is read: ragged token ids, and how they are built from spans (plugins: see methods.base).
+
+Ids are built from spans, never by a tokenizer's `add_bos_token`/`add_eos_token` flags:
+transformers 5 ignores them or drops the other special token. What a tokenizer adds by itself is
+*measured* (`added_by`), and truncation takes tokens from the text alone, so that a template's
+tail and an end-of-sequence token survive any length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the backbone reads: ragged, one entry a row, no padding and no tensors.
+
+    `pool_mask` says which positions of a row may be pooled; every row has at least one.
+    `cut` holds the rows whose text was shortened to fit.
+    """
+
+    ids: list[list[int]]
+    pool_mask: list[list[bool]]
+    cut: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.pool_mask):
+            raise ValueError(f"{len(self.ids)} rows of ids but {len(self.pool_mask)} pool masks")
+        for row, (ids, mask) in enumerate(zip(self.ids, self.pool_mask, strict=True)):
+            if len(ids) != len(mask) or not any(mask):
+                raise ValueError(
+                    f"row {row} has {len(ids)} ids and a pool mask of {len(mask)} positions with "
+                    f"{sum(mask)} true; it needs one entry per id and at least one true"
+                )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def mask(self, length: int, device: Any = "cpu") -> Tensor:
+        """The pool mask of all rows, padded on the right to `length`: [B, length], boolean."""
+        if (length, device) not in self._masks:  # many cells pool the same rows
+            rows = [row + [False] * (length - len(row)) for row in self.pool_mask]
+            self._masks[length, device] = torch.tensor(rows, device=device)
+        return self._masks[length, device]
+
+    @cached_property
+    def _masks(self) -> dict[Any, Tensor]:
+        return {}
+
+    def rows(self, indices: Sequence[int]) -> Inputs:
+        """The same for some rows, in the order asked for."""
+        cut = frozenset(new for new, old in enumerate(indices) if old in self.cut)
+        return Inputs([self.ids[i] for i in indices], [self.pool_mask[i] for i in indices], cut)
+
+
+class Span(NamedTuple):
+    """A stretch of a row: text, or ids where a certain token is meant.
+
+    cut: tokens may be taken from its end when the row is too long. Only texts, never a template.
+    pooled: its positions may be pooled.
+    joined: tokenised in one piece with the span before it, as codes do that build a string. False
+        where a code concatenates ids: a merge across the seam would change them.
+    limit: tokens it may have on its own, whatever the row's length.
+    """
+
+    content: str | tuple[int, ...]
+    cut: bool = False
+    pooled: bool = True
+    joined: bool = False
+    limit: int | None = None
+
+
+def encode_spans(
+    rows: Iterable[Sequence[Span]], *, tokenizer: Any, max_length: int | None
+) -> Inputs:
+    """Token ids and pool masks of rows of spans, cut to `max_length` tokens in their `cut` spans.
+
+    A row that comes out without any token (an empty text in a method without template) is read as
+    the tokenizer's BOS, or its EOS where it has none. Raises ValueError if what may not be cut is
+    already longer than `max_length`.
+    """
+    rows = list(rows)
+    pieces = [_pieces(row) for row in rows]
+    encoded = _encode_pieces([piece for row in pieces for piece in row], tokenizer)
+    ids: list[list[int]] = []
+    masks: list[list[bool]] = []
+    cut: set[int] = set()
+    for index, row in enumerate(pieces):
+        tokens, was_cut = _cut([t for piece in row for t in encoded[piece]], max_length)
+        if was_cut or any(len(encoded[p]) < encoded[p].full_length for p in row):
+            cut.add(index)
+        if not tokens:
+            tokens = [_Token(i, False, True) for i in (bos_ids(tokenizer) or eos_ids(tokenizer))]
+        pooled = [t.pooled for t in tokens]
+        ids.append([t.id for t in tokens])
+        masks.append(pooled if any(pooled) else [True] * len(tokens))
+    return Inputs(ids, masks, frozenset(cut))
+
+
+def tokenize(texts: Sequence[str], *, tokenizer: Any) -> list[list[int]]:
+    """Ids of each text alone, with nothing added."""
+    return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+
+
+def added_by(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids this tokenizer puts before and after a text by itself, found by letting it."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a")["input_ids"]
+    for start in range(len(full) - len(bare) + 1):
+        if full[start : start + len(bare)] == bare:
+            return tuple(full[:start]), tuple(full[start + len(bare) :])
+    raise ValueError(
+        f"cannot tell what {type(tokenizer).__name__} adds to a text: {bare} in {full}"
+    )
+
+
+def bos_ids(tokenizer: Any) -> tuple[int, ...]:
+    """The tokenizer's BOS, or nothing where the model has no such token (Qwen)."""
+    return () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
+
+
+def eos_ids(tokenizer: Any) -> tuple[int, ...]:
+    """The tokenizer's EOS."""
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"the tokenizer of {tokenizer.name_or_path!r} has no EOS token; a method that pools "
+            f"one cannot run on it. Set tokenizer.eos_token, or use a method that pools the text."
+        )
+    return (tokenizer.eos_token_id,)
+
+
+def token_ids(*tokens: str, tokenizer: Any) -> tuple[int, ...]:
+    """The ids of tokens that must be in the vocabulary."""
+    vocabulary = tokenizer.get_vocab()
+    if missing := [token for token in tokens if token not in vocabulary]:
+        raise ValueError(
+            f"the tokenizer of {tokenizer.name_or_path!r} lacks {', '.join(missing)}; "
+            f"delimiters=new needs an adapter that brings these tokens and their rows "
+            f"(adapter=PATH). Without one use delimiters=reuse."
+        )
+    return tuple(vocabulary[token] for token in tokens)
+
+
+class _Token(NamedTuple):
+    id: int
+    cut: bool
+    pooled: bool
+
+
+class _Tokens(list[_Token]):
+    full_length: int = 0
+
+
+_Piece = tuple[Span, ...]
+
+
+def _pieces(row: Sequence[Span]) -> list[_Piece]:
+    """Spans that are tokenised in one go, together."""
+    pieces: list[list[Span]] = []
+    for span in row:
+        if span.joined and pieces:
+            pieces[-1].append(span)
+        else:
+            pieces.append([span])
+    return [tuple(piece) for piece in pieces]
+
+
+def _encode_pieces(pieces: Sequence[_Piece], tokenizer: Any) -> dict[_Piece, _Tokens]:
+    """Tokens of every distinct piece; a joined piece learns from offsets whose token is whose."""
+    texts = list(dict.fromkeys(p for p in pieces if isinstance(p[0].content, str)))
+    encoded: dict[_Piece, _Tokens] = {}
+    for piece in pieces:
+        if not isinstance(piece[0].content, str):
+            encoded[piece] = _Tokens(_Token(i, False, piece[0].pooled) for i in piece[0].content)
+    if texts:
+        strings = ["".join(str(span.content) for span in piece) for piece in texts]
+        joined = any(len(piece) > 1 for piece in texts)
+        batch = tokenizer(strings, add_special_tokens=False, return_offsets_mapping=joined)
+        for row, piece in enumerate(texts):
+            ids = batch["input_ids"][row]
+            if len(piece) == 1:
+                tokens = [_Token(i, piece[0].cut, piece[0].pooled) for i in ids]
+            else:
+                tokens = _owned(piece, ids, batch["offset_mapping"][row])
+            encoded[piece] = _Tokens(tokens[: piece[0].limit])
+            encoded[piece].full_length = len(tokens)
+    return encoded
+
+
+def _owned(piece: _Piece, ids: list[int], offsets: list[tuple[int, int]]) -> list[_Token]:
+    """Tokens of a joined piece. One that touches a span that may not be cut may not be cut."""
+    owners: list[Span] = [span for span in piece for _ in str(span.content)]
+    tokens = []
+    for token, (start, end) in zip(ids, offsets, strict=True):
+        spans = owners[start:end] or [owners[min(start, len(owners) - 1)]]
+        tokens.append(_Token(token, all(s.cut for s in spans), any(s.pooled for s in spans)))
+    return tokens
+
+
+def _cut(tokens: list[_Token], max_length: int | None) -> tuple[list[_Token], bool]:
+    excess = 0 if max_length is None else len(tokens) - max_length
+    if excess <= 0:
+        return tokens, False
+    removable = [i for i, token in enumerate(tokens) if token.cut]
+    if len(removable) < excess:
+        raise ValueError(
+            f"a template of {len(tokens) - len(removable)} tokens does not fit max_length="
+            f"{max_length}; raise method.max_length or shorten the instruction"
+        )
+    removed = set(removable[-excess:])
+    return [token for i, token in enumerate(tokens) if i not in removed], True
