@@ -1,4 +1,4 @@
-"""Causal or bidirectional attention for any decoder, and the probe that proves which one it is.
+"""Causal or bidirectional attention for any decoder, and the probes that prove which one it is.
 
 transformers 5 reads the wish in two places: `config.is_causal` decides which mask is built, and
 each attention module's own `is_causal` what a kernel does where no mask is given. Setting both,
@@ -30,9 +30,8 @@ PROBE_LENGTH = 8
 def attending(model: nn.Module, attention: Attention) -> Iterator[None]:
     """Within this block the model's forward passes attend as asked; after it, as before."""
     causal = attention == "causal"
-    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
     modules = [m for m in model.modules() if isinstance(getattr(m, "is_causal", None), bool)]
-    before = [(o, o.__dict__.get("is_causal")) for o in [*configs.values(), *modules]]
+    before = [(o, o.__dict__.get("is_causal")) for o in [*configs_of(model), *modules]]
     for owner, _ in before:
         owner.is_causal = causal
     try:
@@ -43,6 +42,11 @@ def attending(model: nn.Module, attention: Attention) -> Iterator[None]:
                 del owner.is_causal
             else:
                 owner.is_causal = value
+
+
+def configs_of(model: nn.Module) -> list[Any]:
+    """Every config that some module of a model reads, once."""
+    return list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())
 
 
 @torch.inference_mode()

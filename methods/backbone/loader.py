@@ -2,13 +2,13 @@
 
 Choices left to `auto` are made here, logged, and stated in `Backbone.identity` and `.choices`:
 dtype (bfloat16 where the hardware computes in it, else float32), device (CUDA where there is one),
-kernel (flash_attention_2 on CUDA where installed, sdpa, else eager; the first that the probe
-accepts). What is asked for by name and cannot be had is an error.
+attention kernel (flash_attention_2 on CUDA where installed, sdpa, else eager; the first that the
+probe accepts), packed rows (where a second probe finds them equal to rows alone), linear layers
+(oneDNN's on a CPU). What is asked for by name and cannot be had is an error.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,22 +21,32 @@ from transformers.utils.logging import disable_progress_bar
 
 from methods.backbone.adapters import merge_adapter
 from methods.backbone.attention import obeys
+from methods.backbone.hardware import (
+    Dtype,
+    Kernel,
+    attention_form,
+    resolve_batch_tokens,
+    resolve_device,
+    resolve_dtype,
+    resolve_kernels,
+)
+from methods.backbone.linears import Linears, keep_freed_memory, prepack
+from methods.backbone.packed import Form, packs
 from methods.backbone.sources import Checkpoint, Source
 from methods.backbone.tiny import byte_tokenizer
 from methods.base import Attention
 
 log = logging.getLogger(__name__)
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-Kernel = Literal["auto", "eager", "sdpa", "flash_attention_2"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
     """What a model YAML says. name: `org/name` in records. adapters: PEFT folders, merged in order.
 
-    batch_tokens: padded tokens a batch may have, or `auto`. remote_code: run code from the
-    checkpoint's repository; off unless asked for by name.
+    packed: whether texts are laid end to end instead of padded.
+    linears: linear layers, `onednn` (on a CPU) or `torch`.
+    batch_tokens: tokens a batch may have (padded ones where it is padded), or `auto`.
+    remote_code: run code from the checkpoint's repository; off unless asked for by name.
     """
 
     name: str
@@ -45,13 +55,22 @@ class BackboneSpec:
     dtype: Dtype = "auto"
     device: str = "auto"
     kernel: Kernel = "auto"
+    packed: bool | Literal["auto"] = "auto"
+    linears: Linears = "auto"
     batch_tokens: int | Literal["auto"] = "auto"
     remote_code: bool = False
 
     def __post_init__(self) -> None:
-        for name, valid in (("dtype", get_args(Dtype)), ("kernel", get_args(Kernel))):
+        for name, valid in (
+            ("dtype", get_args(Dtype)),
+            ("kernel", get_args(Kernel)),
+            ("linears", get_args(Linears)),
+            ("packed", (True, False, "auto")),
+        ):
             if (value := getattr(self, name)) not in valid:
-                raise ValueError(f"{name} {value!r} is unknown; valid: {', '.join(valid)}")
+                raise ValueError(
+                    f"{name} {value!r} is unknown; valid: {', '.join(map(str, valid))}"
+                )
         if "/" not in self.name:
             raise ValueError(f"model.name is {self.name!r}; records need `org/name`")
         for adapter in self.adapters:
@@ -65,7 +84,8 @@ class Backbone:
     """A loaded model in evaluation mode and what evaluation must know of it.
 
     identity: what tells its vectors from another's (weights, adapters, dtype).
-    choices: how it runs (device, kernel), which may change speed and the last digits only.
+    choices: how it runs (device, kernel, ...), which may change speed and the last digits only.
+    packed: the attentions under which rows may be laid end to end; form: how (packed.py).
     """
 
     model: Any
@@ -76,6 +96,13 @@ class Backbone:
     max_positions: int | None
     batch_tokens: int
     attentions: frozenset[Attention] = field(default_factory=frozenset)
+    packed: frozenset[Attention] = field(default_factory=frozenset)
+    form: Form = "groups"
+
+    def limit_batches(self, tokens: int) -> None:
+        """From now on, batches of at most so many tokens; said in the log and in `choices`."""
+        self.batch_tokens = self.choices["batch_tokens"] = max(tokens, 1)
+        log.warning("out of memory: batches of %d tokens from now on", self.batch_tokens)
 
     def require(self, attention: Attention) -> None:
         """Refuse, by name, an attention that the probe did not find obeyed."""
@@ -98,48 +125,6 @@ def peek(spec: BackboneSpec) -> tuple[Checkpoint, Any]:
     """A spec's checkpoint and transformers config, without loading weights."""
     checkpoint = spec.source.fetch()
     return checkpoint, _config(checkpoint, spec.remote_code)
-
-
-def resolve_dtype(dtype: Dtype, device: str) -> str:
-    """`auto` as this machine takes it: bfloat16 where a device computes in it, else float32."""
-    if dtype != "auto":
-        return dtype
-    if resolve_device(device).startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    flags = torch.cpu.get_capabilities()
-    return "bfloat16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "float32"
-
-
-def resolve_device(device: str) -> str:
-    """`auto` as this machine takes it. Raises ValueError for a device it does not have."""
-    if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda"):
-        index = int(device.partition(":")[2] or 0)
-        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
-            raise ValueError(
-                f"device {device} was asked for, but torch {torch.__version__} sees "
-                f"{torch.cuda.device_count()} CUDA devices here; use model.device=cpu or auto"
-            )
-        return f"cuda:{index}"
-    if device != "cpu":
-        raise ValueError(f"device {device!r} is unknown; valid: auto, cpu, cuda, cuda:N")
-    return device
-
-
-def resolve_kernels(kernel: Kernel, device: str, dtype: str) -> list[str]:
-    """The kernels to try in order; one if it was asked for by name."""
-    flash = importlib.util.find_spec("flash_attn") is not None
-    fits_flash = flash and resolve_device(device).startswith("cuda") and dtype != "float32"
-    if kernel == "flash_attention_2" and not fits_flash:
-        raise ValueError(
-            "kernel=flash_attention_2 needs the flash-attn package (pip install 'dec2vec[gpu]'), a "
-            f"CUDA device and a half precision; here: flash-attn {'is' if flash else 'is not'} "
-            f"installed, device {resolve_device(device)}, dtype {dtype}"
-        )
-    if kernel != "auto":
-        return [kernel]
-    return ["flash_attention_2"] * fits_flash + ["sdpa", "eager"]
 
 
 class _Key:
@@ -168,8 +153,21 @@ def _load(key: _Key) -> Backbone:
     for adapter in spec.adapters:
         model, tokenizer = merge_adapter(model, tokenizer, adapter)
     model = model.to(device).eval().requires_grad_(False)
+    linears = prepack(model, spec.linears)
+    if device == "cpu":
+        keep_freed_memory()
     attentions, kernel = _probe(model, kernels[kernels.index(kernel) :])
-    choices = {"device": device, "kernel": kernel, "threads": torch.get_num_threads()}
+    form = attention_form(device, kernel)
+    packed = _packed(model, spec, attentions, kernel, form)
+    batch_tokens = resolve_batch_tokens(spec.batch_tokens, device)
+    choices = {
+        "device": device,
+        "kernel": kernel,
+        "packed": sorted(packed),
+        "linears": linears,
+        "batch_tokens": batch_tokens,
+        "threads": torch.get_num_threads(),
+    }
     log.info("loaded %s: %s, %s", spec.name, dtype, choices)
     text_config = config.get_text_config()
     return Backbone(
@@ -179,8 +177,10 @@ def _load(key: _Key) -> Backbone:
         choices=choices,
         num_layers=text_config.num_hidden_layers,
         max_positions=getattr(text_config, "max_position_embeddings", None),
-        batch_tokens=_batch_tokens(spec, device),
+        batch_tokens=batch_tokens,
         attentions=attentions,
+        packed=packed,
+        form=form,
     )
 
 
@@ -274,7 +274,22 @@ def _probe(model: Any, kernels: Sequence[str]) -> tuple[frozenset[Attention], st
     return found[best], best
 
 
-def _batch_tokens(spec: BackboneSpec, device: str) -> int:
-    if spec.batch_tokens == "auto":
-        return 2048 if device == "cpu" else 32768
-    return spec.batch_tokens
+def _packed(
+    model: Any, spec: BackboneSpec, attentions: frozenset[Attention], kernel: str, form: Form
+) -> frozenset[Attention]:
+    """The attentions under which packed rows are what rows alone are, where packing is wanted.
+
+    kernel=eager asked for by name is the reference and stays padded.
+    """
+    if spec.packed is False or (spec.packed == "auto" and spec.kernel == "eager"):
+        return frozenset()
+    found: frozenset[Attention] = frozenset(a for a in attentions if packs(model, a, form))
+    if found != attentions:
+        can = f"packed: {', '.join(sorted(found)) or 'neither attention'}"
+        if spec.packed is True:
+            raise ValueError(
+                f"packed=true, but rows of {type(model).__name__} laid end to end are not what "
+                f"they are alone ({can}); use kernel.packed=auto"
+            )
+        log.info("%s is padded; %s", type(model).__name__, can)
+    return found

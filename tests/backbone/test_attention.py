@@ -4,23 +4,9 @@ import pytest
 import torch
 
 from methods.backbone.attention import attending, obeys
-from methods.backbone.loader import BackboneSpec, load_backbone
-from methods.backbone.sources import Random
+from methods.backbone.loader import load_backbone
+from tests.backbone.architectures import GPT, HEADS, SMALL, spec
 
-SMALL = {
-    "vocab_size": 260,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-HEADS = {"head_dim": 8}
-GPT = {"vocab_size": 260, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64}
 BOTH = {
     "llama": SMALL,
     "mistral": SMALL,
@@ -45,11 +31,6 @@ BOTH = {
     "smollm3": SMALL,
     "lfm2": SMALL,  # hybrid
 }
-
-
-def spec(architecture, config, **more):
-    source = Random(architecture=architecture, config=config)
-    return BackboneSpec(name=f"tiny/{architecture}", source=source, dtype="float32", **more)
 
 
 @pytest.mark.parametrize("architecture", BOTH)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from methods.backbone.forward import batches, forward, resolve_layer
+from methods.backbone.forward import batches, decoder_layers, forward, resolve_layer
 from methods.base import Inputs
 
 ROWS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [15, 16]]
@@ -16,14 +16,63 @@ def inputs(rows=ROWS):
 
 def test_batches_hold_every_row_once_longest_first_within_the_budget():
     lengths = [3, 9, 1, 1, 5, 9, 2]
-    found = list(batches(lengths, 10))
+    found = list(batches(lengths, 10, packed=False))
     assert sorted(row for batch in found for row in batch) == list(range(7))
     assert all(len(b) * max(lengths[r] for r in b) <= 10 for b in found)
     assert [lengths[b[0]] for b in found] == sorted((lengths[b[0]] for b in found), reverse=True)
 
 
-def test_a_row_longer_than_the_budget_still_runs():
-    assert list(batches([50, 1], 10)) == [[0], [1]]
+def test_packed_batches_count_what_rows_have():
+    lengths = [3, 9, 1, 1, 5, 9, 2]
+    found = list(batches(lengths, 12, packed=True))
+    assert sorted(row for batch in found for row in batch) == list(range(7))
+    assert [sum(lengths[r] for r in b) for b in found] == [9, 9, 12]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_row_longer_than_the_budget_still_runs(packed):
+    assert list(batches([50, 1], 10, packed=packed)) == [[0], [1]]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("layers", [[0], [1, 2]])
+def test_nothing_runs_behind_the_deepest_layer_asked_for(encoder, packed, layers):
+    backbone = encoder("sgpt", packed=packed).backbone
+    ran = []
+    hooks = [
+        layer.register_forward_hook(lambda *_, at=at: ran.append(at))
+        for at, layer in enumerate(decoder_layers(backbone.model))
+    ]
+    kept = [s for _, s in forward(backbone, inputs(), attention="causal", layers=layers)]
+    for hook in hooks:
+        hook.remove()
+    assert set(ran) == set(range(max(layers)))
+    assert all(set(states) == set(layers) for states in kept)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_out_of_memory_halves_the_budget_and_goes_on(encoder, packed, monkeypatch, caplog):
+    backbone = encoder("sgpt", packed=packed, batch_tokens=999).backbone
+    rows = [[5 + i] * (1 + i % 4) for i in range(20)]
+    plain = backbone.model.forward
+
+    def small(*arguments, **what):
+        if what["input_ids"].numel() > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(*arguments, **what)
+
+    monkeypatch.setattr(backbone.model, "forward", small)
+    seen = []
+    for batch, states in forward(backbone, inputs(rows), attention="causal", layers=[-1]):
+        seen += batch
+        for place, row in enumerate(batch):
+            alone = plain(input_ids=torch.tensor([rows[row]])).last_hidden_state[0]
+            assert torch.allclose(states[-1][place, : len(rows[row])], alone, atol=1e-5)
+    assert sorted(seen) == list(range(20))
+    assert backbone.batch_tokens == backbone.choices["batch_tokens"] <= 16
+    assert f"batches of {backbone.batch_tokens} tokens from now on" in caplog.text
+    with pytest.raises(torch.OutOfMemoryError):
+        list(forward(backbone, inputs([[5] * 17]), attention="causal", layers=[-1]))
 
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
@@ -64,7 +113,8 @@ def test_a_row_longer_than_the_models_positions_is_refused(encoder):
 def test_cells_of_one_pass_equal_cells_run_alone(encoder):
     from dataclasses import replace
 
-    from methods.evaluation.encoder import SharedPass
+    from methods.backbone.cache import MemoryStore
+    from methods.evaluation.planner import SharedPass
 
     loaded = encoder("sgpt")
     texts = ["a dog", "a cat and a dog", ""]
@@ -73,7 +123,7 @@ def test_cells_of_one_pass_equal_cells_run_alone(encoder):
         for pooling in ("last", "mean", "weighted_mean")
         for layer in (0, 2, 3, -1)
     ]
-    shared = SharedPass(loaded.backbone, cells)
+    shared = SharedPass(loaded.backbone, cells, MemoryStore(1 << 20))
     rows = loaded.method.prepare_inputs(texts, tokenizer=loaded.backbone.tokenizer)
     for index, cell in enumerate(cells):
         alone = encoder("sgpt", pooling=cell.pooling, layer=cell.layer).encode(texts)

@@ -3,7 +3,8 @@
 import pytest
 
 from methods.backbone import loader
-from methods.backbone.loader import BackboneSpec, load_backbone, resolve_dtype, resolve_kernels
+from methods.backbone.hardware import resolve_dtype, resolve_kernels
+from methods.backbone.loader import BackboneSpec, load_backbone
 from methods.backbone.sources import Random
 
 CONFIG = {
@@ -54,6 +55,8 @@ def test_a_kernel_that_cannot_be_had_is_an_error():
     [
         ("dtype", "int8", "dtype 'int8' is unknown; valid: auto, float32, bfloat16, float16"),
         ("kernel", "fast", "kernel 'fast' is unknown; valid: auto, eager, sdpa"),
+        ("linears", "mkl", "linears 'mkl' is unknown; valid: auto, torch, onednn"),
+        ("packed", "no", "packed 'no' is unknown; valid: True, False, auto"),
         ("device", "tpu", "device 'tpu' is unknown; valid: auto, cpu, cuda"),
     ],
 )

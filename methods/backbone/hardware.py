@@ -1,0 +1,69 @@
+"""What `auto` means on this machine: dtype, device, attention kernels, tokens of a batch."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Literal
+
+import torch
+
+from methods.backbone.packed import Form
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Kernel = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+
+
+def resolve_dtype(dtype: Dtype, device: str) -> str:
+    """`auto` as this machine takes it: bfloat16 where a device computes in it, else float32."""
+    if dtype != "auto":
+        return dtype
+    if resolve_device(device).startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    flags = torch.cpu.get_capabilities()
+    return "bfloat16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "float32"
+
+
+def resolve_device(device: str) -> str:
+    """`auto` as this machine takes it. Raises ValueError for a device it does not have."""
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        index = int(device.partition(":")[2] or 0)
+        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            raise ValueError(
+                f"device {device} was asked for, but torch {torch.__version__} sees "
+                f"{torch.cuda.device_count()} CUDA devices here; use model.device=cpu or auto"
+            )
+        return f"cuda:{index}"
+    if device != "cpu":
+        raise ValueError(f"device {device!r} is unknown; valid: auto, cpu, cuda, cuda:N")
+    return device
+
+
+def resolve_kernels(kernel: Kernel, device: str, dtype: str) -> list[str]:
+    """The kernels to try in order; one if it was asked for by name."""
+    flash = importlib.util.find_spec("flash_attn") is not None
+    fits_flash = flash and resolve_device(device).startswith("cuda") and dtype != "float32"
+    if kernel == "flash_attention_2" and not fits_flash:
+        raise ValueError(
+            "kernel=flash_attention_2 needs the flash-attn package (pip install 'dec2vec[gpu]'), a "
+            f"CUDA device and a half precision; here: flash-attn {'is' if flash else 'is not'} "
+            f"installed, device {resolve_device(device)}, dtype {dtype}"
+        )
+    if kernel != "auto":
+        return [kernel]
+    return ["flash_attention_2"] * fits_flash + ["sdpa", "eager"]
+
+
+def attention_form(device: str, kernel: str) -> Form:
+    """How packed rows attend (packed.py)."""
+    if kernel == "flash_attention_2":
+        return "flash_attention_2"
+    return "groups" if device == "cpu" else "padded"
+
+
+def resolve_batch_tokens(wish: int | Literal["auto"], device: str) -> int:
+    """Tokens of a batch. On a CPU more gain nothing, and fewer read the weights more often."""
+    if wish == "auto":
+        return 2048 if device == "cpu" else 32768
+    return wish

@@ -1,0 +1,242 @@
+"""Three ways to attend within packed rows: by groups of equal length, padded, by flash-attn.
+
+B rows of a group, H query heads, K key heads (H = G K), T tokens of the stream, L of a row, M keys
+of a row, P of a prefix, D size of a head.
+
+Rows of equal length stand together (the stream is sorted), so on a CPU a group of them is a view
+and one call. On CUDA the stream goes to flash_attention_2's variable-length kernel, or, without
+flash-attn, is padded for the attention alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+if TYPE_CHECKING:
+    from methods.backbone.packed import Stream
+
+# Below this length two half-precision matrix products beat the CPU's fused kernel (2.6 against 1.6
+# ms at 12 tokens, 1.7 both at 128); without AMX tiles they do at any length.
+SHORT = 64
+
+
+class CannotPack(ValueError):
+    """A model whose attention needs more than its own row's tokens."""
+
+
+def grouped(
+    module: nn.Module,
+    q_HTD: Tensor,
+    k_KTD: Tensor,
+    v_KTD: Tensor,
+    stream: Stream,
+    *,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """Attention group by group: [T, H, D]."""
+    causal = stream.attention == "causal"
+    (H, T, _), D = q_HTD.shape, v_KTD.shape[-1]
+    out_THD = q_HTD.new_empty(T, H, D)
+    logsumexp_TH = torch.empty(T, H, device=q_HTD.device) if stream.prefix else None
+    for start, rows, length in stream.groups:
+        here = slice(start, start + rows * length)
+        q, k, v = (
+            x[:, here].unflatten(1, (rows, length)).transpose(0, 1) for x in (q_HTD, k_KTD, v_KTD)
+        )
+        # the fused kernel that hands out normalisers takes no other size of values
+        unfused = softcap or (stream.prefix and q.shape[-1] != D)
+        if unfused or _explicit_is_faster(q, length):
+            bias = _bias(length, causal, window, q.dtype, q.device)
+            out, lse = _explicit(
+                q, k, v, bias, scale=scale, softcap=softcap, normalisers=bool(stream.prefix)
+            )
+        elif stream.prefix:
+            groups = q.shape[1] // k.shape[1]
+            k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+            out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                q, k, v, 0.0, causal, scale=scale
+            )
+        else:
+            mask = None if window is None else _allowed(length, causal, window, q.device)
+            out = functional.scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                attn_mask=mask,
+                is_causal=causal and mask is None,
+                scale=scale,
+                enable_gqa=q.shape[1] != k.shape[1],
+            )
+            lse = None
+        out_THD[here].unflatten(0, (rows, length)).copy_(out.transpose(1, 2))
+        if logsumexp_TH is not None and lse is not None:
+            logsumexp_TH[here].unflatten(0, (rows, length)).copy_(lse.transpose(1, 2))
+    if stream.prefix is None or logsumexp_TH is None:
+        return out_THD
+    # The prefix is read by all tokens in one call; two softmaxes are merged by their normalisers.
+    keys, values = stream.prefix[module]
+    out, lse = _explicit(
+        q_HTD[None],
+        keys[None],
+        values[None],
+        None,
+        scale=scale,
+        softcap=softcap,
+        normalisers=True,
+    )
+    assert lse is not None
+    share_TH1 = torch.sigmoid(lse[0].T - logsumexp_TH)[..., None].to(out_THD.dtype)
+    return torch.lerp(out_THD, out[0].transpose(0, 1), share_TH1)
+
+
+def _explicit_is_faster(q: Tensor, length: int) -> bool:
+    half = q.dtype in (torch.bfloat16, torch.float16)
+    return half and (length <= SHORT or not _has_amx())
+
+
+def _has_amx() -> bool:
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+def _explicit(
+    q_BHLD: Tensor,
+    k_BKMD: Tensor,
+    v_BKMD: Tensor,
+    bias_LM: Tensor | None,
+    *,
+    scale: float,
+    softcap: float | None,
+    normalisers: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Two matrix products around a softmax: [B, H, L, D], and if asked the log of the softmax's
+    sums [B, H, L].
+
+    The G query heads of a key head are rows of one product, so no key is repeated.
+    """
+    B, H, L, _ = q_BHLD.shape
+    K, M = k_BKMD.shape[1:3]
+    q = q_BHLD.reshape(B * K, H // K * L, -1)
+    k = k_BKMD.reshape(B * K, M, -1).transpose(1, 2)
+    if bias_LM is None or softcap:
+        scores = torch.bmm(q, k) * scale
+        if softcap:
+            scores = torch.tanh(scores / softcap) * softcap
+        if bias_LM is not None:
+            scores = scores + bias_LM.repeat(H // K, 1)
+    else:
+        bias = bias_LM.repeat(H // K, 1).expand(B * K, -1, -1)
+        scores = torch.baddbmm(bias, q, k, alpha=scale)
+    out = torch.bmm(scores.softmax(-1), v_BKMD.reshape(B * K, M, -1))
+    lse = torch.logsumexp(scores.float(), -1).view(B, H, L) if normalisers else None
+    return out.view(B, H, L, -1), lse
+
+
+def padded(
+    module: nn.Module,
+    q_HTD: Tensor,
+    k_KTD: Tensor,
+    v_KTD: Tensor,
+    stream: Stream,
+    *,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """Attention over rows padded for the attention alone: [T, H, D]."""
+    if softcap:
+        raise CannotPack("a soft cap needs flash-attn or a CPU")
+    index_BL, real_BL = stream.index(q_HTD.device)
+    B, L = index_BL.shape
+    q, k, v = (x[:, index_BL].transpose(0, 1) for x in (q_HTD, k_KTD, v_KTD))
+    causal = stream.attention == "causal"
+    mask = None  # right padding is never looked at by causal rows
+    if not causal or window is not None or stream.prefix:
+        mask = _allowed(L, causal, window, q.device) & real_BL[:, None, None]
+    if stream.prefix:
+        before = stream.prefix[module]
+        k, v = (
+            torch.cat([x.expand(B, -1, -1, -1), own], 2)
+            for x, own in zip(before, (k, v), strict=True)
+        )
+        mask = functional.pad(mask.expand(B, 1, L, L), (stream.prefix_length, 0), value=True)  # pyright: ignore[reportOptionalMemberAccess]
+    out = functional.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    return out.transpose(1, 2)[real_BL]
+
+
+def flash(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    stream: Stream,
+    *,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """transformers' own flash_attention_2, told where rows begin and end: [1, T, H, D].
+
+    With a prefix a row has more keys than queries; flash-attn aligns the triangle to the end.
+    """
+    lengths = torch.tensor(stream.lengths, device=query.device, dtype=torch.int32)
+    if stream.prefix:
+        before = stream.prefix[module]
+        key, value = (
+            torch.cat(
+                [p for own in x.split(list(stream.lengths), dim=2) for p in (b[None], own)], dim=2
+            )
+            for b, x in zip(before, (key, value), strict=True)
+        )
+    ends = functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
+    key_ends = functional.pad((lengths + stream.prefix_length).cumsum(0, dtype=torch.int32), (1, 0))
+    out, _ = ALL_ATTENTION_FUNCTIONS["flash_attention_2"](
+        module,
+        query,
+        key,
+        value,
+        None,
+        scaling=scale,
+        sliding_window=window,
+        softcap=softcap,
+        is_causal=stream.attention == "causal",
+        cu_seq_lens_q=ends,
+        cu_seq_lens_k=key_ends,
+        max_length_q=max(stream.lengths),
+        max_length_k=max(stream.lengths) + stream.prefix_length,
+    )
+    return out
+
+
+def _allowed(length: int, causal: bool, window: int | None, device: Any) -> Tensor:
+    """Which key [column] a query [row] sees; windows as transformers' masks draw them."""
+    places = torch.arange(length, device=device)
+    distance = places[:, None] - places
+    allowed = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)
+    if window is not None:
+        allowed &= distance < window if causal else distance.abs() <= window
+    return allowed
+
+
+def _bias(
+    length: int, causal: bool, window: int | None, dtype: torch.dtype, device: Any
+) -> Tensor | None:
+    """The same as numbers to add, or None where everything is seen."""
+    if not causal and window is None:
+        return None
+    allowed = _allowed(length, causal, window, device)
+    return torch.zeros(length, length, dtype=dtype, device=device).masked_fill(~allowed, -torch.inf)

@@ -1,0 +1,213 @@
+"""Rows laid end to end are what they are alone, and no architecture is packed that cannot be."""
+
+import random
+
+import pytest
+import torch
+
+from methods.backbone import forward as engine
+from methods.backbone import kernels, packed
+from methods.backbone.forward import forward
+from methods.backbone.loader import load_backbone
+from methods.base import Inputs
+from tests.backbone.architectures import GPT, HEADS, SMALL, WINDOW, spec
+
+LAYER_TYPES = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
+LATENT = {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8}
+PACKED = {
+    "llama": SMALL,
+    "mistral": SMALL | WINDOW,
+    "mixtral": SMALL,
+    "qwen2": SMALL | WINDOW | {"use_sliding_window": True, "max_window_layers": 1},
+    "qwen2_moe": SMALL
+    | EXPERTS
+    | {"num_experts": 4, "decoder_sparse_step": 1, "shared_expert_intermediate_size": 16},
+    "qwen3": SMALL | HEADS,
+    "gemma": SMALL | HEADS,
+    "gemma2": SMALL | HEADS | WINDOW,  # soft caps
+    "gemma3_text": SMALL | HEADS | WINDOW | LAYER_TYPES,
+    "gpt2": GPT,  # learned positions
+    "gpt_neox": SMALL,
+    "opt": SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32},  # learned positions, offset by two
+    "phi": SMALL,
+    "phi3": SMALL,
+    "stablelm": SMALL,
+    "starcoder2": SMALL,
+    "nemotron": SMALL,
+    "olmo": SMALL,
+    "olmo2": SMALL,
+    "cohere": SMALL,
+    "cohere2": SMALL | HEADS | WINDOW,
+    "deepseek_v3": SMALL  # values of another size than keys
+    | EXPERTS
+    | LATENT
+    | {"num_key_value_heads": 4, "v_head_dim": 4, "n_routed_experts": 4}
+    | {"n_group": 1, "topk_group": 1, "first_k_dense_replace": 1},
+    "glm": SMALL | HEADS,
+    "granite": SMALL,
+    "smollm3": SMALL,
+}
+PADDED = {
+    "gptj": GPT | {"rotary_dim": 4},  # attention of its own
+    "falcon": SMALL,
+    "bloom": SMALL,  # biases by distance
+    "gpt_oss": SMALL | HEADS | WINDOW | {"num_local_experts": 4, "num_experts_per_tok": 2},  # sinks
+    "lfm2": SMALL | {"layer_types": ["conv", "full_attention", "conv"]},  # would mix rows
+}
+NO_WINDOW = [name for name, config in PACKED.items() if "sliding_window" not in config]
+BEGINNING = list(range(40, 51))
+
+
+def rows(*, beginning=(), seed=0):
+    draw = random.Random(seed)
+    lengths = [12, 9, 9, 5, 3, 3, 3, 1]
+    return [[*beginning, *(draw.randrange(3, 255) for _ in range(n))] for n in lengths]
+
+
+def states(backbone, ids, attention, *, packed, layers=(0, 2, -1)):
+    before = backbone.packed
+    backbone.packed = before if packed else frozenset()
+    found = {}
+    try:
+        inputs = Inputs(ids, [[True] * len(row) for row in ids])
+        for batch, kept in forward(backbone, inputs, attention=attention, layers=list(layers)):
+            for place, row in enumerate(batch):
+                found[row] = torch.cat([kept[k][place, : len(ids[row])] for k in layers])
+    finally:
+        backbone.packed = before
+    return torch.cat([found[row] for row in range(len(ids))])
+
+
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+@pytest.mark.parametrize("form", ["groups", "padded"])
+@pytest.mark.parametrize("architecture", PACKED)
+def test_packed_rows_are_what_padded_rows_are(architecture, form, attention):
+    backbone = load_backbone(spec(architecture, PACKED[architecture]))
+    assert attention in backbone.packed
+    backbone.form = form
+    if form == "padded" and architecture == "gemma2":
+        assert not packed.packs(backbone.model, attention, form)  # soft caps
+        return
+    for ids in (rows(), rows(beginning=BEGINNING)):
+        expected = states(backbone, ids, attention, packed=False)
+        assert torch.allclose(
+            states(backbone, ids, attention, packed=True), expected, atol=5e-6, rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("architecture", PADDED)
+def test_what_cannot_be_packed_is_padded(architecture):
+    backbone = load_backbone(spec(architecture, PADDED[architecture]))
+    assert backbone.packed == frozenset()
+    assert backbone.choices["packed"] == []
+
+
+def test_packing_asked_for_by_name_and_impossible_is_an_error():
+    with pytest.raises(ValueError, match="laid end to end are not what they are alone"):
+        load_backbone(spec("bloom", SMALL, packed=True))
+
+
+@pytest.mark.parametrize("choice", [{"packed": False}, {"kernel": "eager"}])
+def test_packing_can_be_turned_off(choice):
+    assert load_backbone(spec("llama", SMALL, **choice)).packed == frozenset()
+
+
+def test_the_probe_sees_a_window_that_no_attention_module_asks_for(monkeypatch):
+    backbone = load_backbone(spec("mistral", SMALL | WINDOW))
+    plain = packed.packed_attention
+
+    def deaf(*arguments, sliding_window=None, **more):
+        return plain(*arguments, **more)
+
+    monkeypatch.setitem(packed.AttentionInterface._global_mapping, packed.NAME, deaf)
+    assert not packed.packs(backbone.model, "causal", "groups")
+
+
+def test_the_probe_sees_rows_that_see_their_neighbours(monkeypatch):
+    backbone = load_backbone(spec("llama", SMALL))
+    whole = property(lambda stream: [(0, 1, sum(stream.lengths))])
+    monkeypatch.setattr(packed.Stream, "groups", whole)
+    assert not packed.packs(backbone.model, "bidirectional", "groups")
+
+
+@pytest.mark.parametrize("architecture", NO_WINDOW)
+def test_a_common_beginning_is_read_once(architecture, monkeypatch):
+    backbone = load_backbone(spec(architecture, PACKED[architecture]))
+    ids = rows(beginning=BEGINNING)
+    read = []
+    plain = engine._run
+
+    def counting(model, layers, **what):
+        read.append(what["input_ids"].numel())
+        return plain(model, layers, **what)
+
+    monkeypatch.setattr(engine, "_run", counting)
+    states(backbone, ids, "causal", packed=True)
+    assert sum(read) == sum(map(len, ids)) - (len(ids) - 1) * len(BEGINNING)
+    read.clear()
+    states(backbone, ids, "bidirectional", packed=True)
+    assert sum(read) == sum(map(len, ids))
+
+
+def test_a_row_that_is_the_common_beginning_keeps_a_token_of_its_own():
+    backbone = load_backbone(spec("llama", SMALL))
+    ids = [BEGINNING, [*BEGINNING, 7, 8], BEGINNING]
+    expected = states(backbone, ids, "causal", packed=False)
+    assert torch.allclose(states(backbone, ids, "causal", packed=True), expected, atol=5e-6)
+
+
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+@pytest.mark.parametrize("beginning", [(), BEGINNING])
+def test_flash_attention_is_told_where_rows_begin_and_end(attention, beginning, monkeypatch):
+    """The kernel itself needs CUDA; here its contract is computed row by row."""
+
+    def flash(_module, query, key, value, _mask, *, scaling, is_causal, **told):
+        assert told["sliding_window"] is None and told["softcap"] is None
+        outs = []
+        q_ends, k_ends = told["cu_seq_lens_q"].tolist(), told["cu_seq_lens_k"].tolist()
+        assert told["max_length_q"] == max(b - a for a, b in zip(q_ends, q_ends[1:], strict=False))
+        assert told["max_length_k"] == max(b - a for a, b in zip(k_ends, k_ends[1:], strict=False))
+        for at in range(len(q_ends) - 1):
+            q = query[:, :, q_ends[at] : q_ends[at + 1]]
+            k, v = (x[:, :, k_ends[at] : k_ends[at + 1]] for x in (key, value))
+            seen = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool)
+            if is_causal:
+                seen = seen.tril(k.shape[2] - q.shape[2])
+            outs.append(
+                torch.nn.functional.scaled_dot_product_attention(
+                    q, k, v, attn_mask=seen, scale=scaling, enable_gqa=True
+                )
+            )
+        return torch.cat(outs, dim=2).transpose(1, 2), None
+
+    monkeypatch.setitem(kernels.ALL_ATTENTION_FUNCTIONS, "flash_attention_2", flash)
+    backbone = load_backbone(spec("llama", SMALL))
+    backbone.form = "flash_attention_2"
+    try:
+        ids = rows(beginning=beginning)
+        expected = states(backbone, ids, attention, packed=False)
+        found = states(backbone, ids, attention, packed=True)
+        assert torch.allclose(found, expected, atol=5e-6)
+    finally:
+        backbone.form = "groups"
+
+
+@pytest.mark.parametrize("beginning", [(), BEGINNING])
+def test_half_precision_takes_other_kernels_and_gives_near_the_same(beginning, monkeypatch):
+    backbone = load_backbone(spec("llama", SMALL, dtype="bfloat16"))
+    ids = rows(beginning=beginning)
+    expected = states(backbone, ids, "causal", packed=False).float()
+    for short in (0, 64):
+        monkeypatch.setattr(kernels, "SHORT", short)
+        found = states(backbone, ids, "causal", packed=True).float()
+        assert torch.cosine_similarity(found, expected, dim=-1).min() > 0.999
+
+
+def test_the_model_is_as_before_after_a_stream():
+    backbone = load_backbone(spec("llama", SMALL))
+    ids = torch.arange(5, 15)[None]
+    before = backbone.model(ids).last_hidden_state
+    states(backbone, rows(), "bidirectional", packed=True)
+    assert backbone.model.config._attn_implementation == "sdpa"
+    assert torch.equal(backbone.model(ids).last_hidden_state, before)
