@@ -7,6 +7,7 @@ from importlib import import_module
 VERBS = {
     "evaluate": "embed mteb tasks with a method and score them (Hydra: key=value, -m to sweep)",
     "report": "tables from what runs left behind",
+    "cache": "the embeddings kept on disk: info, clear",
     "methods": "what methods there are, with their papers",
 }
 

@@ -55,6 +55,7 @@ def job(config: DictConfig) -> Any:
         plan=plan(config, name=hydra_config.runtime.choices["method"]),
         tasks=TaskList(**{k: v for k, v in values["tasks"].items() if v is not None}),
         runs=Path(config.runs),
+        cache=values["cache"],
         overrides=list(hydra_config.overrides.task),
         config=values,
     )

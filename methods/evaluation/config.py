@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
+from methods.backbone.cache import MemoryStore, Store, default_folder, open_cache
 from methods.backbone.loader import BackboneSpec
 from methods.base import Method
 from methods.evaluation.instructions import Instructions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from methods.evaluation.encoder import Encoder
 
 CONF = Path(__file__).parents[2] / "conf"
+MEMORY_BYTES = 2 << 30
 CELL_AXES = ("pooling", "layer", "normalize")
 ROOT_AXES = ("attention", *CELL_AXES)
 
@@ -75,6 +77,14 @@ def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
     values["source"] = instantiate(config.source, _convert_="all")
     values["adapters"] = tuple(str(path) for path in _listed(adapter)) if adapter else ()
     return _make(BackboneSpec, values)
+
+
+def store_of(folder: str | None, gib: float) -> Store:
+    """Where a job keeps vectors: a folder (`auto`: the user's), or memory if there is none."""
+    if folder is None:
+        return MemoryStore(MEMORY_BYTES)
+    path = default_folder() if folder == "auto" else Path(folder)
+    return open_cache(path, int(gib * 2**30))
 
 
 def compose(overrides: list[str], *, config_dir: str | None = None) -> DictConfig:

@@ -30,8 +30,9 @@ from tqdm import tqdm
 from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone, identity, load_backbone, peek
 from methods.base import Method
-from methods.evaluation.config import Plan
-from methods.evaluation.encoder import Encoder, SharedPass, Usage, model_meta
+from methods.evaluation.config import Plan, store_of
+from methods.evaluation.encoder import Encoder, model_meta
+from methods.evaluation.planner import SharedPass, Usage
 from methods.evaluation.records import (
     Record,
     check_writable,
@@ -50,11 +51,15 @@ class TasksFailed(RuntimeError):
 
 @dataclass
 class Job:
-    """A resolved job. `run` evaluates what is not there yet; `overrides` reproduces it."""
+    """A resolved job. `run` evaluates what is not there yet; `overrides` reproduces it.
+
+    cache: `folder` and `gib` of the embedding cache (config.store_of).
+    """
 
     plan: Plan
     tasks: TaskList
     runs: Path
+    cache: Mapping[str, Any] = field(default_factory=lambda: {"folder": None, "gib": 0})
     overrides: list[str] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -116,7 +121,7 @@ class Job:
     def shared(self) -> SharedPass:
         """The pass all cells share."""
         self.backbone.require(self.cells[0].attention)
-        return SharedPass(self.backbone, self.cells)
+        return SharedPass(self.backbone, self.cells, store_of(**self.cache))
 
     def _task(self, task: Any) -> list[str]:
         """Evaluate one task in every cell that lacks it; what failed, by name."""

@@ -9,7 +9,6 @@ Every file is written aside and renamed, so that a killed run leaves none in hal
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import inspect
 import json
@@ -26,6 +25,8 @@ from filelock import FileLock
 from mteb import TaskResult
 from mteb.cache import ResultCache
 from mteb.models.model_meta import ModelMeta
+
+from methods.backbone.cache import code_digest
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "mteb", "datasets", "numpy")
 
@@ -147,14 +148,7 @@ def code_fingerprint(cls: type) -> str:
     """
     shared = ("methods.base", "abc", "builtins")
     modules = [inspect.getmodule(c) for c in cls.__mro__ if c.__module__ not in shared]
-    digest = hashlib.sha256()
-    for module in dict.fromkeys(filter(None, modules)):
-        tree = ast.parse(inspect.getsource(module))
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):  # noqa: UP038
-                node.body = node.body[ast.get_docstring(node) is not None :]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:16]
+    return code_digest(*dict.fromkeys(filter(None, modules)))
 
 
 def environment() -> dict[str, Any]:

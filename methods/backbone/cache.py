@@ -1,0 +1,250 @@
+"""Embeddings on disk, so that no text is read twice: an LMDB store, keyed by content.
+
+A key is a digest of everything a vector depends on; a value is the vector and a checksum. A batch
+is one transaction: a process that is killed loses the batch it was reading, no more, and any number
+of processes of one machine may use a store at once. It is bounded: the oldest vectors go first.
+LMDB maps its file into memory and must not lie on a network file system.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, TypeVar
+
+import lmdb
+import numpy as np
+from filelock import FileLock
+
+from methods.backbone.sources import cache_folder
+
+log = logging.getLogger(__name__)
+PAGE = 4096
+T = TypeVar("T")
+KEPT = 0.9  # of the bound, when vectors must go
+
+
+class Store(Protocol):
+    """Where vectors are kept by key."""
+
+    def get(self, keys: Sequence[bytes]) -> list[np.ndarray | None]: ...
+
+    def put(self, vectors: Mapping[bytes, np.ndarray]) -> None: ...
+
+
+class MemoryStore:
+    """Vectors kept in memory, the oldest leaving when there are too many bytes of them."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes, self._bytes = max_bytes, 0
+        self._vectors: dict[bytes, np.ndarray] = {}
+
+    def get(self, keys: Sequence[bytes]) -> list[np.ndarray | None]:
+        """One vector a key, or None."""
+        return [self._vectors.get(key) for key in keys]
+
+    def put(self, vectors: Mapping[bytes, np.ndarray]) -> None:
+        """Keep float32 vectors."""
+        for key, vector in vectors.items():
+            if key not in self._vectors:
+                self._vectors[key] = vector
+                self._bytes += vector.nbytes
+        while self._bytes > self.max_bytes:
+            self._bytes -= self._vectors.pop(next(iter(self._vectors))).nbytes
+
+
+class EmbeddingCache:
+    """Vectors kept on disk. Get one with `open_cache`: LMDB wants a file opened once a process."""
+
+    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+        self.folder, self.max_bytes = folder, max_bytes
+        self._damaged: set[bytes] = set()
+        with self._said():
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "open.lock"):
+                self._open()
+
+    def get(self, keys: Sequence[bytes]) -> list[np.ndarray | None]:
+        """One vector a key, or None; what is damaged counts as absent, with a warning."""
+
+        def read() -> list[np.ndarray | None]:
+            with self._env.begin(db=self._vectors, buffers=True) as txn:
+                return [self._checked(key, txn.get(key)) for key in keys]
+
+        return self._whole(read)
+
+    def put(self, vectors: Mapping[bytes, np.ndarray]) -> None:
+        """Keep float32 vectors, in one transaction. An OSError names the folder."""
+        values = {key: _with_checksum(key, vector) for key, vector in vectors.items()}
+        if sum(_size(value) for value in values.values()) > KEPT * self.max_bytes:
+            return
+
+        def write() -> None:
+            with self._env.begin(write=True) as txn:
+                total, place = struct.unpack("<QQ", txn.get(b"total", default=bytes(16)))
+                for key, value in values.items():
+                    again = key in self._damaged
+                    if txn.put(key, value, overwrite=again, db=self._vectors) and not again:
+                        txn.put(struct.pack(">Q", place), key, db=self._order)
+                        total, place = total + _size(value), place + 1
+                if total > self.max_bytes:
+                    total = self._shrink(txn, total)
+                txn.put(b"total", struct.pack("<QQ", total, place))
+            self._damaged -= values.keys()
+
+        self._whole(write)
+
+    def info(self) -> dict[str, Any]:
+        """Folder, number of vectors, bytes used and allowed."""
+
+        def read() -> dict[str, Any]:
+            with self._env.begin() as txn:
+                total, _ = struct.unpack("<QQ", txn.get(b"total", default=bytes(16)))
+                vectors = txn.stat(self._vectors)["entries"]
+            return {
+                "folder": str(self.folder),
+                "vectors": vectors,
+                "bytes": total,
+                "max_bytes": self.max_bytes,
+            }
+
+        return self._whole(read)
+
+    def clear(self) -> None:
+        """Forget every vector; the space is used again by what comes."""
+
+        def write() -> None:
+            with self._env.begin(write=True) as txn:
+                txn.drop(self._vectors, delete=False)
+                txn.drop(self._order, delete=False)
+                txn.delete(b"total")
+
+        self._whole(write)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._env.close()
+
+    def _shrink(self, txn: Any, total: int) -> int:
+        cursor = txn.cursor(db=self._order)
+        while total > KEPT * self.max_bytes and cursor.first():
+            key = cursor.value()
+            total -= _size(txn.get(key, default=b"", db=self._vectors))
+            txn.delete(key, db=self._vectors)
+            cursor.delete()
+        return total
+
+    def _checked(self, key: bytes, value: Any) -> np.ndarray | None:
+        if value is None:
+            return None
+        stored = bytes(value)
+        if len(stored) < 4 or zlib.crc32(key + stored[4:]) != struct.unpack("<I", stored[:4])[0]:
+            log.warning("a vector in %s is damaged and is computed again", self.folder)
+            self._damaged.add(key)
+            return None
+        return np.frombuffer(stored, dtype=np.float32, offset=4)
+
+    def _open(self) -> None:
+        # The file grows as needed; the map is only an address range. A transaction may for a while
+        # hold old and new pages, so it is wider than the bound.
+        size = 2 * self.max_bytes + (256 << 20)
+        try:
+            self._env = lmdb.open(str(self.folder), map_size=size, max_dbs=2, metasync=False)
+            last = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+            if (self.folder / "data.mdb").stat().st_size < last:
+                self._env.close()
+                raise lmdb.CorruptedError("the file is cut short")
+            self._vectors = self._env.open_db(b"vectors")
+            self._order = self._env.open_db(b"order")
+        except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
+            self._set_aside(error)
+            self._open()
+
+    def _set_aside(self, error: Exception) -> None:
+        data = self.folder / "data.mdb"
+        log.warning("%s is damaged (%s) and set aside; a new one begins", data, error)
+        os.replace(data, data.with_suffix(".damaged"))
+        (self.folder / "lock.mdb").unlink(missing_ok=True)
+
+    def _whole(self, act: Callable[[], T]) -> T:
+        """Act, and where the file itself proves damaged, act again on a new one."""
+        with self._said():
+            try:
+                return act()
+            except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
+                self._env.close()
+                with FileLock(self.folder / "open.lock"):
+                    self._set_aside(error)
+                    self._open()
+                return act()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Name the folder in what the file system refuses."""
+        try:
+            yield
+        except (lmdb.Error, OSError) as error:
+            raise OSError(
+                f"the embedding cache in {self.folder} cannot be used ({error}); free space there, "
+                f"give another folder (cache.folder=DIR), or do without (cache.folder=null)"
+            ) from error
+
+
+_opened: dict[Path, EmbeddingCache] = {}
+
+
+def open_cache(folder: Path, max_bytes: int) -> EmbeddingCache:
+    """The store in a folder, opened once a process; again if another bound is asked for."""
+    folder = folder.expanduser().resolve()
+    cache = _opened.get(folder)
+    if cache is not None and cache.max_bytes != max_bytes:
+        cache.close()
+        cache = None
+    if cache is None:
+        cache = _opened[folder] = EmbeddingCache(folder, max_bytes=max_bytes)
+    return cache
+
+
+def default_folder() -> Path:
+    """Where embeddings are kept if no folder is named."""
+    return cache_folder() / "embeddings"
+
+
+def row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:
+    """What is read and what may be pooled, in 16 bytes."""
+    tokens = np.asarray(list(ids), dtype=np.int32).tobytes()
+    digest = hashlib.blake2b(tokens, digest_size=16)
+    digest.update(len(tokens).to_bytes(8, "little") + bytes(pool_mask))
+    return digest.digest()
+
+
+def code_digest(*modules: ModuleType) -> str:
+    """A digest of modules' code, without docstrings and comments."""
+    digest = hashlib.sha256()
+    for module in modules:
+        tree = ast.parse(inspect.getsource(module))
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):  # noqa: UP038
+                node.body = node.body[ast.get_docstring(node) is not None :]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:16]
+
+
+def _with_checksum(key: bytes, vector: np.ndarray) -> bytes:
+    data = np.ascontiguousarray(vector, dtype=np.float32).tobytes()
+    return struct.pack("<I", zlib.crc32(key + data)) + data
+
+
+def _size(value: bytes) -> int:
+    """Bytes a vector takes: small values share pages, others have pages of their own."""
+    pages = -(-(len(value) + 16) // PAGE) * PAGE if len(value) > PAGE // 2 else len(value)
+    return pages + 128

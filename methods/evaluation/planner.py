@@ -1,0 +1,151 @@
+"""From cells to passes: what is new of what is asked, read once, pooled for every cell, and kept.
+
+N rows asked for, U distinct ones, D hidden size, C cells. Cells are methods that read the same and
+pool differently (pooling, layer). They share one forward pass, and a row is read again only if its
+vectors are in no store. Memory is bounded by a batch, the vectors asked for and the store, however
+many layers and texts there are.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import textwrap
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from methods import base, pooling
+from methods.backbone import attention, forward, kernels, linears, packed
+from methods.backbone.cache import Store, code_digest, row_key
+from methods.backbone.forward import resolve_layer
+from methods.backbone.loader import Backbone
+from methods.base import Inputs, Method
+from methods.evaluation.records import code_fingerprint
+
+STANDARD_POOL = "return pool_inputs(hidden_BLD, inputs, self.pooling)"
+
+
+@dataclass
+class Usage:
+    """What a task cost. tokens: of every text asked for; tokens_computed: of those that were in no
+    store; seconds: inside the model and pooling; cut: texts shortened to fit."""
+
+    texts: int = 0
+    tokens: int = 0
+    tokens_computed: int = 0
+    cut: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class SharedPass:
+    """The vectors of all cells of a job, from one forward pass over each distinct row.
+
+    store: where pooled vectors are kept between calls (backbone/cache.py); None keeps none.
+    """
+
+    backbone: Backbone
+    cells: Sequence[Method]
+    store: Store | None = None
+    usage: Usage = field(default_factory=Usage)
+
+    def __post_init__(self) -> None:
+        layers = [resolve_layer(cell.layer, self.backbone.num_layers) for cell in self.cells]
+        self.cells = [replace(c, layer=at) for c, at in zip(self.cells, layers, strict=True)]
+
+    def vectors(self, inputs: Inputs, cell: int, *, title: str = "") -> np.ndarray:
+        """Un-normalised float32 vectors [N, D] of one cell; computes all cells of what is new."""
+        self.usage.texts += len(inputs)
+        self.usage.tokens += sum(map(len, inputs.ids))
+        self.usage.cut += len(inputs.cut)
+        if not len(inputs):
+            return np.zeros((0, self.backbone.model.config.hidden_size), dtype=np.float32)
+        keys = [row_key(i, m) for i, m in zip(inputs.ids, inputs.pool_mask, strict=True)]
+        first = {key: row for row, key in reversed(list(enumerate(keys)))}
+        found: dict[bytes, Any] = dict.fromkeys(first)
+        if self.store is not None:
+            stored = self.store.get([self._keys[cell] + key for key in first])
+            found = dict(zip(first, stored, strict=True))
+        new = {key: first[key] for key, vector in found.items() if vector is None}
+        if new:
+            self._compute(inputs, new, cell, found, title)
+        return np.stack([found[key] for key in keys])
+
+    def _compute(
+        self, inputs: Inputs, new: dict[bytes, int], cell: int, found: dict[bytes, Any], title: str
+    ) -> None:
+        """Read new rows; put this cell's vectors into `found` and all cells' into the store."""
+        keys, asked = list(new), inputs.rows(list(new.values()))
+        total = sum(map(len, asked.ids))
+        layers = sorted({cell.layer for cell in self.cells})
+        start = time.perf_counter()
+        bar = tqdm(total=total, unit="tok", unit_scale=True, desc=title, delay=3, leave=False)
+        how = self.cells[0].attention
+        with bar, torch.inference_mode():
+            for batch, states in forward.forward(
+                self.backbone, asked, attention=how, layers=layers
+            ):
+                part = asked.rows(batch)
+                pooled = [one.pool(states[one.layer], part) for one in self.cells]
+                vectors_CBD = torch.stack(pooled).float().cpu().numpy()
+                for place in np.flatnonzero(~np.isfinite(vectors_CBD).all(axis=(0, 2))):
+                    row = batch[place]
+                    raise ValueError(
+                        f"text {new[keys[row]]} gives a vector that is not finite "
+                        f"({len(asked.ids[row])} tokens, dtype "
+                        f"{self.backbone.identity['dtype']}); try model.dtype=float32"
+                    )
+                found |= {
+                    keys[row]: vectors_CBD[cell, place].copy() for place, row in enumerate(batch)
+                }
+                if self.store is not None:
+                    names = [keys[row] for row in batch]
+                    self.store.put(
+                        {
+                            prefix + name: vector
+                            for prefix, vectors_BD in zip(self._keys, vectors_CBD, strict=True)
+                            for name, vector in zip(names, vectors_BD, strict=True)
+                        }
+                    )
+                bar.update(sum(len(asked.ids[row]) for row in batch))
+        self.usage.tokens_computed += total
+        self.usage.seconds += time.perf_counter() - start
+
+    @cached_property
+    def _keys(self) -> list[bytes]:
+        """What tells a cell's vectors from another's, rows aside: 16 bytes a cell.
+
+        steering is None until a method intervenes in the pass; it stands here because keys outlive
+        code. The attention probe, kernels and batching change no more than last digits.
+        """
+        shared = {
+            "backbone": self.backbone.identity,
+            "attention": self.cells[0].attention,
+            "steering": None,
+            "code": code_digest(base, pooling, attention, forward, packed, kernels, linears),
+            "transformers": version("transformers"),
+        }
+        described = [{**shared, "layer": c.layer, "pool": _pool_identity(c)} for c in self.cells]
+        texts = [json.dumps(d, sort_keys=True, default=str).encode() for d in described]
+        return [hashlib.blake2b(text, digest_size=16).digest() for text in texts]
+
+
+def _pool_identity(cell: Method) -> Any:
+    """How a cell pools: by name where its method pools as all do, else all that it is."""
+    pool: Any = type(cell).pool
+    function: Any = ast.parse(textwrap.dedent(inspect.getsource(pool))).body[0]
+    ours = pool.__globals__.get("pool_inputs") is base.pool_inputs
+    if ours and [ast.unparse(line) for line in function.body] == [STANDARD_POOL]:
+        return cell.pooling
+    values = {f.name: getattr(cell, f.name) for f in fields(cell) if f.name != "normalize"}
+    return [code_fingerprint(type(cell)), values]
