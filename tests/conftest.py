@@ -1,6 +1,7 @@
 """Shared by all tests: no Hub, a byte-level random model, and where real data may be."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 # threads spend their time waiting for each other.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
+# No test finds the vectors of another run, nor leaves its own behind.
+_embeddings = tempfile.TemporaryDirectory(prefix="dec2vec-embeddings-")
+os.environ["DEC2VEC_EMBEDDINGS"] = _embeddings.name
 
 ROOT = Path(__file__).parents[1]
 MIRRORS = (Path(os.environ.get("DEC2VEC_MIRROR", ROOT.parent / "shared" / "data" / "mteb")),)

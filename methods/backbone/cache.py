@@ -215,8 +215,9 @@ def open_cache(folder: Path, max_bytes: int) -> EmbeddingCache:
 
 
 def default_folder() -> Path:
-    """Where embeddings are kept if no folder is named."""
-    return cache_folder() / "embeddings"
+    """Where embeddings are kept by default: $DEC2VEC_EMBEDDINGS, else in the user's cache."""
+    folder = os.environ.get("DEC2VEC_EMBEDDINGS")
+    return Path(folder).expanduser() if folder else cache_folder() / "embeddings"
 
 
 def row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:

@@ -41,6 +41,7 @@ class Stream:
     prefix: per attention module, keys and values [K, P, D] of tokens that stand before every row.
     kept: filled, when given, with this stream's own keys and values per attention module.
     windows: filled with the sliding windows that attention modules asked for.
+    biases: filled with what kernels add to scores, which all layers share.
     """
 
     lengths: Sequence[int]
@@ -50,6 +51,7 @@ class Stream:
     prefix_length: int = 0
     kept: dict[nn.Module, tuple[Tensor, Tensor]] | None = None
     windows: set[int] = field(default_factory=set)
+    biases: dict[tuple[int, int | None], Tensor] = field(default_factory=dict)
 
     @cached_property
     def groups(self) -> list[tuple[int, int, int]]:

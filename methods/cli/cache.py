@@ -4,8 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from methods.backbone.cache import default_folder, open_cache
-from methods.evaluation.config import compose
+from methods.evaluation.config import CONF
 
 
 def main() -> None:
@@ -17,7 +19,7 @@ def main() -> None:
     folder = arguments.folder or default_folder()
     if not (folder / "data.mdb").is_file():
         sys.exit(f"dec2vec cache: there is none in {folder}; valid: a folder given as cache.folder")
-    cache = open_cache(folder, int(compose([]).cache.gib * 2**30))
+    cache = open_cache(folder, int(OmegaConf.load(CONF / "evaluate.yaml").cache.gib * 2**30))
     if arguments.action == "clear":
         cache.clear()
     about = cache.info()

@@ -39,13 +39,20 @@ emphasis: "!!!"
 """
 
 
-def dec2vec(*arguments, cwd):
-    """Run the command; its exit status and everything it said."""
+def started(*arguments, cwd):
+    """The command, running."""
     command = [sys.executable, "-c", "from methods.cli import main; main()", *arguments]
     # A launcher's workers import the package too, from wherever the tests run it.
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"}
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
-    return done.returncode, done.stdout + done.stderr
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, cwd=cwd, text=True, env=environment, **pipes)
+
+
+def dec2vec(*arguments, cwd):
+    """Run the command; its exit status and everything it said."""
+    process = started(*arguments, cwd=cwd)
+    said, _ = process.communicate()
+    return process.returncode, said
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +118,7 @@ def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_sa
         ),
         (["evaluate", "method=sgpt", "model=tiny", "tasks.mirror=nowhere"], "nowhere is no folder"),
         (["report", "nowhere"], "nowhere holds no records"),
-        (["evalute"], "no verb 'evalute'; valid: evaluate, report, methods"),
+        (["evalute"], "no verb 'evalute'; valid: evaluate, report, cache, methods"),
     ],
 )
 def test_bad_input_ends_with_a_message_and_a_status(arguments, told, tmp_path):
@@ -148,3 +155,40 @@ def test_the_shell_completes_verbs_groups_and_values(tmp_path, monkeypatch):
 def test_the_readmes_method_is_the_one_tested_here():
     readme = (ROOT / "README.md").read_text()
     assert "class Shout(Method):" in readme and "--config-dir mine -m method=shout" in readme
+
+
+def tasks_of(folder):
+    """Scores and tokens computed of every cell and task under a runs folder."""
+    found = {}
+    for file in sorted(folder.rglob("run.json")):
+        record = json.loads(file.read_text())
+        for task, entry in record["tasks"].items():
+            result = json.loads((file.parent.parent / f"{task}.json").read_text())
+            score = result["scores"]["test"][0]["main_score"]
+            found[record["method"], record["layer"], task] = (score, entry["tokens_computed"])
+    return found
+
+
+def test_two_sweeps_on_one_cache_agree_with_one_alone_and_a_rerun_reads_nothing(tmp_path, base):
+    swept = ["-m", "method=sgpt,echo", "layer=[1,-1]", *base[:-1]]
+    cached = [*swept, f"cache.folder={tmp_path / 'cache'}"]
+    both = [started("evaluate", *cached, f"runs={name}", cwd=tmp_path) for name in ("a", "b")]
+    for process in both:
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+    code, said = dec2vec("evaluate", *swept, "cache.folder=null", "runs=alone", cwd=tmp_path)
+    assert code == 0, said
+    alone, *others = (tasks_of(tmp_path / name) for name in ("alone", "a", "b"))
+    assert len(alone) == 8 and sum(tokens for _, tokens in alone.values()) > 0
+    for other in others:
+        assert {key: s for key, (s, _) in other.items()} == {k: s for k, (s, _) in alone.items()}
+    assert dec2vec("evaluate", *cached, "runs=again", cwd=tmp_path)[0] == 0
+    again = tasks_of(tmp_path / "again")
+    assert {key: (score, 0) for key, (score, _) in alone.items()} == again
+
+    code, said = dec2vec("cache", "info", "--folder", "cache", cwd=tmp_path)
+    assert code == 0 and " vectors, 0.00 GiB" in said and ": 0 vectors" not in said
+    code, said = dec2vec("cache", "clear", "--folder", "cache", cwd=tmp_path)
+    assert code == 0 and ": 0 vectors" in said
+    code, said = dec2vec("cache", "info", "--folder", "nowhere", cwd=tmp_path)
+    assert code != 0 and "there is none in nowhere" in said

@@ -1,0 +1,467 @@
+"""What the engine gains, measured: `make bench` (or python tests/benchmarks/bench.py --help).
+
+Variants are loaded and warmed in one process; rounds alternate their order; a ratio is taken within
+a round, and its median and range over rounds are printed. Time is the process's CPU time on one
+thread, which a busy machine spoils less than a clock. Texts are the standard library's docstrings.
+Baselines get the same token ids (their chat template is removed) and the same kept memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+import numpy as np
+import torch
+
+from methods import load_encoder
+from methods.backbone import forward as engine
+from methods.backbone.cache import MemoryStore, open_cache
+from methods.backbone.linears import PrepackedLinear
+from methods.evaluation.planner import SharedPass
+from methods.evaluation.records import environment
+
+METHODS = "cpt_text sgpt prompteol echo repllama udever e5_instruct llm2vec".split()
+POOLINGS = ("last", "mean", "weighted_mean")
+INSTRUCTION = "Given a question, retrieve passages that answer it"
+Rows = list[tuple[str, str, str]]
+
+
+def docstrings() -> list[str]:
+    """Every docstring of the standard library's top level, once, in one line."""
+    found = set()
+    for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                found.add(" ".join((ast.get_docstring(node) or "").split()))
+    return sorted(found - {""})
+
+
+def sentences(number: int) -> list[str]:
+    """First sentences of 30 to 90 characters; past their end, with a number in front."""
+    firsts = sorted({text.split(". ")[0] for text in docstrings()})
+    firsts = [text for text in firsts if 30 < len(text) < 90]
+    rounds = range(-(-number // len(firsts)))
+    return [f"{at} {text}" if at else text for at in rounds for text in firsts][:number]
+
+
+def passages(number: int) -> list[str]:
+    """Stretches of 60 to 130 words."""
+    words = " ".join(docstrings()).split()
+    found, start = [], 0
+    for at in range(number):
+        length = 60 + 37 * at % 71
+        found.append(" ".join(words[start : start + length]))
+        start += length
+    return found
+
+
+def cpu_seconds(act: Callable[[], Any]) -> float:
+    start = time.process_time()
+    act()
+    return time.process_time() - start
+
+
+def race(variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of every variant in every round; the order turns round by round."""
+    for act in variants.values():
+        act()
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for at in range(rounds):
+        for name in list(variants) if at % 2 == 0 else reversed(variants):
+            seconds[name].append(cpu_seconds(variants[name]))
+    return seconds
+
+
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
+    """Median and range of per-round ratios."""
+    ratios = [s / f for s, f in zip(slow, fast, strict=True)]
+    digits = 0 if statistics.median(ratios) >= 100 else 2 if statistics.median(ratios) < 20 else 1
+    return (
+        f"{statistics.median(ratios):,.{digits}f}x "
+        f"({min(ratios):,.{digits}f}-{max(ratios):,.{digits}f})"
+    )
+
+
+def both_kinds(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
+    return [("sentences", sentences(args.texts)), ("passages", passages(args.texts // 8))]
+
+
+class Baselines:
+    """The same weights and pooling (mean), run as others run them."""
+
+    def __init__(self, encoder: Any) -> None:
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+        from transformers import AutoTokenizer
+
+        dtype = encoder.backbone.identity["dtype"]
+        self.device = encoder.backbone.choices["device"]
+        weights = Path(encoder.backbone.model.config.name_or_path)
+        with tempfile.TemporaryDirectory() as folder:
+            for file in weights.glob("*"):
+                if file.name == "config.json" or file.suffix == ".safetensors":
+                    (Path(folder) / file.name).symlink_to(file)
+            tokenizer = AutoTokenizer.from_pretrained(weights)
+            tokenizer.chat_template = None  # it would add 26 tokens to every text
+            tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+            tokenizer.save_pretrained(folder)
+            module = Transformer(folder, model_kwargs={"dtype": getattr(torch, dtype)})
+        pooling = Pooling(module.get_embedding_dimension(), pooling_mode="mean")
+        self.st = SentenceTransformer(modules=[module, pooling], device=self.device)
+        self.tokenizer, self.hf = module.tokenizer, module.model
+
+    def sentence_transformers(self, texts: list[str]) -> np.ndarray:
+        return np.asarray(self.st.encode(texts, batch_size=32, show_progress_bar=False))
+
+    def mteb_wrapper(self, texts: list[str]) -> np.ndarray:
+        """mteb's own way to run a sentence-transformers model, as a task calls it."""
+        import mteb
+        from datasets import Dataset
+        from mteb.models import SentenceTransformerEncoderWrapper
+        from torch.utils.data import DataLoader
+
+        wrapper = SentenceTransformerEncoderWrapper(self.st)
+        loader = DataLoader(Dataset.from_dict({"text": texts}), batch_size=32)  # pyright: ignore
+        task = mteb.get_task("STSBenchmark").metadata
+        return np.asarray(
+            wrapper.encode(
+                loader,
+                task_metadata=task,
+                hf_split="test",
+                hf_subset="default",
+                batch_size=32,
+                show_progress_bar=False,
+            )
+        )
+
+    @torch.inference_mode()
+    def official_loop(self, texts: list[str]) -> np.ndarray:
+        """Batches in the order given, padded to their longest, every layer's states kept."""
+        found = []
+        for start in range(0, len(texts), 32):
+            batch = self.tokenizer(
+                texts[start : start + 32], padding=True, return_tensors="pt", truncation=True
+            ).to(self.device)
+            states = self.hf(**batch, output_hidden_states=True).hidden_states[-1]
+            mask = batch["attention_mask"][..., None]
+            found.append(((states * mask).sum(1) / mask.sum(1)).float().cpu().numpy())
+        return np.concatenate(found)
+
+
+def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return (one * other).sum(1) / norms
+
+
+def floor(encoder: Any, rows: int = 2048) -> Callable[[], None]:
+    """The model's own linear layers, all of them in order, and nothing else."""
+    kinds = (PrepackedLinear, torch.nn.Linear)
+    layers = [m for m in encoder.backbone.model.modules() if isinstance(m, kinds)]
+    dtype = getattr(torch, encoder.backbone.identity["dtype"])
+    device = encoder.backbone.choices["device"]
+    sizes = {layer.in_features for layer in layers}
+    states = {n: torch.randn(1, rows, n, dtype=dtype, device=device) for n in sizes}
+
+    @torch.inference_mode()
+    def run() -> None:
+        for layer in layers:
+            layer(states[layer.in_features])
+
+    return run
+
+
+def encode_rows(args: argparse.Namespace) -> Rows:
+    """Texts to vectors, tokenisation included, nothing shared and nothing kept."""
+    encoders = {
+        dtype: load_encoder("sgpt", model=args.model, dtype=dtype, pooling="mean", **args.on)
+        for dtype in args.dtypes
+    }
+    base = encoders[args.dtypes[0]]
+    others = {dtype: Baselines(encoder) for dtype, encoder in encoders.items()}
+    rows: Rows = []
+    for kind, texts in (
+        ("sentences", sentences(args.texts)),
+        ("passages", passages(args.texts // 8)),
+    ):
+        inputs = base.method.prepare_inputs(texts, tokenizer=base.backbone.tokenizer)
+        tokens = sum(map(len, inputs.ids))
+        told = others[args.dtypes[0]].tokenizer(texts)["input_ids"]
+        assert told == inputs.ids, "the baseline reads other ids"
+        vectors = {dtype: encoder.encode(texts) for dtype, encoder in encoders.items()}
+        same = cosines(vectors["float32"], others["float32"].sentence_transformers(texts))
+        assert same.min() >= 0.99999, same.min()
+        rows.append((kind, "float32 against sentence-transformers", f"min cosine {same.min():.7f}"))
+        variants: dict[str, Callable[[], Any]] = {}
+        for dtype, encoder in encoders.items():
+            variants[f"ours {dtype}"] = partial(encoder.encode, texts)
+            variants[f"st {dtype}"] = partial(others[dtype].sentence_transformers, texts)
+            variants[f"floor {dtype}"] = floor(encoder)
+        if kind == "sentences":
+            for name in ("official_loop", "mteb_wrapper"):
+                variants[name] = partial(getattr(others["float32"], name), texts)
+        took = race(variants, args.rounds)
+        best = args.dtypes[-1]
+        speed = tokens / statistics.median(took[f"ours {best}"])
+        rows.append((kind, f"ours, {best}: tokens per CPU second", f"{speed:,.0f}"))
+        rows.append(
+            (kind, "ours, default, against sentence-transformers float32",
+             ratio(took["st float32"], took[f"ours {best}"]))
+        )  # fmt: skip
+        for dtype in args.dtypes:
+            against = ratio(took[f"st {dtype}"], took[f"ours {dtype}"])
+            rows.append((kind, f"ours against sentence-transformers, both {dtype}", against))
+            share = [
+                f / 2048 * tokens / o
+                for f, o in zip(took[f"floor {dtype}"], took[f"ours {dtype}"], strict=True)
+            ]
+            said = f"{statistics.median(share):.2f} ({min(share):.2f}-{max(share):.2f})"
+            rows.append((kind, f"share of the matrix products' floor, {dtype}", said))
+        for name in ("official_loop", "mteb_wrapper"):
+            if name in took:
+                against = ratio(took["st float32"], took[name])
+                rows.append((kind, f"{name} against sentence-transformers, float32", against))
+        if len(args.dtypes) > 1:
+            near = cosines(vectors["float32"], vectors[best])
+            said = f"mean {near.mean():.6f}, min {near.min():.6f}"
+            rows.append((kind, f"{best} against float32, cosine", said))
+    return rows
+
+
+def sweep_rows(args: argparse.Namespace) -> Rows:
+    """Every method, both attentions, cells that share a pass; against a run of its own per cell."""
+    number = max(args.texts // 10, 8)
+    texts = sentences(number)
+    texts += texts[: number // 2]  # benchmarks repeat themselves: STS12-16 and SICK-R 1.7 times
+    base = load_encoder("sgpt", model=args.model, dtype=args.dtypes[-1], **args.on)
+    naive = Baselines(base)
+    tokenizer = base.backbone.tokenizer
+    passes = []
+    for name in METHODS:
+        method = load_encoder(name, model=args.model, dtype=args.dtypes[-1], **args.on).method
+        inputs = method.prepare_inputs(
+            texts, tokenizer=tokenizer, prompt_type="query", instruction=INSTRUCTION
+        )
+        for attention in ("causal", "bidirectional"):
+            passes.append((replace(method, attention=attention), inputs))
+    strings = [tokenizer.batch_decode(inputs.ids) for _, inputs in passes]
+
+    def sweep(layers: Sequence[int]) -> int:
+        store, cells = MemoryStore(4 << 30), 0
+        for method, inputs in passes:
+            axes = [(pooling, layer) for pooling in POOLINGS for layer in layers]
+            group = [replace(method, pooling=p, layer=k) for p, k in axes]
+            shared = SharedPass(base.backbone, group, store)
+            for at in range(len(group)):
+                shared.vectors(inputs, at)
+            cells += len(group)
+        return cells
+
+    def one_by_one(copies: int) -> None:
+        for each in strings:
+            for _ in range(copies):
+                naive.sentence_transformers(each)
+
+    every = [*range(base.backbone.num_layers), -1]
+    rows: Rows = []
+    for title, layers in (("sweep", [len(every) // 2, -1]), ("sweep, all layers", every)):
+        cells = len(passes) * len(POOLINGS) * len(layers)
+        took = race(
+            {"ours": lambda k=layers: sweep(k), "naive": lambda: one_by_one(1)}, args.rounds
+        )
+        slow = [seconds * cells / len(passes) for seconds in took["naive"]]
+        rows.append(
+            (title, f"{cells} cells ({len(passes)} passes asked for) against one "
+             f"sentence-transformers run a cell, both {args.dtypes[-1]}", ratio(slow, took["ours"]))
+        )  # fmt: skip
+    small = len(passes) * len(POOLINGS)
+    whole = cpu_seconds(lambda: one_by_one(len(POOLINGS)))
+    once = cpu_seconds(lambda: one_by_one(1))
+    rows.append(
+        ("sweep", f"all {small} naive runs, once, over one per pass", f"{whole / once:.2f}")
+    )
+    return rows
+
+
+def prefix_rows(args: argparse.Namespace) -> Rows:
+    """A beginning that all rows share."""
+    encoder = load_encoder("sgpt", model=args.model, dtype=args.dtypes[-1], **args.on)
+    others = Baselines(encoder)
+    tokenizer = encoder.backbone.tokenizer
+    words = tokenizer(" ".join(passages(8)))["input_ids"]
+    rows: Rows = []
+    for length in (10, 40, 300):
+        before = tokenizer.decode(words[:length]) + " :"
+        texts = [f"{before} {text}" for text in sentences(max(args.texts // 8, 8))]
+        inputs = encoder.method.prepare_inputs(texts, tokenizer=tokenizer)
+
+        def run(shortest: int, inputs: Any = inputs) -> np.ndarray:
+            kept, engine.SHORTEST_PREFIX = engine.SHORTEST_PREFIX, shortest
+            try:
+                shared = SharedPass(encoder.backbone, [replace(encoder.method, pooling="last")])
+                return shared.vectors(inputs, 0)
+            finally:
+                engine.SHORTEST_PREFIX = kept
+
+        near = cosines(run(1), run(10**9)).min()
+        took = race(
+            {
+                "with": lambda: run(1),
+                "without": lambda: run(10**9),
+                "st": lambda t=texts: others.sentence_transformers(t),
+            },
+            args.rounds,
+        )
+        kind = f"prefix of {length}"
+        rows.append(
+            (kind, "read once against read every time", ratio(took["without"], took["with"]))
+        )
+        rows.append(
+            (kind, "against sentence-transformers, same dtype", ratio(took["st"], took["with"]))
+        )
+        rows.append((kind, f"min cosine to read every time, {args.dtypes[-1]}", f"{near:.5f}"))
+    return rows
+
+
+def cache_rows(args: argparse.Namespace) -> Rows:
+    """The same texts again, tokenisation included."""
+    encoder = load_encoder("sgpt", model=args.model, dtype=args.dtypes[-1], **args.on)
+    others = Baselines(load_encoder("sgpt", model=args.model, dtype="float32", **args.on))
+    rows: Rows = []
+    for kind, texts in (
+        ("sentences", sentences(args.texts)),
+        ("passages", passages(args.texts // 8)),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            shared = SharedPass(
+                encoder.backbone, [encoder.method], open_cache(Path(folder), 1 << 30)
+            )
+
+            def run(texts: Any = texts, shared: Any = shared) -> np.ndarray:
+                return shared.vectors(
+                    encoder.method.prepare_inputs(texts, tokenizer=encoder.backbone.tokenizer), 0
+                )
+
+            first = cpu_seconds(run)
+            computed = shared.usage.tokens_computed
+            took = race({"again": lambda: [run() for _ in range(20)]}, args.rounds)
+            slow = cpu_seconds(partial(others.sentence_transformers, texts))
+            assert shared.usage.tokens_computed == computed, "the second run read something"
+            again = [seconds / 20 for seconds in took["again"]]
+        rows.append((f"rerun, {kind}", "against our first run", ratio([first] * len(again), again)))
+        rows.append(
+            (f"rerun, {kind}", "against sentence-transformers float32",
+             ratio([slow] * len(again), again))
+        )  # fmt: skip
+    return rows
+
+
+def growth_rows(args: argparse.Namespace) -> Rows:
+    """Time and memory of 500 and of 5,000 texts, each in a process of its own."""
+    rows: Rows = []
+    for number in (args.texts, 10 * args.texts):
+        command = [sys.executable, __file__, "--grow", str(number), "--model", args.model]
+        said = json.loads(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        )
+        rows.append(
+            (f"{number:,} sentences", "tokens per CPU second; peak memory of the process",
+             f"{said['speed']:,.0f}; {said['mib']:,.0f} MiB ({said['loaded']:,.0f} with the model "
+             f"loaded)")
+        )  # fmt: skip
+    return rows
+
+
+def grow(number: int, args: argparse.Namespace) -> None:
+    encoder = load_encoder("sgpt", model=args.model, **args.on)
+    encoder.encode(["a text"])
+    loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    texts = sentences(number)
+    seconds = cpu_seconds(lambda: encoder.encode(texts))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    speed = encoder.shared.usage.tokens_computed / seconds
+    print(json.dumps({"speed": speed, "mib": peak, "loaded": loaded}))
+
+
+PARTS = {
+    "encode": encode_rows,
+    "sweep": sweep_rows,
+    "prefix": prefix_rows,
+    "cache": cache_rows,
+    "growth": growth_rows,
+}
+
+
+def main() -> None:
+    """Run the parts asked for and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="which [all]")
+    parser.add_argument("--model", default="smollm2_135m")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--texts", type=int, default=500, help="sentences; an eighth as passages")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="also write the table there")
+    parser.add_argument("--grow", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.on = {"device": args.device}
+    if args.grow:
+        grow(args.grow, args)
+        return
+    default = load_encoder("sgpt", model=args.model, **args.on).backbone.identity["dtype"]
+    args.dtypes = list(dict.fromkeys(["float32", default]))
+    lines = ["| texts | figure | measured |", "|---|---|---|"]
+    for name in args.parts or PARTS:
+        for row in PARTS[name](args):
+            lines.append("| " + " | ".join(row) + " |")
+            print(lines[-1], flush=True)
+    about = environment()
+    cpu = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")),
+        platform.processor(),
+    )
+    lines += [
+        "",
+        f"`python tests/benchmarks/bench.py {' '.join(sys.argv[1:])}`, "
+        f"{time.strftime('%Y-%m-%d')}, commit {about['commit']}, {args.model}, {args.device}, "
+        f"{args.threads} thread, {args.rounds} rounds; {cpu}, "
+        f"torch {about['versions']['torch']}, transformers {about['versions']['transformers']}.",
+    ]
+    print("\n".join(lines))
+    if args.out:
+        args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+
+
+if __name__ == "__main__":
+    main()
