@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test clean
+.PHONY: help demo test bench clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -16,6 +16,10 @@ test: .venv/installed  ## ruff, pyright and pytest
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/pytest
+
+bench: .venv/installed  ## what the engine gains, measured; about half an hour on one thread
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python tests/benchmarks/bench.py --out tests/benchmarks/RESULTS.md
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dec2vec needs Python 3.11 or newer: make PYTHON=python3.11")'

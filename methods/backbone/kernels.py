@@ -10,6 +10,7 @@ flash-attn, is padded for the attention alone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,8 +22,19 @@ if TYPE_CHECKING:
     from methods.backbone.packed import Stream
 
 # Up to this length two half-precision matrix products beat the CPU's fused kernel (at 1,024 tokens
-# of 11 each 0.4 ms against 2.6); without AMX tiles they do at any length.
+# of 11 each 0.4 ms against 2.6); without AMX tiles (Zen 5) they do
+# at any length whose scores fit the caches.
 SHORT = 64
+LONG = 1024
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How an attention module scores: factor of the products, sliding window, soft cap."""
+
+    scale: float
+    window: int | None
+    softcap: float | None
 
 
 class CannotPack(ValueError):
@@ -35,10 +47,7 @@ def grouped(
     k_KTD: Tensor,
     v_KTD: Tensor,
     stream: Stream,
-    *,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
+    scoring: Scoring,
 ) -> Tensor:
     """Attention group by group: [T, H, D]."""
     causal = stream.attention == "causal"
@@ -51,19 +60,18 @@ def grouped(
             x[:, here].unflatten(1, (rows, length)).transpose(0, 1) for x in (q_HTD, k_KTD, v_KTD)
         )
         # the fused kernel that hands out normalisers takes no other size of values
-        unfused = softcap or (stream.prefix and q.shape[-1] != D)
+        unfused = scoring.softcap or (stream.prefix and q.shape[-1] != D)
         if unfused or _explicit_is_faster(q, length):
-            bias = _bias(stream, length, window, q.dtype, q.device)
-            out, lse = _explicit(
-                q, k, v, bias, scale=scale, softcap=softcap, normalisers=bool(stream.prefix)
-            )
+            bias = _bias(stream, length, scoring.window, q.dtype, q.device)
+            out, lse = _explicit(q, k, v, bias, scoring, normalisers=bool(stream.prefix))
         elif stream.prefix:
             groups = q.shape[1] // k.shape[1]
             k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
             out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                q, k, v, 0.0, causal, scale=scale
+                q, k, v, 0.0, causal, scale=scoring.scale
             )
         else:
+            window = scoring.window
             mask = None if window is None else _allowed(length, causal, window, q.device)
             out = functional.scaled_dot_product_attention(
                 q,
@@ -71,7 +79,7 @@ def grouped(
                 v,
                 attn_mask=mask,
                 is_causal=causal and mask is None,
-                scale=scale,
+                scale=scoring.scale,
                 enable_gqa=q.shape[1] != k.shape[1],
             )
             lse = None
@@ -82,27 +90,16 @@ def grouped(
         return out_THD
     # The prefix is read by all tokens in one call; two softmaxes are merged by their normalisers.
     keys, values = stream.prefix[module]
-    out, lse = _explicit(
-        q_HTD[None],
-        keys[None],
-        values[None],
-        None,
-        scale=scale,
-        softcap=softcap,
-        normalisers=True,
-    )
+    out, lse = _explicit(q_HTD[None], keys[None], values[None], None, scoring, normalisers=True)
     assert lse is not None
     share_TH1 = torch.sigmoid(lse[0].T - logsumexp_TH)[..., None].to(out_THD.dtype)
     return torch.lerp(out_THD, out[0].transpose(0, 1), share_TH1)
 
 
 def _explicit_is_faster(q: Tensor, length: int) -> bool:
-    half = q.dtype in (torch.bfloat16, torch.float16)
-    return half and (length <= SHORT or not _has_amx())
-
-
-def _has_amx() -> bool:
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    if q.dtype not in (torch.bfloat16, torch.float16):
+        return False
+    return length <= (SHORT if torch.cpu.get_capabilities().get("amx_bf16") else LONG)
 
 
 def _explicit(
@@ -110,9 +107,8 @@ def _explicit(
     k_BKMD: Tensor,
     v_BKMD: Tensor,
     bias_ML: Tensor | None,
+    scoring: Scoring,
     *,
-    scale: float,
-    softcap: float | None,
     normalisers: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Two matrix products around a softmax: [B, H, L, D] and, if asked, the log of its sums
@@ -126,14 +122,14 @@ def _explicit(
     q = q_BHLD.reshape(B * K, H // K * L, -1).transpose(1, 2)
     k = k_BKMD.reshape(B * K, M, -1)
     bias = None if bias_ML is None else bias_ML.repeat(1, H // K)
-    if bias is None or softcap:
-        scores = torch.bmm(k, q) * scale
-        if softcap:
-            scores = torch.tanh(scores / softcap) * softcap
+    if bias is None or scoring.softcap:
+        scores = torch.bmm(k, q) * scoring.scale
+        if scoring.softcap:
+            scores = torch.tanh(scores / scoring.softcap) * scoring.softcap
         if bias is not None:
             scores = scores + bias
     else:
-        scores = torch.baddbmm(bias.expand(B * K, -1, -1), k, q, alpha=scale)
+        scores = torch.baddbmm(bias.expand(B * K, -1, -1), k, q, alpha=scoring.scale)
     out = torch.bmm(scores.softmax(1).transpose(1, 2), v_BKMD.reshape(B * K, M, -1))
     lse = torch.logsumexp(scores.float(), 1).view(B, H, L) if normalisers else None
     return out.view(B, H, L, -1), lse
@@ -145,21 +141,18 @@ def padded(
     k_KTD: Tensor,
     v_KTD: Tensor,
     stream: Stream,
-    *,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
+    scoring: Scoring,
 ) -> Tensor:
     """Attention over rows padded for the attention alone: [T, H, D]."""
-    if softcap:
+    if scoring.softcap:
         raise CannotPack("a soft cap needs flash-attn or a CPU")
     index_BL, real_BL = stream.index(q_HTD.device)
     B, L = index_BL.shape
     q, k, v = (x[:, index_BL].transpose(0, 1) for x in (q_HTD, k_KTD, v_KTD))
     causal = stream.attention == "causal"
     mask = None  # right padding is never looked at by causal rows
-    if not causal or window is not None or stream.prefix:
-        mask = _allowed(L, causal, window, q.device) & real_BL[:, None, None]
+    if not causal or scoring.window is not None or stream.prefix:
+        mask = _allowed(L, causal, scoring.window, q.device) & real_BL[:, None, None]
     if stream.prefix:
         before = stream.prefix[module]
         k, v = (
@@ -173,7 +166,7 @@ def padded(
         v,
         attn_mask=mask,
         is_causal=mask is None,
-        scale=scale,
+        scale=scoring.scale,
         enable_gqa=q.shape[1] != k.shape[1],
     )
     return out.transpose(1, 2)[real_BL]
@@ -185,10 +178,7 @@ def flash(
     key: Tensor,
     value: Tensor,
     stream: Stream,
-    *,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
+    scoring: Scoring,
 ) -> Tensor:
     """transformers' own flash_attention_2, told where rows begin and end: [1, T, H, D].
 
@@ -211,9 +201,9 @@ def flash(
         key,
         value,
         None,
-        scaling=scale,
-        sliding_window=window,
-        softcap=softcap,
+        scaling=scoring.scale,
+        sliding_window=scoring.window,
+        softcap=scoring.softcap,
         is_causal=stream.attention == "causal",
         cu_seq_lens_q=ends,
         cu_seq_lens_k=key_ends,

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from methods.backbone.attention import attending, configs_of
-from methods.backbone.kernels import CannotPack, flash, grouped, padded
+from methods.backbone.kernels import CannotPack, Scoring, flash, grouped, padded
 from methods.base import Attention
 
 NAME = "dec2vec_packed"
@@ -122,16 +122,12 @@ def packed_attention(
             sliding_window = None
     if stream.kept is not None:
         stream.kept[module] = (key[0], value[0])
-    options = {
-        "scale": query.shape[-1] ** -0.5 if scaling is None else scaling,
-        "window": sliding_window or None,
-        "softcap": softcap,
-    }
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scoring = Scoring(scale, sliding_window or None, softcap)
     if stream.form == "flash_attention_2":
-        return flash(module, query, key, value, stream, **options), None
-    if stream.form == "padded":
-        return padded(module, query[0], key[0], value[0], stream, **options)[None], None
-    return grouped(module, query[0], key[0], value[0], stream, **options)[None], None
+        return flash(module, query, key, value, stream, scoring), None
+    attend = padded if stream.form == "padded" else grouped
+    return attend(module, query[0], key[0], value[0], stream, scoring)[None], None
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -211,3 +211,18 @@ def test_the_model_is_as_before_after_a_stream():
     states(backbone, rows(), "bidirectional", packed=True)
     assert backbone.model.config._attn_implementation == "sdpa"
     assert torch.equal(backbone.model(ids).last_hidden_state, before)
+
+
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+def test_a_real_model_gives_the_vectors_of_padded_rows(smollm2, attention):
+    """float32, texts of every length, one longer than the budget, some with a common beginning."""
+    backbone = smollm2("sgpt", batch_tokens=256).backbone
+    assert backbone.packed == {"causal", "bidirectional"}
+    texts = ["a", "A man is playing a guitar.", "Two dogs run.", *(f"{n} cats" for n in range(9))]
+    texts += ["The state at the last token of a text has seen all of it. " * 30]
+    for beginning in ("", "Given a question, retrieve passages that answer it. Question: "):
+        ids = backbone.tokenizer([beginning + text for text in texts])["input_ids"]
+        assert max(map(len, ids)) > backbone.batch_tokens
+        found = states(backbone, ids, attention, packed=True, layers=[-1])
+        expected = states(backbone, ids, attention, packed=False, layers=[-1])
+        assert torch.cosine_similarity(found, expected, dim=-1).min() > 0.99999

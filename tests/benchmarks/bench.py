@@ -253,11 +253,13 @@ def encode_rows(args: argparse.Namespace) -> Rows:
 
 def sweep_rows(args: argparse.Namespace) -> Rows:
     """Every method, both attentions, cells that share a pass; against a run of its own per cell."""
-    number = max(args.texts // 10, 8)
+    number = max(args.texts // 16, 8)
     texts = sentences(number)
     texts += texts[: number // 2]  # benchmarks repeat themselves: STS12-16 and SICK-R 1.7 times
     base = load_encoder("sgpt", model=args.model, dtype=args.dtypes[-1], **args.on)
-    naive = Baselines(base)
+    others = {"float32": load_encoder("sgpt", model=args.model, dtype="float32", **args.on)}
+    others = {d: Baselines(others.get(d, base)) for d in args.dtypes}
+    base = load_encoder("sgpt", model=args.model, dtype=args.dtypes[-1], **args.on)
     tokenizer = base.backbone.tokenizer
     passes = []
     for name in METHODS:
@@ -280,29 +282,28 @@ def sweep_rows(args: argparse.Namespace) -> Rows:
             cells += len(group)
         return cells
 
-    def one_by_one(copies: int) -> None:
+    def one_by_one(dtype: str, copies: int = 1) -> None:
         for each in strings:
             for _ in range(copies):
-                naive.sentence_transformers(each)
+                others[dtype].sentence_transformers(each)
 
     every = [*range(base.backbone.num_layers), -1]
+    sweeps = {"sweep": [len(every) // 2, -1], "sweep, all layers": every}
+    variants: dict[str, Callable[[], Any]] = {
+        title: partial(sweep, layers) for title, layers in sweeps.items()
+    }
+    took = race(variants | {dtype: partial(one_by_one, dtype) for dtype in others}, args.rounds)
     rows: Rows = []
-    for title, layers in (("sweep", [len(every) // 2, -1]), ("sweep, all layers", every)):
-        cells = len(passes) * len(POOLINGS) * len(layers)
-        took = race(
-            {"ours": lambda k=layers: sweep(k), "naive": lambda: one_by_one(1)}, args.rounds
-        )
-        slow = [seconds * cells / len(passes) for seconds in took["naive"]]
-        rows.append(
-            (title, f"{cells} cells ({len(passes)} passes asked for) against one "
-             f"sentence-transformers run a cell, both {args.dtypes[-1]}", ratio(slow, took["ours"]))
-        )  # fmt: skip
-    small = len(passes) * len(POOLINGS)
-    whole = cpu_seconds(lambda: one_by_one(len(POOLINGS)))
-    once = cpu_seconds(lambda: one_by_one(1))
-    rows.append(
-        ("sweep", f"all {small} naive runs, once, over one per pass", f"{whole / once:.2f}")
-    )
+    for title, layers in sweeps.items():
+        each = len(POOLINGS) * len(layers)
+        for dtype in others:
+            slow = [seconds * each for seconds in took[dtype]]
+            said = f"{each * len(passes)} cells, {args.dtypes[-1]}, against as many "
+            said += f"sentence-transformers runs, {dtype}"
+            rows.append((title, said, ratio(slow, took[title])))
+    best, copies = args.dtypes[-1], len(POOLINGS)
+    said = f"{cpu_seconds(partial(one_by_one, best, copies)) / statistics.median(took[best]):.2f}"
+    rows.append(("sweep", f"{copies} such runs a pass, over one (should be {copies})", said))
     return rows
 
 
