@@ -162,11 +162,14 @@ def packs(model: Any, attention: Attention, form: Form) -> bool:
             alone.append(model(input_ids=ids, use_cache=False).last_hidden_state[0].float())
     expected = torch.cat(alone)
     half = model.get_input_embeddings().weight.dtype != torch.float32
-    # Sums in another order differ in the last digits, which deep half-precision models amplify; a
-    # row read in a wrong way is far off (the other attention: cosines from -0.05 to 0.97).
-    distance = 1 - torch.cosine_similarity(packed, expected, dim=-1).mean()
-    leak = (packed - changed)[len(rows[0]) :].abs().max() / expected.abs().max()
-    return bool(distance < (5e-3 if half else 1e-5) and leak < (1e-3 if half else 1e-5))
+    # Sums in another order differ in the last digits, which deep half-precision models amplify, now
+    # and then to a cosine of 0.9 at one token; a row that is read in a wrong way is far off at most
+    # of them (the other attention: cosines from -0.05 to 0.97). Hence each row's median token.
+    lengths = [len(row) for row in rows]
+    cosines = torch.cosine_similarity(packed, expected, dim=-1).split(lengths)
+    distance = max(1 - float(row.median()) for row in cosines)
+    leak = float((packed - changed)[lengths[0] :].abs().max() / expected.abs().max())
+    return distance < (2e-2 if half else 1e-5) and leak < (1e-3 if half else 1e-5)
 
 
 def _read(model: Any, ids: list[int], stream: Stream, device: Any) -> Tensor:
