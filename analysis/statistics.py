@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,8 @@ def wilcoxon(first: Sequence[float], second: Sequence[float]) -> float:
         )
     if not differences.any():
         return 1.0
-    return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
+    result: Any = stats.wilcoxon(differences, zero_method="pratt")
+    return float(result.pvalue)
 
 
 @dataclass(frozen=True)

@@ -205,13 +205,13 @@ _opened: dict[Path, EmbeddingCache] = {}
 def open_cache(folder: Path, max_bytes: int) -> EmbeddingCache:
     """The store in a folder, opened once a process; again if another bound is asked for."""
     folder = folder.expanduser().resolve()
-    cache = _opened.get(folder)
-    if cache is not None and cache.max_bytes != max_bytes:
-        cache.close()
-        cache = None
-    if cache is None:
-        cache = _opened[folder] = EmbeddingCache(folder, max_bytes=max_bytes)
-    return cache
+    opened = _opened.get(folder)
+    if opened is not None and opened.max_bytes != max_bytes:
+        opened.close()
+        opened = None
+    if opened is None:
+        opened = _opened[folder] = EmbeddingCache(folder, max_bytes=max_bytes)
+    return opened
 
 
 def default_folder() -> Path:

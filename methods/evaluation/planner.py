@@ -16,7 +16,7 @@ import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -96,6 +96,7 @@ class SharedPass:
                 self.backbone, asked, attention=how, layers=layers
             ):
                 part = asked.rows(batch)
+                states = {layer: kept.float() for layer, kept in states.items()}  # once, not a cell
                 pooled = [one.pool(states[one.layer], part) for one in self.cells]
                 vectors_CBD = torch.stack(pooled).float().cpu().numpy()
                 for place in np.flatnonzero(~np.isfinite(vectors_CBD).all(axis=(0, 2))):
@@ -132,7 +133,7 @@ class SharedPass:
             "backbone": self.backbone.identity,
             "attention": self.cells[0].attention,
             "steering": None,
-            "code": code_digest(base, pooling, attention, forward, packed, kernels, linears),
+            "code": _engine_code(),
             "transformers": version("transformers"),
         }
         described = [{**shared, "layer": c.layer, "pool": _pool_identity(c)} for c in self.cells]
@@ -140,12 +141,22 @@ class SharedPass:
         return [hashlib.blake2b(text, digest_size=16).digest() for text in texts]
 
 
+@cache
+def _engine_code() -> str:
+    return code_digest(base, pooling, attention, forward, packed, kernels, linears)
+
+
 def _pool_identity(cell: Method) -> Any:
     """How a cell pools: by name where its method pools as all do, else all that it is."""
-    pool: Any = type(cell).pool
-    function: Any = ast.parse(textwrap.dedent(inspect.getsource(pool))).body[0]
-    ours = pool.__globals__.get("pool_inputs") is base.pool_inputs
-    if ours and [ast.unparse(line) for line in function.body] == [STANDARD_POOL]:
+    if _pools_as_all_do(type(cell)):
         return cell.pooling
     values = {f.name: getattr(cell, f.name) for f in fields(cell) if f.name != "normalize"}
     return [code_fingerprint(type(cell)), values]
+
+
+@cache
+def _pools_as_all_do(method: type[Method]) -> bool:
+    pool: Any = method.pool
+    function: Any = ast.parse(textwrap.dedent(inspect.getsource(pool))).body[0]
+    ours = pool.__globals__.get("pool_inputs") is base.pool_inputs
+    return ours and [ast.unparse(line) for line in function.body] == [STANDARD_POOL]
