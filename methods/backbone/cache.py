@@ -86,6 +86,7 @@ class EmbeddingCache:
         """Keep float32 vectors, in one transaction. An OSError names the folder."""
         values = {key: _with_checksum(key, vector) for key, vector in vectors.items()}
         if sum(_size(value) for value in values.values()) > KEPT * self.max_bytes:
+            log.warning("a batch's vectors are more than %s may hold; raise cache.gib", self.folder)
             return
 
         def write() -> None:

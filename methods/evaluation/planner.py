@@ -127,11 +127,14 @@ class SharedPass:
         """What tells a cell's vectors from another's, rows aside: 16 bytes a cell.
 
         steering is None until a method intervenes in the pass; it stands here because keys outlive
-        code. The attention probe, kernels and batching change no more than last digits.
+        code. How the model runs is part of it: in half precision another kernel moves scores, and
+        whoever turns one off to see what it does must not be handed its vectors.
         """
+        how, attends = self.backbone.choices, self.cells[0].attention
         shared = {
             "backbone": self.backbone.identity,
-            "attention": self.cells[0].attention,
+            "attention": attends,
+            "run": [how["device"], how["kernel"], how["linears"], attends in self.backbone.packed],
             "steering": None,
             "code": _engine_code(),
             "transformers": version("transformers"),

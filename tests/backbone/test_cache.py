@@ -100,6 +100,13 @@ def test_the_oldest_leave_when_there_are_too_many(tmp_path, size):
     cache.close()
 
 
+def test_a_batch_that_no_bound_could_hold_is_not_kept_and_said(tmp_path, caplog):
+    cache = EmbeddingCache(tmp_path, max_bytes=10_000)
+    cache.put(vectors(range(10)))
+    assert cache.info()["vectors"] == 0 and "raise cache.gib" in caplog.text
+    cache.close()
+
+
 def test_the_oldest_leave_memory_when_there_are_too_many():
     store = MemoryStore(10 * 600 * 4)
     for number in range(30):

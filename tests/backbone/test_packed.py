@@ -226,3 +226,7 @@ def test_a_real_model_gives_the_vectors_of_padded_rows(smollm2, attention):
         found = states(backbone, ids, attention, packed=True, layers=[-1])
         expected = states(backbone, ids, attention, packed=False, layers=[-1])
         assert torch.cosine_similarity(found, expected, dim=-1).min() > 0.99999
+
+
+def test_the_probe_is_not_put_off_by_the_noise_of_half_precision(smollm2):
+    assert smollm2("sgpt", dtype="bfloat16").backbone.packed == {"causal", "bidirectional"}

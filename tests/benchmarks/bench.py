@@ -9,20 +9,18 @@ Baselines get the same token ids (their chat template is removed) and the same k
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,8 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import numpy as np
 import torch
+from baselines import Baselines
+from measure import cosines, cpu_seconds, passages, peak_mib, race, ratio, sentences
 
 from methods import load_encoder
 from methods.backbone import forward as engine
@@ -45,136 +45,8 @@ INSTRUCTION = "Given a question, retrieve passages that answer it"
 Rows = list[tuple[str, str, str]]
 
 
-def docstrings() -> list[str]:
-    """Every docstring of the standard library's top level, once, in one line."""
-    found = set()
-    for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
-        try:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-        except (SyntaxError, UnicodeDecodeError):
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
-                found.add(" ".join((ast.get_docstring(node) or "").split()))
-    return sorted(found - {""})
-
-
-def sentences(number: int) -> list[str]:
-    """First sentences of 30 to 90 characters; past their end, with a number in front."""
-    firsts = sorted({text.split(". ")[0] for text in docstrings()})
-    firsts = [text for text in firsts if 30 < len(text) < 90]
-    rounds = range(-(-number // len(firsts)))
-    return [f"{at} {text}" if at else text for at in rounds for text in firsts][:number]
-
-
-def passages(number: int) -> list[str]:
-    """Stretches of 60 to 130 words."""
-    words = " ".join(docstrings()).split()
-    found, start = [], 0
-    for at in range(number):
-        length = 60 + 37 * at % 71
-        found.append(" ".join(words[start : start + length]))
-        start += length
-    return found
-
-
-def cpu_seconds(act: Callable[[], Any]) -> float:
-    start = time.process_time()
-    act()
-    return time.process_time() - start
-
-
-def race(variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of every variant in every round; the order turns round by round."""
-    for act in variants.values():
-        act()
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for at in range(rounds):
-        for name in list(variants) if at % 2 == 0 else reversed(variants):
-            seconds[name].append(cpu_seconds(variants[name]))
-    return seconds
-
-
-def ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
-    """Median and range of per-round ratios."""
-    ratios = [s / f for s, f in zip(slow, fast, strict=True)]
-    digits = 0 if statistics.median(ratios) >= 100 else 2 if statistics.median(ratios) < 20 else 1
-    return (
-        f"{statistics.median(ratios):,.{digits}f}x "
-        f"({min(ratios):,.{digits}f}-{max(ratios):,.{digits}f})"
-    )
-
-
 def both_kinds(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
     return [("sentences", sentences(args.texts)), ("passages", passages(args.texts // 8))]
-
-
-class Baselines:
-    """The same weights and pooling (mean), run as others run them."""
-
-    def __init__(self, encoder: Any) -> None:
-        from sentence_transformers import SentenceTransformer
-        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-        from transformers import AutoTokenizer
-
-        dtype = encoder.backbone.identity["dtype"]
-        self.device = encoder.backbone.choices["device"]
-        weights = Path(encoder.backbone.model.config.name_or_path)
-        with tempfile.TemporaryDirectory() as folder:
-            for file in weights.glob("*"):
-                if file.name == "config.json" or file.suffix == ".safetensors":
-                    (Path(folder) / file.name).symlink_to(file)
-            tokenizer = AutoTokenizer.from_pretrained(weights)
-            tokenizer.chat_template = None  # it would add 26 tokens to every text
-            tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-            tokenizer.save_pretrained(folder)
-            module = Transformer(folder, model_kwargs={"dtype": getattr(torch, dtype)})
-        pooling = Pooling(module.get_embedding_dimension(), pooling_mode="mean")
-        self.st = SentenceTransformer(modules=[module, pooling], device=self.device)
-        self.tokenizer, self.hf = module.tokenizer, module.model
-
-    def sentence_transformers(self, texts: list[str]) -> np.ndarray:
-        return np.asarray(self.st.encode(texts, batch_size=32, show_progress_bar=False))
-
-    def mteb_wrapper(self, texts: list[str]) -> np.ndarray:
-        """mteb's own way to run a sentence-transformers model, as a task calls it."""
-        import mteb
-        from datasets import Dataset
-        from mteb.models import SentenceTransformerEncoderWrapper
-        from torch.utils.data import DataLoader
-
-        wrapper = SentenceTransformerEncoderWrapper(self.st)
-        loader = DataLoader(Dataset.from_dict({"text": texts}), batch_size=32)  # pyright: ignore
-        task = mteb.get_task("STSBenchmark").metadata
-        return np.asarray(
-            wrapper.encode(
-                loader,
-                task_metadata=task,
-                hf_split="test",
-                hf_subset="default",
-                batch_size=32,
-                show_progress_bar=False,
-            )
-        )
-
-    @torch.inference_mode()
-    def official_loop(self, texts: list[str]) -> np.ndarray:
-        """Batches in the order given, padded to their longest, every layer's states kept."""
-        found = []
-        for start in range(0, len(texts), 32):
-            batch = self.tokenizer(
-                texts[start : start + 32], padding=True, return_tensors="pt", truncation=True
-            ).to(self.device)
-            states = self.hf(**batch, output_hidden_states=True).hidden_states[-1]
-            mask = batch["attention_mask"][..., None]
-            found.append(((states * mask).sum(1) / mask.sum(1)).float().cpu().numpy())
-        return np.concatenate(found)
-
-
-def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    one, other = one.astype(np.float64), other.astype(np.float64)
-    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return (one * other).sum(1) / norms
 
 
 def floor(encoder: Any, rows: int = 2048) -> Callable[[], None]:
@@ -270,16 +142,13 @@ def sweep_rows(args: argparse.Namespace) -> Rows:
             passes.append((replace(method, attention=attention), inputs))
     strings = [tokenizer.batch_decode(inputs.ids) for _, inputs in passes]
 
-    def sweep(layers: Sequence[int]) -> int:
-        store, cells = MemoryStore(4 << 30), 0
+    def sweep(axes: Sequence[tuple[Any, int]]) -> None:
+        store = MemoryStore(4 << 30)
         for method, inputs in passes:
-            axes = [(pooling, layer) for pooling in POOLINGS for layer in layers]
-            group = [replace(method, pooling=p, layer=k) for p, k in axes]
+            group = [replace(method, pooling=pooling, layer=layer) for pooling, layer in axes]
             shared = SharedPass(base.backbone, group, store)
             for at in range(len(group)):
                 shared.vectors(inputs, at)
-            cells += len(group)
-        return cells
 
     def one_by_one(dtype: str, copies: int = 1) -> None:
         for each in strings:
@@ -287,17 +156,19 @@ def sweep_rows(args: argparse.Namespace) -> Rows:
                 others[dtype].sentence_transformers(each)
 
     every = [*range(base.backbone.num_layers), -1]
-    sweeps = {"sweep": [len(every) // 2, -1], "sweep, all layers": every}
+    sweeps = {
+        "sweep": list(product(("last", "mean"), (len(every) // 2, -1))),
+        "sweep, all layers": list(product(POOLINGS, every)),
+    }
     variants: dict[str, Callable[[], Any]] = {
-        title: partial(sweep, layers) for title, layers in sweeps.items()
+        title: partial(sweep, axes) for title, axes in sweeps.items()
     }
     took = race(variants | {dtype: partial(one_by_one, dtype) for dtype in others}, args.rounds)
     rows: Rows = []
-    for title, layers in sweeps.items():
-        each = len(POOLINGS) * len(layers)
+    for title, axes in sweeps.items():
         for dtype in others:
-            slow = [seconds * each for seconds in took[dtype]]
-            said = f"{each * len(passes)} cells, {args.dtypes[-1]}, against as many "
+            slow = [seconds * len(axes) for seconds in took[dtype]]
+            said = f"{len(axes) * len(passes)} cells, {args.dtypes[-1]}, against as many "
             said += f"sentence-transformers runs, {dtype}"
             rows.append((title, said, ratio(slow, took[title])))
     best, copies = args.dtypes[-1], len(POOLINGS)
@@ -393,15 +264,6 @@ def growth_rows(args: argparse.Namespace) -> Rows:
              f"loaded)")
         )  # fmt: skip
     return rows
-
-
-def peak_mib() -> float:
-    """Peak memory of this process alone; ru_maxrss would start with its parent's."""
-    try:
-        told = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return int(told) / 1024
 
 
 def grow(number: int, args: argparse.Namespace) -> None:

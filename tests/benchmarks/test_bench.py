@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench import passages, race, ratio, sentences
+from measure import passages, race, ratio, sentences
 
 
 def test_texts_are_as_many_as_asked_and_differ():

@@ -59,12 +59,15 @@ def test_only_what_is_new_is_read(loaded, store):
     assert np.allclose(whole, loaded.encode(TEXTS), atol=1e-5)
 
 
-@pytest.mark.parametrize("change", ["attention", "layer", "pooling", "dtype", "model"])
+@pytest.mark.parametrize(
+    "change", ["attention", "layer", "pooling", "dtype", "model", "packed", "linears"]
+)
 def test_what_changes_a_vector_changes_its_key(loaded, encoder, change):
     def keys(encoder):
         return SharedPass(encoder.backbone, [encoder.method])._keys
 
     values = {"attention": "bidirectional", "layer": 1, "pooling": "mean", "dtype": "bfloat16"}
+    values |= {"packed": False, "linears": "torch"}
     if change == "model":
         source = {"_target_": "methods.backbone.sources.Random", "config": SMALL, "seed": 1}
         changed = encoder("sgpt", source=source)
