@@ -99,6 +99,13 @@ class Backbone:
     packed: frozenset[Attention] = field(default_factory=frozenset)
     form: Form = "groups"
 
+    @property
+    def linear_weights(self) -> int:
+        """Weights of the linear layers: a token costs about twice as many operations. Not counted:
+        attention over the text, and experts that are one tensor."""
+        layers = [m for m in self.model.modules() if hasattr(m, "in_features")]
+        return sum(layer.in_features * layer.out_features for layer in layers)
+
     def limit_batches(self, tokens: int) -> None:
         """From now on, batches of at most so many tokens; said in the log and in `choices`."""
         self.batch_tokens = self.choices["batch_tokens"] = max(tokens, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, get_args
 
 import numpy as np
@@ -18,6 +19,7 @@ class Encoder(AbsEncoder):
     """A method on a backbone: `encode` texts, or hand the encoder itself to mteb.
 
     backbone: `.model`, `.tokenizer`. method: its fields. Both are public.
+    watch: shown the vectors of every task, with split and subset (geometry.py).
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class Encoder(AbsEncoder):
         meta: ModelMeta | None = None,
         shared: SharedPass | None = None,
         cell: int = 0,
+        watch: Callable[[np.ndarray, str | None, str | None], None] | None = None,
     ) -> None:
         backbone.require(method.attention)
         self.backbone, self.method = backbone, method
@@ -36,6 +39,7 @@ class Encoder(AbsEncoder):
         self.model = backbone.model
         self.mteb_model_meta = meta or model_meta(backbone.identity["name"])
         self.shared, self.cell = shared or SharedPass(backbone, [method]), cell
+        self.watch = watch
 
     def encode(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -77,6 +81,8 @@ class Encoder(AbsEncoder):
         vectors_ND = self.shared.vectors(rows, self.cell, title=title)
         if self.method.normalize and task_type not in self.method.unnormalized:
             vectors_ND = vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+        if self.watch and task_metadata is not None:
+            self.watch(vectors_ND, hf_split, hf_subset)
         return vectors_ND
 
 

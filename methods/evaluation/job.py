@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import resource
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -30,6 +31,7 @@ from tqdm import tqdm
 from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone, identity, load_backbone, peek
 from methods.base import Method
+from methods.evaluation import examples, geometry
 from methods.evaluation.config import Plan, store_of
 from methods.evaluation.encoder import Encoder, model_meta
 from methods.evaluation.planner import SharedPass, Usage
@@ -43,6 +45,8 @@ from methods.evaluation.records import (
 from methods.evaluation.tasks import TaskList, load_data, load_tasks, unload_data
 
 log = logging.getLogger(__name__)
+
+AXES = ("attention", "pooling", "layer")
 
 
 class TasksFailed(RuntimeError):
@@ -146,6 +150,8 @@ class Job:
         keep = record.resumable(task, **stamp)
         record.note(name, self._entry(task, "running", **stamp))
         start = time.perf_counter()
+        watch = geometry.watch(task)
+        folder = tempfile.TemporaryDirectory(prefix="dec2vec-")
         try:
             encoder = Encoder(
                 self.backbone,
@@ -154,6 +160,7 @@ class Job:
                 meta=record.meta,
                 shared=shared,
                 cell=index,
+                watch=watch,
             )
             shared.usage = Usage()
             result = mteb.evaluate(
@@ -163,15 +170,19 @@ class Job:
                 overwrite_strategy="only-missing" if keep else "always",
                 co2_tracker=False,
                 encode_kwargs={"batch_size": 1024, "show_progress_bar": False},
+                prediction_folder=folder.name,
                 show_progress_bar=False,
             )
+            cost = self._cost(shared.usage, time.perf_counter() - start)
+            details = self._details(task, record, watch, Path(folder.name), result.task_results[0])
         except Exception as error:  # recorded and reported; the other tasks go on
             log.error("%s failed on %s:\n%s", self.plan.name, name, traceback.format_exc())
             message = f"{type(error).__name__}: {error}"
             record.note(name, self._entry(task, "failed", error=message, **stamp))
             return [f"{name} ({message.splitlines()[0][:200]})"]
-        cost = self._cost(shared.usage, time.perf_counter() - start)
-        record.note(name, self._entry(task, "done", **stamp, **cost))
+        finally:
+            folder.cleanup()
+        record.note(name, self._entry(task, "done", **stamp, **cost, **details))
         score = 100 * result.task_results[0].get_score()
         log.info("%s %s %s: %.2f", self.plan.name, _cell_name(self.cells[index]), name, score)
         return []
@@ -197,9 +208,18 @@ class Job:
             "tokens": usage.tokens,
             "tokens_computed": usage.tokens_computed,
             "tokens_per_second": speed and round(speed, 1),
+            "linear_weights": self.backbone.linear_weights,
             "peak_memory_mib": _peak_memory(self.backbone.choices["device"]),
             **self.backbone.choices,
         }
+
+    def _details(
+        self, task: Any, record: Record, watch: geometry.Watch, folder: Path, result: Any
+    ) -> dict[str, Any]:
+        """What is known beyond the score: per-example values and the vectors' geometry."""
+        found = examples.collect(task, folder, result)
+        kept = found and record.keep_examples(task.metadata.name, found)
+        return {"examples": kept, "geometry": geometry.describe(task, watch)}
 
     def _meta(self, cell: Method) -> Any:
         described = {**_fields(cell), "identity": self.identity, "instructions": self._table(cell)}
@@ -228,6 +248,7 @@ class Job:
             "adapters": list(self.plan.spec.adapters),
             "method": self.plan.name,
             "options": _options(cell),
+            "default": {axis: getattr(type(cell), axis) for axis in AXES},
             "attention": cell.attention,
             "pooling": cell.pooling,
             "layer": cell.layer,
@@ -236,6 +257,7 @@ class Job:
             "digest": self._meta(cell).experiment_kwargs["digest"],
             "method_config": _fields(cell),
             "backbone": self.identity,
+            "reports": [self.config["report"]] if self.config.get("report") else [],
             "command": "dec2vec evaluate " + " ".join(self.overrides),
             "config": dict(self.config),
             **environment(),
@@ -252,12 +274,11 @@ def _values(cell: Method) -> dict[str, Any]:
 
 def _options(cell: Method) -> dict[str, Any]:
     """The fields that differ from the method's own defaults, axes aside."""
-    axes = ("attention", "pooling", "layer")
     defaults = {f.name: f.default for f in dataclasses.fields(cell)}
     return {
         name: value
         for name, value in _values(cell).items()
-        if name not in axes and value != defaults[name]
+        if name not in AXES and value != defaults[name]
     }
 
 

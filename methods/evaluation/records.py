@@ -2,6 +2,7 @@
 
     runs/results/<org__model>/<revision>/experiments/<cell>/<Task>.json      mteb's, and
     runs/results/<org__model>/<revision>/experiments/<cell>/record/run.json  ours
+    runs/results/<org__model>/<revision>/experiments/<cell>/record/examples/<Task>.csv.gz
 
 The record stands one folder deeper because mteb takes every .json beside its results for a result.
 Every file is written aside and renamed, so that a killed run leaves none in half.
@@ -9,6 +10,7 @@ Every file is written aside and renamed, so that a killed run leaves none in hal
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import inspect
 import json
@@ -21,12 +23,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from filelock import FileLock
 from mteb import TaskResult
 from mteb.cache import ResultCache
 from mteb.models.model_meta import ModelMeta
 
 from methods.backbone.cache import code_digest
+from methods.evaluation.examples import Examples
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "mteb", "datasets", "numpy")
 
@@ -74,8 +78,13 @@ class Record:
             return {}
 
     def describe(self, about: Mapping[str, Any]) -> None:
-        """State what the cell is; tasks recorded before stay."""
-        self._change(lambda record: {**about, "tasks": record.get("tasks", {})})
+        """State what the cell is; tasks recorded before stay, and the reports it is part of."""
+
+        def change(record: dict[str, Any]) -> dict[str, Any]:
+            reports = dict.fromkeys([*record.get("reports", []), *about.get("reports", [])])
+            return {**about, "reports": list(reports), "tasks": record.get("tasks", {})}
+
+        self._change(change)
 
     def note(self, task: str, entry: Mapping[str, Any]) -> None:
         """State how a task stands."""
@@ -87,6 +96,21 @@ class Record:
         """State why a task has no score, unless it has one: what is finished is never lost."""
         if self.read().get("tasks", {}).get(task, {}).get("status") != "done":
             self.note(task, entry)
+
+    def keep_examples(self, task: str, examples: Examples) -> dict[str, Any]:
+        """Write a task's examples beside the record; what to state of them in its entry.
+
+        Splits and subsets written before and not scored this time stay.
+        """
+        path = self.path.parent / "examples" / f"{task}.csv.gz"
+        frame, part = examples.frame, ["split", "subset"]
+        if path.exists():
+            before = pd.read_csv(path)
+            new = pd.MultiIndex.from_frame(frame[part].drop_duplicates())
+            frame = pd.concat([before[~pd.MultiIndex.from_frame(before[part]).isin(new)], frame])
+        packed = gzip.compress(frame.to_csv(index=False, float_format="%.6g").encode(), mtime=0)
+        write_whole(path, packed)
+        return {"statistic": examples.statistic, "unit": examples.unit, "count": len(frame)}
 
     def finished(self, task: Any, *, data: str, code: str) -> bool:
         """Whether every split and subset asked for is scored, with this data and this code."""
@@ -107,14 +131,14 @@ class Record:
             write_whole(self.path, json.dumps(change(self.read()), indent=2, default=str) + "\n")
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file aside and rename it. An OSError names the folder it could not write to."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content.encode() if isinstance(content, str) else content)
             os.chmod(aside, 0o644)
             os.replace(aside, path)
         finally:

@@ -1,0 +1,209 @@
+"""What a main score is made of, example by example, so that differences can have intervals.
+
+mteb writes a task's predictions; with the task's own labels they become one value a pair, a text
+or a query, and the statistic that turns values into the main score:
+
+    STS                  the pair's similarity, and the human score      spearman | pearson
+    PairClassification   the pair's similarity, and its label            average_precision
+    Classification       how often a text's class was named right        mean
+    Retrieval, Reranking the query's nDCG@k, MAP@k or recall@k           mean
+
+Clustering and summarisation have no such values. Nor has a task whose values do not give its main
+score again (that is checked), or that states an error of its own because its examples depend on
+each other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mteb import TaskResult
+from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores
+from mteb.abstasks import (
+    AbsTaskClassification,
+    AbsTaskPairClassification,
+    AbsTaskRetrieval,
+    AbsTaskSTS,
+)
+from scipy import stats
+from sklearn.metrics import average_precision_score
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 5e-5  # of the main score (0-1): what rounding values to six digits may cost
+
+
+def _correlation(of: Any, gold: np.ndarray, value: np.ndarray) -> float:
+    return float(of(gold, value)[0])
+
+
+def _average_precision(value: np.ndarray, gold: np.ndarray) -> float:
+    return float(average_precision_score(gold, value))
+
+
+STATISTICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "mean": lambda value, gold: float(value.mean()),
+    "spearman": lambda value, gold: _correlation(stats.spearmanr, gold, value),
+    "pearson": lambda value, gold: _correlation(stats.pearsonr, gold, value),
+    "average_precision": _average_precision,
+}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Columns split, subset, example (its place, or a query's id), value and, for a statistic
+    other than the mean, gold."""
+
+    statistic: str
+    unit: str
+    frame: pd.DataFrame
+
+
+def collect(task: Any, folder: Path, result: TaskResult) -> Examples | None:
+    """The examples of a task from the predictions mteb left in a folder; None if it has none."""
+    kinds = (
+        (AbsTaskSTS, "pair", _similarities),
+        (AbsTaskPairClassification, "pair", _distances),
+        (AbsTaskClassification, "text", _classes),
+        (AbsTaskRetrieval, "query", _queries),
+    )
+    kind = next(((unit, read) for of, unit, read in kinds if isinstance(task, of)), None)
+    statistic = statistic_of(task)
+    file = folder / f"{task.metadata.name}_predictions.json"
+    if kind is None or statistic is None or not file.exists():
+        return None
+    unit, read = kind
+    try:
+        pieces = list(_pieces(task, json.loads(file.read_text()), read, statistic, result))
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        log.warning("%s keeps no examples: %s: %s", task.metadata.name, type(error).__name__, error)
+        return None
+    return Examples(statistic, unit, pd.concat(pieces, ignore_index=True)) if pieces else None
+
+
+def statistic_of(task: Any) -> str | None:
+    """The statistic (of STATISTICS) that makes a task's main score, by the score's name."""
+    name = task.metadata.main_score
+    if isinstance(task, AbsTaskSTS | AbsTaskPairClassification):
+        for ending, statistic in (("spearman", "spearman"), ("pearson", "pearson")):
+            if name.endswith(ending):
+                return statistic
+        return "average_precision" if name.endswith("_ap") else None
+    if isinstance(task, AbsTaskClassification):
+        return "mean" if name == "accuracy" and not task.is_cross_validation else None
+    return "mean" if isinstance(task, AbsTaskRetrieval) and _measure(name) else None
+
+
+def gold_of(task: Any, split: str, subset: str) -> np.ndarray | None:
+    """Human scores (as fractions of the scale) or labels of a task of pairs; else None."""
+    if isinstance(task, AbsTaskSTS):
+        span = task.max_score - task.min_score
+        scores = np.asarray(list(_data(task, split, subset)["score"]), dtype=float)
+        return (scores - task.min_score) / span
+    if isinstance(task, AbsTaskPairClassification):
+        labels = list(_data(task, split, subset)[task.label_column_name])
+        return np.asarray(labels[0] if len(labels) == 1 else labels, dtype=float)
+    return None
+
+
+def _pieces(
+    task: Any,
+    predicted: Mapping[str, Any],
+    read: Callable[..., dict[str, Sequence[Any]]],
+    statistic: str,
+    result: TaskResult,
+) -> Iterator[pd.DataFrame]:
+    for split, entries in result.scores.items():
+        for scores in entries:
+            subset = scores["hf_subset"]
+            found = predicted.get(subset, {}).get(split)
+            if found is None or "main_score_error" in scores:
+                continue
+            columns = read(task, found, split, subset, scores)
+            piece = pd.DataFrame({"split": split, "subset": subset, **columns})
+            piece["value"] = [float(f"{value:.6g}") for value in piece["value"]]
+            gold = piece.get("gold", piece["value"]).to_numpy(float)
+            again = STATISTICS[statistic](piece["value"].to_numpy(), gold)
+            if not abs(again - scores["main_score"]) <= TOLERANCE:
+                raise ValueError(
+                    f"the {statistic} of {subset}/{split} is {again:.5f} where the main score is "
+                    f"{scores['main_score']:.5f}"
+                )
+            yield piece
+
+
+def _similarities(
+    task: Any, found: Any, split: str, subset: str, scores: Mapping[str, Any]
+) -> dict[str, Sequence[Any]]:
+    value = found[_of_metric(task.metadata.main_score, "cosine_scores")]
+    gold = gold_of(task, split, subset)
+    return {"example": range(len(value)), "value": value, "gold": _short(gold)}
+
+
+def _distances(
+    task: Any, found: Any, split: str, subset: str, scores: Mapping[str, Any]
+) -> dict[str, Sequence[Any]]:
+    name = task.metadata.main_score
+    if name == "max_ap":  # the similarity that did best on this data is the one that counts
+        name = max(
+            (f"{of}_ap" for of in ("cosine", "dot", "euclidean", "manhattan", "similarity")),
+            key=lambda of: scores[of],
+        )
+    value = np.asarray(found[_of_metric(name, "similarity_scores")], dtype=float)
+    value = -value if name.startswith(("euclidean", "manhattan")) else value
+    gold = gold_of(task, split, subset)
+    return {"example": range(len(value)), "value": value.tolist(), "gold": _short(gold)}
+
+
+def _of_metric(metric: str, otherwise: str) -> str:
+    """The name under which mteb's predictions hold the similarity that a metric is made of."""
+    return {
+        "cosine": "cosine_scores",
+        "dot": "dot_scores",
+        "euclidean": "euclidean_distances",
+        "manhattan": "manhattan_distances",
+        "similarity": "similarity_scores",
+    }.get(metric.split("_")[0], otherwise)
+
+
+def _classes(
+    task: Any, found: Any, split: str, subset: str, scores: Mapping[str, Any]
+) -> dict[str, Sequence[Any]]:
+    labels = np.asarray(list(_data(task, split, subset)[task.label_column_name]))
+    right = (np.asarray(found) == labels).mean(axis=0)
+    return {"example": range(len(right)), "value": right.tolist()}
+
+
+def _queries(
+    task: Any, found: Any, split: str, subset: str, scores: Mapping[str, Any]
+) -> dict[str, Sequence[Any]]:
+    measure, at = _measure(task.metadata.main_score) or ("", 0)
+    relevant = _data(task, split, subset)["relevant_docs"]
+    if task.ignore_identical_ids:
+        found = {q: {d: s for d, s in docs.items() if d != q} for q, docs in found.items()}
+    graded = calculate_retrieval_scores(found, relevant, [at], task.skip_first_result)
+    names = sorted(graded.all_scores)
+    return {"example": names, "value": [graded.all_scores[name][measure] for name in names]}
+
+
+def _measure(metric: str) -> tuple[str, int] | None:
+    """trec_eval's name of a metric, and its cut-off: ndcg_at_10 -> (ndcg_cut_10, 10)."""
+    name, _, at = metric.rpartition("_at_")
+    kind = {"ndcg": "ndcg_cut", "map": "map_cut", "recall": "recall"}.get(name)
+    return (f"{kind}_{at}", int(at)) if kind else None
+
+
+def _data(task: Any, split: str, subset: str) -> Any:
+    parts = task.dataset[subset] if subset in task.dataset else task.dataset
+    return parts[split]
+
+
+def _short(values: np.ndarray | None) -> list[float]:
+    return [float(f"{value:.6g}") for value in values] if values is not None else []

@@ -1,0 +1,149 @@
+"""Per-example values of every kind of task give the main score again, or are not kept."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from datasets import Dataset, DatasetDict
+from mteb import TaskResult
+from mteb.abstasks import AbsTaskClassification, AbsTaskPairClassification
+
+from methods.evaluation import tasks as task_module
+from methods.evaluation.config import compose, plan
+from methods.evaluation.demo_tasks import DemoReverseDictionary, _metadata
+from methods.evaluation.examples import STATISTICS, collect
+from methods.evaluation.job import Job
+from methods.evaluation.tasks import TaskList
+from tests.evaluation.test_job import ToySTS
+
+WORDS = "red green blue cat dog horse bread cheese wine rain snow wind".split()
+
+
+class ToyPairs(AbsTaskPairClassification):
+    metadata = _metadata(
+        "ToyPairs", "PairClassification", "max_ap", "Find it.", "toy", "https://x.org"
+    )
+
+    def load_data(self, num_proc=None, **kwargs):
+        pairs = [(a, b) for i, a in enumerate(WORDS) for b in WORDS[:i]]
+        data = {
+            "sentence1": [a for a, _ in pairs],
+            "sentence2": [b for _, b in pairs],
+            "labels": [int(len(a) == len(b)) for a, b in pairs],
+        }
+        self.dataset = {"default": DatasetDict({"test": Dataset.from_dict(data)})}
+        self.data_loaded = True
+
+
+class ToyClasses(AbsTaskClassification):
+    metadata = _metadata(
+        "ToyClasses", "Classification", "accuracy", "Name it.", "toy", "https://x.org"
+    )
+    samples_per_label, n_experiments = 2, 3
+
+    def load_data(self, num_proc=None, **kwargs):
+        data = {"text": WORDS, "label": [i // 3 for i in range(12)]}
+        parts = {split: Dataset.from_dict(data) for split in ("train", "test")}
+        self.dataset = {"default": DatasetDict(parts)}
+        self.data_loaded = True
+
+
+class ToyRetrieval(DemoReverseDictionary):
+    metadata = _metadata(
+        "ToyRetrieval", "Retrieval", "ndcg_at_10", {"query": "Find it."}, "toy", "https://x.org"
+    )
+
+    def load_data(self, num_proc=None, **kwargs):
+        super().load_data()
+        part = self.dataset["default"]["test"]
+        part["corpus"] = part["corpus"].select(range(60))
+        part["queries"] = part["queries"].select(range(20))
+        ids = part["corpus"]["id"]
+        part["relevant_docs"] = {
+            query: {ids[i]: 1} for i, query in enumerate(part["queries"]["id"])
+        }
+
+
+class Stubborn(ToySTS):
+    """Its score is not the one its predictions have."""
+
+    metadata = _metadata("Stubborn", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+
+    def _evaluate_subset(self, *args, **kwargs):
+        return {**super()._evaluate_subset(*args, **kwargs), "cosine_spearman": 0.123}
+
+
+TOYS = {t.metadata.name: t for t in (ToySTS, ToyPairs, ToyClasses, ToyRetrieval, Stubborn)}
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    find = task_module._task
+    monkeypatch.setattr(task_module, "_task", lambda n: TOYS[n]() if n in TOYS else find(n))
+
+
+def run(runs, *names, method="sgpt"):
+    config = compose([f"method={method}", "model=tiny", "model.dtype=float32"])
+    job = Job(plan(config, name=method), TaskList(names=names), runs)
+    job.run()
+    record = job.records[0]
+    return record, json.loads(record.path.read_text())["tasks"]
+
+
+@pytest.mark.parametrize(
+    ("name", "statistic", "unit", "count"),
+    [
+        ("ToySTS", "spearman", "pair", 20),
+        ("ToyPairs", "average_precision", "pair", 66),
+        ("ToyClasses", "mean", "text", 12),
+        ("ToyRetrieval", "mean", "query", 20),
+    ],
+)
+def test_examples_give_the_main_score_again(name, statistic, unit, count, tmp_path):
+    record, tasks = run(tmp_path, name)
+    told = tasks[name]["examples"]
+    assert told == {"statistic": statistic, "unit": unit, "count": count}
+    kept = pd.read_csv(record.path.parent / "examples" / f"{name}.csv.gz")
+    assert len(kept) == count and kept["example"].is_unique
+    result = TaskResult.from_disk(record.path.parents[1] / f"{name}.json")
+    gold = kept.get("gold", kept["value"])
+    again = STATISTICS[statistic](kept["value"].to_numpy(), gold.to_numpy())
+    assert again == pytest.approx(result.get_score(), abs=1e-4)
+    assert result.get_score() not in (0, 1)  # which would be no test
+
+
+def test_examples_that_do_not_give_the_main_score_are_not_kept(tmp_path, caplog):
+    record, tasks = run(tmp_path, "Stubborn")
+    assert tasks["Stubborn"]["status"] == "done" and tasks["Stubborn"]["examples"] is None
+    assert "Stubborn keeps no examples" in caplog.text and "0.12300" in caplog.text
+    assert not (record.path.parent / "examples").exists()
+
+
+def test_a_task_with_an_error_of_its_own_keeps_none(tmp_path):
+    _, tasks = run(tmp_path, "DemoLee")
+    assert tasks["DemoLee"]["examples"] is None
+
+
+def test_the_same_run_leaves_the_same_bytes(tmp_path):
+    files = [
+        run(tmp_path / part, "ToySTS")[0].path.parent / "examples" / "ToySTS.csv.gz"
+        for part in "ab"
+    ]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_task_without_predictions_has_no_examples(tmp_path):
+    task = ToySTS()
+    assert collect(task, tmp_path, None) is None
+
+
+def test_the_records_geometry_is_of_the_vectors_that_were_scored(tmp_path):
+    _, tasks = run(tmp_path, "ToySTS", "ToyClasses", "ToyPairs")
+    measured = tasks["ToySTS"]["geometry"]["test"]["default"]
+    assert {"mean_cosine", "effective_rank", "alignment", "centred"} <= set(measured)
+    assert -1 <= measured["mean_cosine"] <= 1 and measured["effective_rank"] > 1
+    assert measured["whitened"] is None  # 40 vectors of 64 dimensions: nothing to whiten
+    assert list(tasks["ToyClasses"]["geometry"]) == ["test"]  # not the training split
+    assert "alignment" not in tasks["ToyClasses"]["geometry"]["test"]["default"]
+    assert not np.isnan(tasks["ToyPairs"]["geometry"]["test"]["default"]["centred"])

@@ -1,0 +1,81 @@
+"""The geometry of spaces whose shape is known."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from methods.evaluation.examples import STATISTICS
+from methods.evaluation.geometry import SAMPLE, Watch, of_pairs, shape
+
+
+def cloud(number=400, size=16, *, seed=0, shift=0.0):
+    return np.random.default_rng(seed).normal(size=(number, size)) + shift
+
+
+def test_a_round_cloud_is_isotropic_and_a_shifted_one_a_cone():
+    around, cone = shape(cloud()), shape(cloud(shift=3.0))
+    assert around["mean_cosine"] == pytest.approx(0, abs=0.01)
+    assert cone["mean_cosine"] == pytest.approx(9 / 10, abs=0.01)  # shift^2 / (shift^2 + 1)
+    assert around["effective_rank"] == pytest.approx(16, abs=0.3)
+    assert around["uniformity"] < cone["uniformity"] < 0
+    # on the sphere, squared distances of independent points are near 2: log E exp(-2 * 2)
+    assert around["uniformity"] == pytest.approx(-4 + 2 * 4 / 16, abs=0.1)
+
+
+def test_a_rogue_dimension_is_seen():
+    vectors = cloud()
+    vectors[:, 3] *= 20
+    found = shape(vectors)
+    assert found["top_dimension"] > 0.8 and found["effective_rank"] < 12
+    assert found["top_components"] == pytest.approx(1, abs=0.1)
+    flat = shape(np.concatenate([cloud(size=2), np.zeros((400, 14))], axis=1))
+    assert flat["effective_rank"] == pytest.approx(2, abs=0.01)
+
+
+def test_a_rotation_and_a_scale_change_nothing_but_the_dimensions():
+    vectors = cloud(shift=0.5)
+    turned = 7 * vectors @ np.linalg.qr(cloud(16, 16, seed=1))[0]
+    one, other = shape(vectors), shape(turned)
+    for name in ("mean_cosine", "uniformity", "effective_rank", "top_components"):
+        assert one[name] == pytest.approx(other[name])
+
+
+def test_alignment_is_of_the_pairs_rated_high():
+    first = cloud(4)
+    second = np.stack([first[0], -first[1], first[2], first[3]])
+    found = of_pairs(first, second, np.array([1.0, 0.9, 0.1, 0.0]), None)
+    assert found == {"alignment": pytest.approx(2.0)}  # squared distances 0 and 4
+
+
+def test_whitening_and_centring_undo_what_was_done_to_a_space():
+    """Pairs whose cosines tell their score, in a space then stretched and shifted."""
+    first, second = cloud(600, seed=1), cloud(600, seed=2)
+    gold = (first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    stretch = np.diag(np.r_[6.0, np.ones(15)])
+    bent = [side @ stretch + 1 for side in (first, second)]
+    spearman = STATISTICS["spearman"]
+    found = of_pairs(*bent, gold, spearman)
+    cosine = (bent[0] * bent[1]).sum(1) / np.prod([np.linalg.norm(s, axis=1) for s in bent], axis=0)
+    plain = stats.spearmanr(cosine, gold)[0]
+    assert found["whitened"] > 0.85 and found["whitened"] > found["centred"] + 0.1
+    assert found["centred"] > plain
+
+
+def test_too_few_texts_are_not_whitened():
+    found = of_pairs(cloud(5), cloud(5, seed=1), np.linspace(0, 1, 5), STATISTICS["pearson"])
+    assert found["whitened"] is None and found["centred"] is not None
+
+
+def test_a_watch_keeps_what_is_scored_and_no_more_than_it_must():
+    watch = Watch(["test"], pairs=False)
+    watch(cloud(10), "train", "default")
+    watch(cloud(SAMPLE + 500), "test", "default")
+    watch(cloud(0), "test", "default")
+    assert [len(part) for part in watch.seen["test", "default"]] == [SAMPLE]
+    whole = Watch(["test"], pairs=True)
+    whole(cloud(SAMPLE + 500), "test", "default")
+    assert len(whole.seen["test", "default"][0]) == SAMPLE + 500
+
+
+def test_one_vector_has_no_shape():
+    assert shape(cloud(1)) == {}
