@@ -1,7 +1,12 @@
 """Records -> one tidy frame: a row per model x method x cell x task x split x subset.
 
-Reads any folder that holds `record/run.json` files (see runs/README.md). A task that failed or is
-missing has a row too, without a score, so that no average can hide it.
+Three kinds of rows, told apart by `source`:
+
+    run        a cell of ours: any folder that holds `record/run.json` (see runs/README.md)
+    mteb       any other folder in mteb's result layout: someone's own model
+    published  a CSV of published scores (its columns: PUBLISHED)
+
+A task that failed or is missing has a row too, without a score, so that no average can hide it.
 """
 
 from __future__ import annotations
@@ -16,65 +21,131 @@ import pandas as pd
 
 log = logging.getLogger(__name__)
 
-COLUMNS = [
-    *("model", "revision", "adapters", "method", "options", "attention", "pooling", "layer"),
-    *("dtype", "instructions", "digest", "task", "type", "split", "subset", "metric", "score"),
-    *("score_error", "status", "message", "data", "tokens", "tokens_per_second", "seconds"),
-    *("cut_texts", "peak_memory_mib", "commit", "date", "command", "folder"),
+GEOMETRY = [
+    *("mean_cosine", "uniformity", "effective_rank", "top_dimension", "top_components"),
+    *("alignment", "centred", "whitened"),
 ]
+COLUMNS = [
+    *("source", "reports", "model", "revision", "adapters", "method", "options", "attention"),
+    *("pooling", "layer", "dtype", "instructions", "digest", "default", "task", "type", "split"),
+    *("subset", "metric", "score", "score_error", "status", "message", "data", "code"),
+    *("dataset_revision", "statistic", "unit", "texts", "cut_texts", "tokens", "tokens_computed"),
+    *("tokens_per_second", "seconds", "peak_memory_mib", "linear_weights", *GEOMETRY),
+    *("commit", "date", "command", "runs", "folder"),
+]
+CELL = ["model", "adapters", "method", "options", "attention", "pooling", "layer", "dtype"]
+PUBLISHED = ["model", "task", "task_type", "split", "hf_subset", "main_score", "dataset_revision"]
 
 
-def load_results(folders: Iterable[str | Path]) -> pd.DataFrame:
+def load_results(
+    folders: Iterable[str | Path], *, published: str | Path | None = None
+) -> pd.DataFrame:
     """All rows under some folders, in COLUMNS: of `results/` where a folder has it, else of all.
 
-    Raises ValueError where there is no record.
+    published: a CSV of scores; its rows of tasks that the folders have come with them.
+    Raises ValueError where a folder holds no result, or the CSV lacks a column.
     """
     rows: list[dict[str, Any]] = []
     for folder in folders:
         root = Path(folder)  # a runs folder may hold other runs folders: runs/demo, runs/reference
         root = root / "results" if (root / "results").is_dir() else root
         records = sorted(root.rglob("record/run.json"))
-        if not records:
+        others = sorted(
+            meta.parent
+            for meta in root.rglob("model_meta.json")
+            if not (meta.parent / "record" / "run.json").exists()
+        )
+        if not records and not others:
             raise ValueError(
-                f"{folder} holds no records (**/record/run.json); run dec2vec evaluate"
+                f"{folder} holds no records (**/record/run.json) and no results of mteb "
+                f"(**/model_meta.json); run dec2vec evaluate"
             )
         for record in records:
             rows += _cell(record)
+        for other in others:
+            rows += _foreign(other)
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    for warning in inconsistencies(frame):
-        log.warning("%s", warning)
+    if published is not None:
+        frame = pd.concat([frame, _published(Path(published), frame)], ignore_index=True)
+    # mteb's files do not state a task's type: whoever does states it for all.
+    types = frame.dropna(subset=["type"]).drop_duplicates("task").set_index("task")["type"]
+    frame["type"] = frame["type"].fillna(frame["task"].map(types))
     return frame
 
 
 def inconsistencies(frame: pd.DataFrame) -> list[str]:
     """What makes rows of a frame not comparable, in sentences."""
     found = []
-    done = frame[frame["status"] == "done"]
+    done = frame[(frame["status"] == "done") & (frame["source"] == "run")]
+    if done["dtype"].nunique() > 1:
+        counts = done["dtype"].value_counts().sort_index()
+        mixed = ", ".join(f"{number} scores in {dtype}" for dtype, number in counts.items())
+        found.append(f"dtypes are mixed: {mixed}")
     for task, group in done.groupby("task"):
         if group["data"].nunique() > 1:
             found.append(f"{task} was scored on {group['data'].nunique()} different sets of data")
-    cell = ["model", "adapters", "method", "options", "attention", "pooling", "layer"]
-    for key, group in done.groupby([*cell, "task", "split", "subset"], dropna=False):
-        if len(group) > 1:
-            dtypes = ", ".join(sorted(group["dtype"].unique()))
-            found.append(f"{key[2]} on {key[7]} stands there {len(group)} times (dtypes: {dtypes})")
+    for (method, model), group in done.groupby(["method", "model"]):
+        if group["code"].nunique() > 1:
+            found.append(
+                f"{method} on {model} was run with {group['code'].nunique()} versions of its code: "
+                f"commits {', '.join(sorted(group['commit'].dropna().unique()))}"
+            )
+    place = [*CELL, "reports", "task", "split", "subset"]
+    counts = done.groupby(place, dropna=False, as_index=False).agg(
+        times=("score", "size"), runs=("runs", lambda names: ", ".join(sorted(set(names))))
+    )
+    for row in counts[counts["times"] > 1].itertuples():
+        found.append(
+            f"{row.method} ({row.attention}, {row.pooling}, layer {row.layer}) on {row.task} "
+            f"stands there {row.times} times, in {row.runs}; the rows are kept apart"
+        )
+    theirs = frame[frame["source"] != "run"].dropna(subset=["dataset_revision"])
+    ours = frame[frame["source"] == "run"].groupby("task")["dataset_revision"].unique()
+    for task, revisions in theirs.groupby("task")["dataset_revision"]:
+        other = set(revisions) - set(ours.get(task, []))
+        if task in ours and other:
+            found.append(
+                f"{task}: other people's scores are of revision {', '.join(sorted(other))} of the "
+                f"data, ours of {', '.join(map(str, ours[task]))}"
+            )
     return found
+
+
+def keep_tasks(frame: pd.DataFrame, tasks: Iterable[str]) -> pd.DataFrame:
+    """The rows of some tasks. Raises ValueError for a task that no row has."""
+    known, tasks = set(frame["task"]), list(tasks)
+    if unknown := [task for task in tasks if task not in known]:
+        raise ValueError(
+            f"no record of {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
+        )
+    return frame.loc[frame["task"].isin(tasks)]
+
+
+def load_examples(folder: str | Path, task: str) -> pd.DataFrame | None:
+    """A cell's scores example by example (split, subset, example, value, gold), if it kept any."""
+    file = Path(folder) / "record" / "examples" / f"{task}.csv.gz"
+    return pd.read_csv(file, dtype={"example": str}) if file.exists() else None
 
 
 def _cell(path: Path) -> Iterator[dict[str, Any]]:
     record = json.loads(path.read_text(encoding="utf-8"))
     folder = path.parent.parent
-    options = record["options"]
+    options, own = record["options"], record.get("default", {})
     about = {
         **{name: record.get(name) for name in COLUMNS if name in record},
+        "source": "run",
+        "reports": ", ".join(record.get("reports", [])),
         "adapters": "+".join(Path(adapter).name for adapter in record["adapters"]),
         "options": ", ".join(f"{key}={value}" for key, value in options.items()),
+        "default": not options and all(record[axis] == value for axis, value in own.items()),
+        "runs": _runs(folder),
         "folder": str(folder),
     }
     for task, entry in record["tasks"].items():
         row = {
             **about,
             **{name: entry[name] for name in COLUMNS if name in entry},
+            **{name: (entry.get("examples") or {}).get(name) for name in ("statistic", "unit")},
             "task": task,
             "metric": entry.get("main_score"),
             "message": entry.get("error") or "; ".join(entry.get("missing_parts", [])) or None,
@@ -83,20 +154,80 @@ def _cell(path: Path) -> Iterator[dict[str, Any]]:
             yield row
             continue
         result = json.loads((folder / f"{task}.json").read_text(encoding="utf-8"))
-        for split, subset, scores in _scores(result, entry):
-            yield {
-                **row,
-                "split": split,
-                "subset": subset,
-                "score": scores["main_score"],
-                "score_error": scores.get("main_score_error"),
-            }
+        geometry = entry.get("geometry", {})
+        for split in entry["splits"]:
+            for scores in result["scores"].get(split, []):
+                if (subset := scores["hf_subset"]) in entry["subsets"]:
+                    yield {
+                        **row,
+                        **_scored(result, split, scores),
+                        **geometry.get(split, {}).get(subset, {}),
+                    }
 
 
-def _scores(
-    result: Mapping[str, Any], entry: Mapping[str, Any]
-) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    for split in entry["splits"]:
-        for scores in result["scores"].get(split, []):
-            if scores["hf_subset"] in entry["subsets"]:
-                yield split, scores["hf_subset"], scores
+def _foreign(folder: Path) -> Iterator[dict[str, Any]]:
+    meta = json.loads((folder / "model_meta.json").read_text(encoding="utf-8"))
+    about = {
+        "source": "mteb",
+        "reports": "",
+        "model": meta.get("name"),
+        "revision": meta.get("revision"),
+        "adapters": "",
+        "method": str(meta.get("name")).split("/")[-1],
+        "options": "",
+        "default": False,
+        "status": "done",
+        "runs": _runs(folder),
+        "folder": str(folder),
+    }
+    for file in sorted(folder.glob("*.json")):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        if "task_name" in result and "scores" in result:
+            for split, entries in result["scores"].items():
+                for scores in entries:
+                    yield {
+                        **about,
+                        "task": result["task_name"],
+                        **_scored(result, split, scores),
+                    }
+
+
+def _scored(result: Mapping[str, Any], split: str, scores: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "split": split,
+        "subset": scores["hf_subset"],
+        "score": scores["main_score"],
+        "score_error": scores.get("main_score_error"),
+        "dataset_revision": result.get("dataset_revision"),
+    }
+
+
+def _published(file: Path, ours: pd.DataFrame) -> pd.DataFrame:
+    table = pd.read_csv(file)
+    if missing := [column for column in PUBLISHED if column not in table]:
+        raise ValueError(f"{file} has no column {', '.join(missing)}; needed: {PUBLISHED}")
+    table = table.rename(
+        columns={"task_type": "type", "hf_subset": "subset", "main_score": "score"}
+    )
+    places = ["task", "split", "subset"]  # only what stands beside a score of ours
+    table = table.merge(ours[places].drop_duplicates(), on=places)
+    table = table.assign(
+        source="published",
+        reports="",
+        method=table["model"].str.split("/").str[-1],
+        adapters="",
+        options="",
+        default=False,
+        status="done",
+        runs=file.name,
+        folder=str(file),
+    )
+    return table.reindex(columns=COLUMNS).astype(ours.dtypes.to_dict(), errors="ignore")
+
+
+def _runs(folder: Path) -> str:
+    """The runs folder that a cell lies in: what stands before results/."""
+    for parent in folder.parents:
+        if parent.name == "results":
+            return parent.parent.name
+    return folder.parent.name

@@ -1,22 +1,26 @@
 """Is a difference more than chance? Over the examples of a task, and over tasks.
 
-Over examples: a paired bootstrap. Two methods are scored on the same resampled examples, so that
-what is hard for both cancels out, and the interval is of the difference. Over tasks: Wilcoxon's
+Over examples: a paired bootstrap. Methods are scored on the same resampled examples, so that what
+is hard for all cancels out, and the interval is of the difference. Over tasks: Wilcoxon's
 signed-rank test for two methods (as arXiv 2409.02727 uses it), Friedman's with Nemenyi's critical
 difference for many (Demsar, JMLR 7, 2006). Holm's procedure corrects the p-values of one family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-Statistic = Literal["mean", "pearson", "spearman"]
+Statistic = Literal["mean", "pearson", "spearman", "average_precision"]
+# Given a statistic's N examples: weights [S, N] (how often each is drawn) -> [S]. What does not
+# depend on the draw, sorting above all, is done once.
+Scorer = Callable[[np.ndarray], np.ndarray]
 CHUNK = 100  # resamples at a time: bounds memory at CHUNK x examples
+SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,6 @@ class Difference:
     low: float
     high: float
     p_value: float
-    examples: int
 
     @property
     def significant(self) -> bool:
@@ -35,53 +38,91 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def paired_bootstrap(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
+@dataclass(frozen=True)
+class Resampled:
+    """Scores of several methods on the same examples, and on the same resamples of them.
+
+    estimate: score by method. draws: resamples x methods; row k is of one resample for all.
+    """
+
+    estimate: pd.Series
+    draws: pd.DataFrame
+
+    def interval(self, method: Any, confidence: float = 0.95) -> tuple[float, float]:
+        """Percentile interval of one score."""
+        low, high = np.quantile(self.draws[method], _tails(confidence))
+        return float(low), float(high)
+
+    def difference(self, first: Any, second: Any, confidence: float = 0.95) -> Difference:
+        """One method minus another, with its percentile interval."""
+        gaps = (self.draws[first] - self.draws[second]).to_numpy()
+        low, high = np.quantile(gaps, _tails(confidence))
+        beyond = min((gaps <= 0).sum(), (gaps >= 0).sum())
+        p_value = min(1.0, 2 * (int(beyond) + 1) / (len(gaps) + 1))
+        estimate = float(self.estimate[first] - self.estimate[second])
+        return Difference(estimate, float(low), float(high), p_value)
+
+
+def average(tasks: Sequence[Resampled]) -> Resampled:
+    """The mean over tasks, each resampled by itself, of the methods that all tasks have."""
+    methods = [m for m in tasks[0].estimate.index if all(m in t.estimate for t in tasks)]
+    estimate = np.mean([task.estimate[methods] for task in tasks], axis=0)
+    draws = np.mean([task.draws[methods] for task in tasks], axis=0)
+    return Resampled(pd.Series(estimate, methods), pd.DataFrame(draws, columns=methods))
+
+
+def resample(
+    examples: Mapping[Any, pd.DataFrame],
     *,
     statistic: Statistic,
-    samples: int = 2000,
-    confidence: float = 0.95,
+    samples: int = SAMPLES,
     seed: int = 0,
-) -> Difference:
-    """Resample the examples both methods were scored on.
+) -> Resampled:
+    """Draw a task's examples again, with replacement, the same ones for every method.
 
-    first, second: one row an example, in the same order, with `value` for a mean (accuracy of a
-        text, nDCG of a query) or `value` and `gold` for a correlation over pairs; and `group`
-        (subset) where a task's score is the mean over groups. Examples are drawn within groups.
-    Raises ValueError if the two are not the same examples or there are fewer than two.
+    examples: by method, one row an example, in the same order, with `value` for a mean (accuracy of
+        a text, nDCG of a query), or `value` and `gold` for a correlation or an average precision
+        over pairs; and `group` (subset) where a task's score is the mean over groups. Examples are
+        drawn within groups.
+    Raises ValueError if methods differ in their examples or there are fewer than two of them.
     """
     if statistic not in get_args(Statistic):
         valid = ", ".join(get_args(Statistic))
         raise ValueError(f"statistic {statistic!r} is unknown; valid: {valid}")
-    shared = [c for c in ("group", "gold") if c in first or c in second]
-    same = len(first) == len(second) and all(
-        c in first and c in second and (first[c].to_numpy() == second[c].to_numpy()).all()
-        for c in shared
-    )
-    if not same or len(first) < 2:
-        raise ValueError(
-            f"a paired bootstrap needs the same examples in the same order, at least two; got "
-            f"{len(first)} and {len(second)}, which differ in length or in {shared}"
+    frames = list(examples.values())
+    first = frames[0]
+    shared = [c for c in ("group", "example", "gold") if any(c in frame for frame in frames)]
+    for other in frames:
+        same = len(first) == len(other) and all(
+            c in first and c in other and (first[c].to_numpy() == other[c].to_numpy()).all()
+            for c in shared
         )
+        if not same or len(first) < 2:
+            raise ValueError(
+                f"a paired bootstrap needs the same examples in the same order, at least two; got "
+                f"{len(first)} and {len(other)}, which differ in length or in {shared}"
+            )
+    if statistic != "mean" and "gold" not in first:
+        raise ValueError(f"{statistic} needs a column `gold`")
     groups = first["group"].to_numpy() if "group" in first else np.zeros(len(first))
-    members = [np.flatnonzero(groups == group) for group in pd.unique(groups)]
-    gold = first["gold"].to_numpy(float) if "gold" in first else None
-    values = [frame["value"].to_numpy(float) for frame in (first, second)]
-    whole = [np.arange(len(rows))[None] for rows in members]
-    estimate = _difference(values, gold, members, whole, statistic)[0]
+    names = pd.unique(groups)
+    totals = np.zeros((samples + 1, len(frames)))  # the first row is of every example once
     draw = np.random.default_rng(seed)
-    found = []
-    for start in range(0, samples, CHUNK):
-        size = min(CHUNK, samples - start)
-        picks = [draw.integers(0, len(rows), (size, len(rows))) for rows in members]
-        found.append(_difference(values, gold, members, picks, statistic))
-    differences = np.concatenate(found)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(differences, [tail, 1 - tail])
-    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
-    p_value = min(1.0, 2 * (int(beyond) + 1) / (samples + 1))
-    return Difference(float(estimate), float(low), float(high), p_value, len(first))
+    for group in names:
+        rows = np.flatnonzero(groups == group)
+        score = _SCORES[statistic]
+        gold = first["gold"].to_numpy(float)[rows] if "gold" in first else np.zeros(0)
+        scorers = [score(frame["value"].to_numpy(float)[rows], gold) for frame in frames]
+        for start in range(0, samples + 1, CHUNK):
+            size = min(CHUNK, samples + 1 - start)
+            weights = _counts(draw, size, len(rows))
+            if start == 0:
+                weights[0] = 1
+            for column, scorer in enumerate(scorers):
+                totals[start : start + size, column] += scorer(weights)
+    totals /= len(names)
+    methods = list(examples)
+    return Resampled(pd.Series(totals[0], methods), pd.DataFrame(totals[1:], columns=methods))
 
 
 def wilcoxon(first: Sequence[float], second: Sequence[float]) -> float:
@@ -141,9 +182,9 @@ def friedman(scores: pd.DataFrame, *, alpha: float = 0.05) -> Ranking:
     return Ranking(ranks, p_value, critical, alpha, tasks)
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:
     """p-values of one family of tests, adjusted by Holm's step-down procedure."""
-    adjusted: dict[str, float] = {}
+    adjusted: dict[Any, float] = {}
     highest = 0.0
     for place, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
         highest = max(highest, min(1.0, (len(p_values) - place) * p_values[name]))
@@ -151,33 +192,76 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def _difference(
-    values: Sequence[np.ndarray],
-    gold: np.ndarray | None,
-    members: Sequence[np.ndarray],
-    picks: Sequence[np.ndarray],
-    statistic: Statistic,
-) -> np.ndarray:
-    """First minus second for every resample: the mean over groups of the statistic in each."""
-    total = np.zeros(len(picks[0]))
-    for rows, chosen in zip(members, picks, strict=True):
-        at = rows[chosen]
-        if statistic == "mean":
-            total += values[0][at].mean(axis=1) - values[1][at].mean(axis=1)
-        else:
-            if gold is None:
-                raise ValueError(f"{statistic} needs a column `gold`")
-            truth = _standard(gold[at], statistic)
-            one, other = (_standard(v[at], statistic) for v in values)
-            total += (one * truth).sum(axis=1) - (other * truth).sum(axis=1)
-    return total / len(members)
+def _tails(confidence: float) -> list[float]:
+    return [(1 - confidence) / 2, (1 + confidence) / 2]
 
 
-def _standard(values: np.ndarray, statistic: Statistic) -> np.ndarray:
-    """Rows (their ranks, for Spearman) centred and of unit length, so that products correlate."""
-    if statistic == "spearman":
-        from scipy.stats import rankdata
+def _counts(draw: np.random.Generator, samples: int, examples: int) -> np.ndarray:
+    """How often each example is drawn, samples x examples."""
+    picks = draw.integers(0, examples, (samples, examples))
+    picks += np.arange(samples)[:, None] * examples
+    counts = np.bincount(picks.ravel(), minlength=samples * examples)
+    return counts.reshape(samples, examples).astype(float)
 
-        values = rankdata(values, axis=1)
-    values = values - values.mean(axis=1, keepdims=True)
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-300)
+
+def _mean(value: np.ndarray, gold: np.ndarray) -> Scorer:
+    return lambda weights: weights @ value / weights.sum(axis=1)
+
+
+def _pearson(value: np.ndarray, gold: np.ndarray) -> Scorer:
+    return lambda weights: _correlation(value[None], gold[None], weights)
+
+
+def _spearman(value: np.ndarray, gold: np.ndarray) -> Scorer:
+    ranks = [_Ranks(v) for v in (value, gold)]
+    return lambda weights: _correlation(ranks[0](weights), ranks[1](weights), weights)
+
+
+def _average_precision(value: np.ndarray, gold: np.ndarray) -> Scorer:
+    order = np.argsort(-value, kind="stable")
+    ends = np.flatnonzero(np.diff(value[order], append=np.nan))  # equal values are one threshold
+    positive = gold[order]
+
+    def score(weights: np.ndarray) -> np.ndarray:
+        drawn = weights[:, order]
+        right = (drawn * positive).cumsum(axis=1)[:, ends]
+        precision = right / np.maximum(drawn.cumsum(axis=1)[:, ends], 1)
+        gained = np.diff(right, axis=1, prepend=0)
+        return (gained * precision).sum(axis=1) / np.maximum(right[:, -1], 1)
+
+    return score
+
+
+class _Ranks:
+    """Ranks of values among those drawn; equal ones share the mean of theirs."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.order = np.argsort(values, kind="stable")
+        starts = np.diff(values[self.order], prepend=np.nan) != 0
+        self.starts = np.flatnonzero(starts)
+        self.level = np.empty(len(values), dtype=int)  # which of the distinct values each one is
+        self.level[self.order] = np.cumsum(starts) - 1
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        tied = np.add.reduceat(weights[:, self.order], self.starts, axis=1)
+        middle = tied.cumsum(axis=1) - (tied - 1) / 2
+        return middle[:, self.level]
+
+
+def _correlation(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    number = weights.sum(axis=1, keepdims=True)
+    first = first - (weights * first).sum(axis=1, keepdims=True) / number
+    second = second - (weights * second).sum(axis=1, keepdims=True) / number
+    weighted = weights * first
+    spread = np.einsum("sn,sn->s", weighted, first) * np.einsum(
+        "sn,sn,sn->s", weights, second, second
+    )
+    return np.einsum("sn,sn->s", weighted, second) / np.sqrt(np.maximum(spread, 1e-300))
+
+
+_SCORES: Mapping[str, Callable[[np.ndarray, np.ndarray], Scorer]] = {
+    "mean": _mean,
+    "pearson": _pearson,
+    "spearman": _spearman,
+    "average_precision": _average_precision,
+}

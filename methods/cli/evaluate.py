@@ -14,6 +14,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from methods.evaluation.config import CONF
@@ -59,6 +60,22 @@ def job(config: DictConfig) -> Any:
         overrides=list(hydra_config.overrides.task),
         config=values,
     )
+
+
+class AfterSweep(Callback):
+    """Makes the tables and figures that `report` asks for, once a sweep has ended."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Write them under the runs folder."""
+        from analysis.__main__ import show
+        from analysis.report import report
+
+        if config.report:
+            out = Path(config.runs) / "report"
+            try:
+                show(report([config.runs], out), out)
+            except ValueError as error:  # the runs stand; what they lack is said
+                log.error("no report: %s", error)
 
 
 def main() -> None:

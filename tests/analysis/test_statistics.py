@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.metrics import average_precision_score
 
-from analysis.statistics import friedman, holm, paired_bootstrap, wilcoxon
+from analysis.statistics import _SCORES, _counts, average, friedman, holm, resample, wilcoxon
 
 # Demsar (JMLR 7, 2006), table 6: AUC of four variants of C4.5 on fourteen data sets.
 DEMSAR = pd.DataFrame(
@@ -36,6 +37,11 @@ def examples(value, gold=None, group=None):
     if group is not None:
         frame["group"] = group
     return frame
+
+
+def difference(one, other, *, statistic, samples=1000):
+    found = resample({"one": one, "other": other}, statistic=statistic, samples=samples)
+    return found.difference("one", "other")
 
 
 def test_friedman_and_nemenyi_as_in_demsars_example():
@@ -78,11 +84,15 @@ def test_holm_as_in_demsars_example():
     assert holm({}) == {}
 
 
-@pytest.mark.parametrize("statistic", ["mean", "pearson", "spearman"])
+@pytest.mark.parametrize("statistic", ["mean", "pearson", "spearman", "average_precision"])
 def test_the_bootstrap_agrees_with_scipys(statistic):
     draw = np.random.default_rng(1)
     gold = draw.normal(size=300)
     one, other = gold + draw.normal(size=300), gold + 1.3 * draw.normal(size=300)
+    if statistic == "average_precision":
+        gold = (gold > 0.5).astype(float)
+    else:  # ties, as human scores and rounded cosines have them
+        gold, one = gold.round(1), one.round(1)
     functions = {
         "mean": lambda x, y, g, axis: x.mean(axis) - y.mean(axis),
         "pearson": lambda x, y, g, axis: _correlations(x, g) - _correlations(y, g),
@@ -90,6 +100,7 @@ def test_the_bootstrap_agrees_with_scipys(statistic):
             _correlations(stats.rankdata(x, axis=-1), stats.rankdata(g, axis=-1))
             - _correlations(stats.rankdata(y, axis=-1), stats.rankdata(g, axis=-1))
         ),
+        "average_precision": lambda x, y, g, axis: _precisions(x, g) - _precisions(y, g),
     }
     expected = stats.bootstrap(
         (one, other, gold),
@@ -100,18 +111,19 @@ def test_the_bootstrap_agrees_with_scipys(statistic):
         method="percentile",
         rng=np.random.default_rng(2),
     ).confidence_interval
-    found = paired_bootstrap(
+    found = difference(
         examples(one, gold), examples(other, gold), statistic=statistic, samples=4000
     )
     spread = expected.high - expected.low
     assert found.low == pytest.approx(expected.low, abs=0.05 * spread)
     assert found.high == pytest.approx(expected.high, abs=0.05 * spread)
     exact = {
-        "mean": one.mean() - other.mean(),
-        "pearson": stats.pearsonr(one, gold)[0] - stats.pearsonr(other, gold)[0],
-        "spearman": stats.spearmanr(one, gold)[0] - stats.spearmanr(other, gold)[0],
-    }
-    assert found.estimate == pytest.approx(exact[statistic])
+        "mean": lambda v: v.mean(),
+        "pearson": lambda v: stats.pearsonr(v, gold)[0],
+        "spearman": lambda v: stats.spearmanr(v, gold)[0],
+        "average_precision": lambda v: _precisions(v, gold),
+    }[statistic]
+    assert found.estimate == pytest.approx(exact(one) - exact(other))
 
 
 def _correlations(x, y):
@@ -119,11 +131,50 @@ def _correlations(x, y):
     return (x * y).sum(-1) / np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
 
 
+def _precisions(values, labels):
+    rows = zip(np.atleast_2d(values), np.atleast_2d(labels), strict=True)
+    found = np.array([average_precision_score(label, value) for value, label in rows])
+    return found if np.ndim(values) > 1 else found[0]
+
+
+@pytest.mark.parametrize("statistic", ["pearson", "spearman", "average_precision"])
+def test_weights_mean_what_copies_mean(statistic):
+    """Every resample, ties and all, has the score of the examples written out as often as drawn."""
+    draw = np.random.default_rng(5)
+    value, label = draw.integers(0, 6, 40).astype(float), draw.integers(0, 2, 40).astype(float)
+    weights = _counts(draw, 20, 40)
+    found = _SCORES[statistic](value, label)(weights)
+    whole = {
+        "pearson": lambda v, g: stats.pearsonr(v, g)[0],
+        "spearman": lambda v, g: stats.spearmanr(v, g)[0],
+        "average_precision": lambda v, g: average_precision_score(g, v),
+    }[statistic]
+    for row, score in zip(weights.astype(int), found, strict=True):
+        assert score == pytest.approx(whole(np.repeat(value, row), np.repeat(label, row)))
+
+
+def test_an_average_over_tasks_is_narrower_than_its_tasks():
+    draw = np.random.default_rng(6)
+    tasks = [
+        resample(
+            {m: examples(draw.normal(size=100)) for m in "ab"}
+            | ({"c": examples(draw.normal(size=100))} if task else {}),
+            statistic="mean", seed=task,
+        )
+        for task in range(4)
+    ]  # fmt: skip
+    mean = average(tasks)
+    assert list(mean.estimate.index) == ["a", "b"]  # one task lacks c
+    assert mean.estimate["a"] == pytest.approx(np.mean([t.estimate["a"] for t in tasks]))
+    widths = [np.diff(t.interval("a"))[0] for t in (*tasks, mean)]
+    assert widths[-1] == pytest.approx(np.mean(widths[:-1]) / 2, rel=0.15)  # 1 / sqrt(4)
+
+
 def test_intervals_hold_what_they_promise():
     """Of 200 pairs of equally good methods about 5 % are called different."""
     draw = np.random.default_rng(3)
     called = sum(
-        paired_bootstrap(
+        difference(
             examples(draw.normal(size=80)), examples(draw.normal(size=80)),
             statistic="mean", samples=400,
         ).significant
@@ -136,13 +187,13 @@ def test_groups_weigh_the_same_whatever_their_size():
     group = ["en"] * 100 + ["de"] * 10
     one = examples([1.0] * 100 + [0.0] * 10, group=group)
     other = examples([0.0] * 110, group=group)
-    found = paired_bootstrap(one, other, statistic="mean", samples=200)
+    found = difference(one, other, statistic="mean", samples=200)
     assert found.estimate == found.low == found.high == 0.5
 
 
 def test_the_same_method_does_not_differ_from_itself():
     frame = examples(np.arange(20.0), gold=np.arange(20.0))
-    found = paired_bootstrap(frame, frame, statistic="spearman", samples=200)
+    found = difference(frame, frame, statistic="spearman", samples=200)
     assert (found.estimate, found.low, found.high, found.p_value) == (0, 0, 0, 1)
     assert not found.significant
 
@@ -157,7 +208,7 @@ def test_the_same_method_does_not_differ_from_itself():
 )
 def test_what_is_not_the_same_examples_is_refused(other):
     with pytest.raises(ValueError, match="the same examples in the same order"):
-        paired_bootstrap(examples([1.0, 2.0, 3.0], gold=[1, 2, 3]), other, statistic="spearman")
+        difference(examples([1.0, 2.0, 3.0], gold=[1, 2, 3]), other, statistic="spearman")
 
 
 def test_too_few_methods_or_a_missing_score_is_refused():

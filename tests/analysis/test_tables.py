@@ -6,33 +6,47 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.results import load_results
-from analysis.tables import keep_tasks, task_table, type_table
+from analysis.comparison import compare
+from analysis.report import report
+from analysis.results import inconsistencies, keep_tasks, load_results
+from analysis.tables import difference_table, sts_table, task_table, trained_table, type_table
+from analysis.variants import attention_x_pooling_table, layer_table, template_table
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "tables"
 ENTRY = {"splits": ["test"], "subsets": ["default"], "data": "d", "main_score": "m", "tokens": 10}
 
 
 def cell(root, method, scores, *, options=None, model="org/small", dtype="bfloat16", **more):
-    """A cell's folder as dec2vec evaluate leaves it; scores: task -> (type, score or status)."""
+    """A cell's folder as dec2vec evaluate leaves it; scores: task -> (type, score or status).
+
+    A list of scores is one score an example: they are kept, and their mean is the score.
+    """
     number = len(list(root.rglob("run.json")))
-    folder = root / "results" / model.replace("/", "__") / "rev" / "experiments" / str(number)
-    (folder / "record").mkdir(parents=True)
+    folder = root / "results" / model.replace("/", "__") / "rev" / "experiments" / f"{number:03}"
+    (folder / "record" / "examples").mkdir(parents=True)
     tasks = {}
     for task, (type_, score, *error) in scores.items():
         if isinstance(score, str):
             tasks[task] = {"status": score, "error": f"{task} is {score}", "type": type_}
             continue
-        tasks[task] = {**ENTRY, "status": "done", "type": type_}
+        tasks[task] = {**ENTRY, "status": "done", "type": type_, **more.get("entry", {})}
+        if isinstance(score, list):
+            kept = pd.DataFrame({"split": "test", "subset": "default", "value": score})
+            kept.insert(2, "example", range(len(score)))
+            kept.to_csv(folder / "record" / "examples" / f"{task}.csv.gz", index=False)
+            tasks[task]["examples"] = {"statistic": "mean", "unit": "text", "count": len(score)}
+            score = sum(score) / len(score)
         one = {"hf_subset": "default", "main_score": score}
         one |= {"main_score_error": error[0]} if error else {}
-        (folder / f"{task}.json").write_text(json.dumps({"scores": {"test": [one]}}))
+        result = {"dataset_revision": "r1", "scores": {"test": [one]}}
+        (folder / f"{task}.json").write_text(json.dumps(result))
     about = {
         "model": model,
         "revision": "rev",
         "adapters": [],
         "method": method,
         "options": options or {},
+        "default": {"attention": "causal", "pooling": "last", "layer": -1},
         "attention": "causal",
         "pooling": "last",
         "layer": -1,
@@ -40,8 +54,10 @@ def cell(root, method, scores, *, options=None, model="org/small", dtype="bfloat
         "instructions": None,
         "digest": "0",
         "commit": "abc",
+        "command": f"dec2vec evaluate method={method} tasks=sts",
         "tasks": tasks,
     }
+    more.pop("entry", None)
     (folder / "record" / "run.json").write_text(json.dumps(about | more))
 
 
@@ -83,9 +99,9 @@ def runs(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["md", "tex", "csv"])
-@pytest.mark.parametrize("make", [task_table, type_table])
+@pytest.mark.parametrize("make", [task_table, type_table, sts_table])
 def test_a_table_is_written_as_the_golden_file_has_it(runs, make, form, tmp_path):
-    table = make(load_results([runs]))
+    table = make(compare(load_results([runs])))
     written = {file.suffix[1:]: file for file in table.write(tmp_path / "out")}[form]
     golden = GOLDEN / written.name
     if not golden.exists():  # a new golden is written once, to be read and committed
@@ -96,7 +112,7 @@ def test_a_table_is_written_as_the_golden_file_has_it(runs, make, form, tmp_path
 
 
 def test_an_average_over_a_missing_score_is_withheld(runs):
-    values = type_table(load_results([runs])).values
+    values = type_table(compare(load_results([runs]))).values
     by_method = values.droplevel("setting")
     assert pd.isna(by_method.loc["sgpt", "STS"]) and pd.isna(by_method.loc["sgpt", "Average"])
     assert by_method.loc["echo", "STS"] == pytest.approx(56.25)
@@ -104,19 +120,28 @@ def test_an_average_over_a_missing_score_is_withheld(runs):
 
 
 def test_a_score_with_an_error_is_printed_with_it_and_not_ranked(runs):
-    table = task_table(load_results([runs]))
+    table = task_table(compare(load_results([runs])))
     rows = [row.split("|") for row in table.to_markdown().splitlines()[:5]]
     column = next(i for i, name in enumerate(rows[0]) if "DemoLee" in name)
     lee = [row[column] for row in rows]
     assert "60.0 ± 4.0" in lee[2] and "**" not in "".join(lee)
 
 
-def test_rows_that_do_not_compare_are_said(tmp_path, caplog):
-    cell(tmp_path, "echo", {"STS12": ("STS", 0.5)})
-    cell(tmp_path, "echo", {"STS12": ("STS", 0.51)}, dtype="float32")
-    frame = load_results([tmp_path])
-    assert "echo on STS12 stands there 2 times (dtypes: bfloat16, float32)" in caplog.text
-    assert "bfloat16" in task_table(frame).to_markdown()
+def test_rows_that_do_not_compare_are_said_and_kept_apart(tmp_path):
+    for runs, dtype in (("one", "bfloat16"), ("two", "bfloat16"), ("two", "float32")):
+        cell(tmp_path / runs, "echo", {"STS12": ("STS", 0.5)}, dtype=dtype)
+    entry = {"data": "other", "code": "edited"}
+    cell(tmp_path / "two", "sgpt", {"STS12": ("STS", 0.4)}, entry=entry)
+    cell(tmp_path / "two", "sgpt", {"STS13": ("STS", 0.4)}, entry={"code": "c"})
+    frame = load_results([tmp_path / "one", tmp_path / "two"])
+    said = inconsistencies(frame)
+    assert "dtypes are mixed: 4 scores in bfloat16, 1 scores in float32" in said
+    assert "STS12 was scored on 2 different sets of data" in said
+    assert any("sgpt on org/small was run with 2 versions of its code" in line for line in said)
+    assert any("echo" in line and "stands there 2 times, in one, two" in line for line in said)
+    printed = task_table(compare(frame)).to_markdown()
+    for row in ("echo (bfloat16, in one)", "echo (bfloat16, in two)", "echo (float32)"):
+        assert row in printed
 
 
 def test_tasks_can_be_chosen_and_unknown_ones_are_told(runs):
@@ -126,13 +151,112 @@ def test_tasks_can_be_chosen_and_unknown_ones_are_told(runs):
         keep_tasks(frame, ["STS99"])
 
 
+def test_an_average_over_the_common_tasks_says_which(runs):
+    found = compare(load_results([runs]), common=True)
+    assert list(found.scores) == ["STS12", "DemoLee"]
+    table = type_table(found)
+    assert table.values["Average"].notna().all()
+    assert "Over the 2 tasks that all rows have: STS12, DemoLee." in table.caption
+
+
 def test_a_task_scored_on_two_splits_is_shown_on_its_test_split(runs):
     frame = load_results([runs])
     extra = frame[frame["task"] == "STS12"].assign(split="validation", score=0.99)
     both = pd.concat([frame, extra], ignore_index=True)
-    assert task_table(both).to_csv() == task_table(frame).to_csv()
+    assert task_table(compare(both)).to_csv() == task_table(compare(frame)).to_csv()
 
 
 def test_a_folder_without_records_is_told(tmp_path):
     with pytest.raises(ValueError, match="holds no records"):
         load_results([tmp_path])
+
+
+def test_other_peoples_results_and_published_scores_are_rows_apart(runs, tmp_path):
+    theirs = tmp_path / "theirs" / "org__big" / "1"
+    theirs.mkdir(parents=True)
+    (theirs / "model_meta.json").write_text(json.dumps({"name": "org/big", "revision": "1"}))
+    scores = [{"hf_subset": "default", "main_score": 0.7}]
+    result = {"task_name": "STS12", "dataset_revision": "r1", "scores": {"test": scores}}
+    (theirs / "STS12.json").write_text(json.dumps(result))
+    csv = tmp_path / "published.csv"
+    csv.write_text(
+        "model,task,task_type,split,hf_subset,main_score,dataset_revision\n"
+        "org/best,STS12,STS,test,default,0.9,r2\norg/best,Other,STS,test,default,0.9,r2\n"
+    )
+    frame = load_results([runs / "results", tmp_path / "theirs"], published=csv)
+    assert frame["source"].value_counts()[["mteb", "published"]].to_list() == [1, 1]
+    assert frame.loc[frame["source"] == "mteb", "type"].item() == "STS"
+    assert (
+        "STS12: other people's scores are of revision r2 of the data, ours of r1"
+        in inconsistencies(frame)
+    )
+    printed = trained_table(compare(frame)).to_markdown()
+    assert "other's big (mteb)" in printed and "70.0 |" in printed
+    assert "other's best (published)" in printed and "90.0** ‡" in printed
+    assert "zero-shot echo" in printed
+    with pytest.raises(ValueError, match="no column main_score"):
+        csv.write_text("model,task,task_type,split,hf_subset,dataset_revision\n")
+        load_results([runs / "results"], published=csv)
+
+
+def examples(number, right):
+    return [1.0] * round(number * right) + [0.0] * round(number * (1 - right))
+
+
+def test_marks_and_differences_come_from_examples(tmp_path):
+    for method, right in (("best", 0.8), ("close", 0.79), ("far", 0.5)):
+        scores = {"A": ("Classification", examples(200, right)), "B": ("Clustering", right)}
+        cell(tmp_path, method, scores)
+    found = compare(load_results([tmp_path]))
+    printed = type_table(found).to_markdown().splitlines()
+    assert "*79.0* †" in printed[3] and "50.0 |" in printed[4] and "†" in printed[-1]
+    table = difference_table(found)
+    assert table.values.loc[("far", ""), "Classification"] == pytest.approx(-30)
+    behind = table.after["Classification"].to_dict()
+    assert behind["far", ""].endswith("]*") and behind["best", ""] == ""
+    assert not behind["close", ""].endswith("*")
+    assert (table.after["Clustering"] == "").all()
+    assert "no examples are kept for Clustering, Average" in table.caption
+    other = difference_table(found, base="far")
+    assert other.values.loc[("best", ""), "Classification"] == pytest.approx(30)
+    with pytest.raises(ValueError, match="no row is 'nobody'; the complete ones: best, close, far"):
+        difference_table(found, base="nobody")
+
+
+def test_variants_stand_with_their_difference_to_the_default(tmp_path):
+    for attention, pooling, right in (
+        *(("causal", "last", 0.5), ("causal", "mean", 0.9)),
+        ("bidirectional", "mean", 0.51),
+    ):
+        scores = {"A": ("Classification", examples(200, right))}
+        cell(tmp_path, "echo", scores, attention=attention, pooling=pooling)
+    cell(tmp_path, "echo", {"A": ("Classification", examples(200, 0.2))}, options={"template": "x"})
+    found = compare(load_results([tmp_path]))
+    printed = attention_x_pooling_table(found).to_markdown()
+    row = [c.strip() for c in printed.splitlines()[2].split("|")[1:-1]]
+    assert row == ["echo", "50.0 (=)", "90.0 (+40.0*)", "–", "–", "51.0 (+1.0)", "–"]
+    printed = template_table(found).to_markdown()
+    assert "20.0 (-30.0*)" in printed and layer_table(found) is None
+
+
+def test_layers_are_rows_and_the_final_norm_comes_last(tmp_path):
+    for layer, score in ((-1, 0.5), (0, 0.2), (10, 0.6), (2, 0.3)):
+        cell(tmp_path, "echo", {"A": ("STS", score)}, layer=layer)
+    table = layer_table(compare(load_results([tmp_path])))
+    assert list(table.values.index) == [0, 2, 10, -1]
+    assert "**60.0**" in table.to_markdown() and table.to_csv().startswith("layer,echo\n0,20.0")
+
+
+def test_a_report_has_a_section_for_each_report_and_runs_folder(tmp_path):
+    for layer in (0, 1, -1):
+        cell(tmp_path / "all", "echo", {"A": ("STS", 0.5)}, layer=layer, reports=["layers"])
+    cell(tmp_path / "mine", "echo", {"A": ("STS", 0.5)})
+    made = report([tmp_path / "all", tmp_path / "mine"], tmp_path / "out")
+    assert [section.name for section in made] == ["layers", "mine"]
+    written = sorted(str(f.relative_to(tmp_path / "out")) for f in (tmp_path / "out").rglob("*.*"))
+    assert {"layers/layers.tex", "layers/layers.pdf", "mine/types.md", "report.html"} <= set(
+        written
+    )
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in written}
+    report([tmp_path / "all", tmp_path / "mine"], tmp_path / "out")
+    assert before == {name: (tmp_path / "out" / name).read_bytes() for name in written}

@@ -1,0 +1,182 @@
+"""report.html: one file that needs no network. What failed comes first."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.table import DASH, Table
+
+if TYPE_CHECKING:
+    from analysis.report import Section
+
+TEMPLATE = Path(__file__).with_name("page.html")
+# What a task's table shows of each of its rows.
+DRILL = {
+    **{"row": "row", "split": "split", "subset": "subset", "metric": "metric", "score": "score"},
+    **{"status": "status", "tokens": "tokens", "tokens_per_second": "tokens/s"},
+    **{"seconds": "seconds", "mean_cosine": "mean cosine", "date": "date"},
+}
+DIGITS = {"score": 2, "mean_cosine": 2, "tokens": 0, "tokens_per_second": 0, "seconds": 1}
+
+
+def page(
+    frame: pd.DataFrame,
+    sections: Sequence[Section],
+    pictures: Mapping[tuple[str, str], bytes],
+    captions: Mapping[str, str],
+    warnings: Sequence[str],
+) -> str:
+    """The page. pictures: PNG by section and figure; captions: by figure."""
+    parts, contents = [_overview(sections)], []
+    if trouble := list(_trouble(frame, warnings)):
+        parts = [f'<section class="warn" id="failures">{"".join(trouble)}</section>', *parts]
+        contents.append('<li><a href="#failures">failures and warnings</a></li>')
+    contents.append('<li><a href="#overview">what was run</a></li>')
+    for section in sections:
+        name = escape(section.name)
+        contents.append(f'<li><a href="#{name}">{name}</a></li>')
+        parts.append(f'<section id="{name}"><h2>{name}</h2>')
+        parts += [_table(table) for table in section.tables]
+        for figure in section.figures:
+            image = base64.b64encode(pictures[section.name, figure]).decode()
+            said = escape(captions[figure])
+            parts.append(
+                f'<figure><img alt="{said}" src="data:image/png;base64,{image}">'
+                f"<figcaption>{said} ({escape(section.name)}/{figure}.pdf)</figcaption></figure>"
+            )
+        parts += ["<h3>Task by task</h3>", *_drill(section.found.frame)]
+        parts += ["<h3>Row by row: the command and the resolved config</h3>"]
+        parts += [*_cells(section.found.frame), "</section>"]
+    template = Template(TEMPLATE.read_text(encoding="utf-8"))
+    return template.substitute(contents="".join(contents), body="\n".join(parts))
+
+
+def _trouble(frame: pd.DataFrame, warnings: Sequence[str]) -> Iterator[str]:
+    open_ = frame[frame["status"] != "done"]
+    partial = frame[(frame["status"] == "done") & frame["message"].notna()]
+    if len(open_):
+        yield f"<h2>{len(open_)} scores are not there</h2>"
+        rows = [
+            [r.method, r.task, r.status, r.message or "", r.command or ""]
+            for r in open_.sort_values(["status", "task", "method"]).itertuples()
+        ]
+        yield _plain(["row", "task", "status", "why", "command"], rows, long=(3, 4))
+    notes = [*warnings, *(f"{r.method} on {r.task}: {r.message}" for r in partial.itertuples())]
+    if notes:
+        yield "<h2>Warnings</h2><ul>"
+        yield from (f"<li>{escape(note)}</li>" for note in dict.fromkeys(notes))
+        yield "</ul>"
+
+
+def _overview(sections: Sequence[Section]) -> str:
+    rows = []
+    for section in sections:
+        frame = section.found.frame
+        ours = frame[frame["source"] == "run"]
+
+        def told(column: str, of: pd.DataFrame = ours) -> str:
+            return ", ".join(sorted(str(v) for v in of[column].dropna().unique()))
+
+        done = ours[ours["status"] == "done"].drop_duplicates(["folder", "task"])
+        tokens = pd.to_numeric(done["tokens"]).sum()
+        seconds = pd.to_numeric(done["seconds"]).sum()
+        rows.append(
+            [
+                *(section.name, len(section.found.scores), len(section.found.scores.columns)),
+                *(told("model"), told("dtype"), told("commit"), told("date")),
+                *(float(tokens), round(float(seconds))),
+            ]
+        )
+    heads = "section rows tasks models dtype commit date tokens seconds".split()
+    return f'<section id="overview"><h2>What was run</h2>{_plain(heads, rows, long=(3,))}</section>'
+
+
+def _table(table: Table) -> str:
+    texts = table.cells("<b>{}</b>", "<u>{}</u>", escape)
+    rows = [
+        [(row, None), *zip(texts.iloc[place], table.values.iloc[place], strict=True)]
+        for place, row in enumerate(map(escape, table.rows()))
+    ]
+    heads = [str(table.values.index.names[0] or "row"), *texts.columns]
+    return (
+        f"<h3>{escape(table.name.replace('_', ' '))}</h3>{_box(heads, rows)}"
+        f'<p class="caption">{escape(table.caption)} ({escape(table.name)}.tex, .md, .csv)</p>'
+    )
+
+
+def _drill(frame: pd.DataFrame) -> Iterator[str]:
+    named = frame.assign(row=(frame["label"] + " " + frame["setting"]).str.strip())
+    for task, group in named.groupby("task"):
+        shown = group.sort_values("score", ascending=False)[list(DRILL)]
+        shown = shown.assign(score=pd.to_numeric(shown["score"]) * 100)
+        rows = [
+            [_cell(value, DIGITS.get(name)) for name, value in zip(DRILL, row, strict=True)]
+            for row in shown.itertuples(index=False)
+        ]
+        box = _box(list(DRILL.values()), rows)
+        yield f"<details><summary>{escape(str(task))}</summary>{box}</details>"
+
+
+def _cells(frame: pd.DataFrame) -> Iterator[str]:
+    ours = frame[frame["source"] == "run"].drop_duplicates("folder")
+    for row in ours.itertuples():
+        record = json.loads((Path(str(row.folder)) / "record" / "run.json").read_text())
+        shown = {name: value for name, value in record.items() if name != "tasks"}
+        name = escape(f"{row.label} {row.setting}".strip())
+        yield (
+            f"<details><summary>{name}</summary><pre>{escape(record.get('command', ''))}</pre>"
+            f"<pre>{escape(json.dumps(shown, indent=1))}</pre></details>"
+        )
+
+
+def _plain(heads: Sequence[str], rows: Sequence[Sequence[Any]], long: Sequence[int] = ()) -> str:
+    digits = {column: 0 for column in range(len(heads))}
+    cells = [[_cell(value, digits[c]) for c, value in enumerate(row)] for row in rows]
+    return _box(heads, cells, long=long)
+
+
+def _cell(value: Any, digits: int | None) -> tuple[str, float | None]:
+    """Text and sort value; text sorts as text."""
+    if isinstance(value, str):
+        return escape(value), None
+    if value is None or value != value:
+        return DASH, np.nan
+    return f"{value:,.{digits or 0}f}", float(value)
+
+
+def _box(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[tuple[str, float | None]]],
+    *,
+    long: Sequence[int] = (),
+) -> str:
+    """A table to sort and, from seven rows on, to filter. Cells are HTML and a sort value."""
+    lines = []
+    for row in rows:
+        cells = []
+        for column, (text, value) in enumerate(row):
+            if value is None:
+                kind = "text long" if column in long else "text"
+                cells.append(f'<td class="{kind}">{text}</td>')
+            else:
+                cells.append(f'<td data-v="{"" if value != value else f"{value:.6g}"}">{text}</td>')
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    titles = "".join(
+        f'<th scope="col"><button type="button">{escape(str(head))}</button></th>' for head in heads
+    )
+    label = '<label class="filter">Filter rows <input type="search"><output></output></label>'
+    return (
+        f'<div class="tablebox">{label if len(rows) > 6 else ""}'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="table">'
+        f'<table class="data"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div></div>"
+    )

@@ -1,0 +1,109 @@
+"""A table of numbers, and how it is printed: Markdown, LaTeX (booktabs), CSV.
+
+The best number of a column is bold, the second underlined (in Markdown: italic); what is missing is
+a dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+DASH = "–"
+LATEX = {
+    **{"\\": "\\textbackslash{}", "_": "\\_", "&": "\\&", "%": "\\%", "#": "\\#", "$": "\\$"},
+    **{"^": "\\^{}", "~": "\\~{}", "{": "\\{", "}": "\\}", "<": "$<$", ">": "$>$"},
+    **{DASH: "--", "±": "$\\pm$", "†": "$^\\dagger$", "‡": "$^\\ddagger$", "×": "$\\times$"},
+    **{"−": "$-$", "Δ": "$\\Delta$", "≥": "$\\geq$", "·": "$\\cdot$", "α": "$\\alpha$"},
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers, what stands behind each (an error, a difference, a mark), and a caption.
+
+    values: missing as NaN; an index of several levels is printed as one, joined by blanks.
+    after: strings, like values. unranked: columns without a best. digits: of each column, or 1.
+    """
+
+    name: str
+    values: pd.DataFrame
+    caption: str
+    after: pd.DataFrame | None = None
+    unranked: Sequence[str] = ()
+    digits: dict[str, int] = field(default_factory=dict)
+
+    def to_markdown(self) -> str:
+        """A Markdown table."""
+        cells = self.cells("**{}**", "*{}*")
+        cells.index = self.rows()
+        align = ("left", *["right"] * len(cells.columns))
+        return f"{cells.to_markdown(colalign=align)}\n\n{self.caption}\n"
+
+    def to_latex(self) -> str:
+        """A LaTeX table; a wide one spans both columns, in smaller type. Needs booktabs."""
+        cells = self.cells("\\textbf{{{}}}", "\\underline{{{}}}", escape)
+        cells.index = [escape(row) for row in self.rows()]
+        cells.columns = [escape(str(column)) for column in cells.columns]
+        wide = len(cells.columns) > 5
+        text = cells.style.to_latex(
+            hrules=True,
+            column_format="l" + "r" * len(cells.columns),
+            caption=escape(self.caption),
+            label=f"tab:{self.name}",
+            position_float="centering",
+            environment="table*" if wide else None,
+        )
+        smaller = "\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n"
+        return text.replace("\\centering\n", smaller, 1) if wide else text
+
+    def to_csv(self) -> str:
+        """Plain numbers, missing ones empty."""
+        names = [name or "row" for name in self.values.index.names]
+        return self.values.round(4).to_csv(index_label=names)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write all three forms; the files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        forms = {"md": self.to_markdown(), "tex": self.to_latex(), "csv": self.to_csv()}
+        files = []
+        for suffix, text in forms.items():
+            file = folder / f"{self.name}.{suffix}"
+            file.write_text(text, encoding="utf-8")
+            files.append(file)
+        return files
+
+    def rows(self) -> list[str]:
+        """What stands before each row."""
+        keys = [key if isinstance(key, tuple) else (key,) for key in self.values.index]
+        return [" ".join(filter(None, map(str, key))) for key in keys]
+
+    def cells(self, best: str, second: str, change: Callable[[str], str] = str) -> pd.DataFrame:
+        """What is printed. best, second: frames like "**{}**"; change: for what is no number."""
+        cells = pd.DataFrame(DASH, index=self.values.index, columns=self.values.columns)
+        for place, column in enumerate(self.values.columns):
+            digits = self.digits.get(column, 1)
+            numbers = self.values.iloc[:, place].astype(float).round(digits).to_numpy()
+            known = np.unique(numbers[~np.isnan(numbers)])[::-1]
+            ranked = column not in self.unranked and (~np.isnan(numbers)).sum() > 1
+            frames = {known[0]: best} if ranked else {}
+            if ranked and len(known) > 1:
+                frames[known[1]] = second
+            texts = []
+            for row, number in enumerate(numbers):
+                missing = np.isnan(number)
+                text = change(DASH) if missing else f"{number:,.{digits}f}"
+                text = text if missing else frames.get(number, "{}").format(text)
+                behind = "" if self.after is None else str(self.after.iat[row, place])
+                texts.append(text + change(behind))
+            cells.isetitem(place, texts)
+        return cells
+
+
+def escape(text: str) -> str:
+    """Text for LaTeX."""
+    return "".join(LATEX.get(character, character) for character in text)

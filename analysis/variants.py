@@ -1,0 +1,116 @@
+"""What one axis changes: attention and pooling, layers, templates. Each variant stands with its
+difference to its method's own default, from the same records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison import Comparison, short
+from analysis.statistics import holm
+from analysis.table import Table
+from analysis.tables import blank
+
+COMBINATIONS = [
+    (attention, pooling)
+    for attention in ("causal", "bidirectional")
+    for pooling in ("last", "mean", "weighted_mean")
+]
+DIFFERENCE = (
+    "in parentheses the difference to the method's own default (=), * p < 0.05 (paired bootstrap "
+    "over examples, Holm's correction over the {})."
+)
+
+
+def attention_x_pooling(found: Comparison) -> pd.DataFrame | None:
+    """Methods x (attention, pooling): the key of the row each combination is; None if no method
+    has more than one. Of other axes only the method's defaults are shown."""
+    rows = found.rows[found.rows["source"] == "run"]
+    pairs = rows.assign(
+        pair=pd.Series(list(zip(rows["attention"], rows["pooling"], strict=True)), rows.index)
+    )
+    if pairs.groupby(["method", "model"])["pair"].nunique().max() < 2:
+        return None
+    same = pairs["layer"].eq(-1) & pairs["options"].fillna("").eq("")
+    pairs = pairs[same].assign(key=pairs.index[same].to_list())
+    methods = sorted(pairs["method"].unique())
+    keys: dict[Any, Any] = {(row.method, row.pair): row.key for row in pairs.itertuples()}
+    return pd.DataFrame(
+        [[keys.get((method, pair)) for pair in COMBINATIONS] for method in methods],
+        index=pd.Index(methods, name="method"),
+        columns=pd.MultiIndex.from_tuples(COMBINATIONS),
+    )
+
+
+def attention_x_pooling_table(found: Comparison) -> Table | None:
+    """Methods x (attention, pooling): averages over tasks."""
+    keys = attention_x_pooling(found)
+    if keys is None:
+        return None
+    keys.columns = [f"{attention}, {pooling}" for attention, pooling in keys.columns]
+    about = f"Average over {len(found.ranked)} tasks by attention and pooling; "
+    about += DIFFERENCE.format("table")
+    values, after = against_default(found, keys, found.ranked)
+    every = list(values.columns)
+    return Table("attention_x_pooling", values, found.caption(about), after, unranked=every)
+
+
+def layer_table(found: Comparison) -> Table | None:
+    """Layers x methods: averages over tasks. Layer 0 is the embeddings, -1 after the last norm."""
+    if found.rows["layer"].nunique() < 3:
+        return None
+    rows = found.rows.assign(average=found.mean(found.ranked))
+    rows = rows.assign(layer=pd.to_numeric(rows["layer"]).astype("Int64"))
+    values = rows.pivot_table(index="layer", columns="method", values="average", dropna=False)
+    depths = [int(layer) for layer in values.index if layer >= 0]
+    values = values.reindex([*depths, -1]).dropna(how="all")
+    values.index.name, values.columns.name = "layer", None
+    about = (
+        f"Average over {len(found.ranked)} tasks by the layer that is pooled; the best layer of "
+    )
+    about += "each method in bold. Layer 0 is the embeddings, -1 follows the final norm."
+    return Table("layers", values, found.caption(about))
+
+
+def template_table(found: Comparison) -> Table | None:
+    """Templates x tasks."""
+    if not found.rows["options"].fillna("").str.contains("template=").any():
+        return None
+    groups = {**{short(task): [task] for task in found.tasks}, "Average": found.ranked}
+    keys = pd.DataFrame({column: found.scores.index.to_list() for column in groups})
+    keys.index = found.scores.index
+    values, after = blank(keys.index, groups), blank(keys.index, groups, "")
+    for column, tasks in groups.items():
+        one, behind = against_default(found, keys[[column]], tasks)
+        values[column], after[column] = one[column], behind[column]
+    about = "Main scores by template; " + DIFFERENCE.format("column")
+    return Table("templates", values, found.caption(about), after, unranked=list(groups))
+
+
+def against_default(
+    found: Comparison, keys: pd.DataFrame, tasks: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Averages over tasks of the rows named in a frame of keys, and what to print behind each."""
+    means, drawn = found.mean(tasks), found.resampled(tasks)
+    values, after = blank(keys.index, keys.columns), blank(keys.index, keys.columns, "")
+    p_values: dict[tuple[int, ...], float] = {}
+    for place in np.ndindex(keys.shape):
+        key: Any = keys.iat[place]
+        if key is None:
+            continue
+        values.iat[place] = means[key]
+        base = found.default_of(key)
+        if base is None or base == key:
+            after.iat[place] = "" if base is None else " (=)"
+            continue
+        gap = means[key] - means[base]
+        after.iat[place] = "" if np.isnan(gap) else f" ({gap:+.1f})"
+        if drawn is not None and key in drawn.estimate and base in drawn.estimate:
+            p_values[place] = drawn.difference(key, base).p_value
+    for (row, column), p_value in holm(p_values).items():
+        if p_value < 0.05:
+            after.iat[row, column] = str(after.iat[row, column]).replace(")", "*)")
+    return values, after
