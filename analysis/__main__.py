@@ -46,10 +46,11 @@ def main() -> None:
 
 
 def show(made: list[Section], out: Path) -> None:
-    """Print each section's first table, and where the rest is."""
+    """Print each section's first two tables, and where the rest is."""
     for section in made:
-        if section.tables:
-            print(f"# {section.name}\n\n{section.tables[0].to_markdown()}")
+        print(f"# {section.name}\n")
+        for table in section.tables[:2]:
+            print(table.to_markdown())
         names = ", ".join(dict.fromkeys([*(t.name for t in section.tables), *section.figures]))
         print(f"{out / section.name}: {names}\n")
     print(f"{out / 'report.html'}: all of it, to be opened in a browser")

@@ -155,6 +155,11 @@ class Comparison:
             )
         missing = self.frame[self.frame["status"] != "done"].drop_duplicates([*KEY, "task"])
         cells = [f"{r.label} on {r.task} ({r.status})" for r in missing.itertuples()]
+        holes = self.scores[self.rows["source"] == "run"].isna().stack()
+        known = set(zip(*(self.frame[name] for name in (*KEY, "task")), strict=True))
+        cells += [
+            f"{key[0]} on {key[2]} (not run)" for key in holes[holes].index if key not in known
+        ]
         if cells:
             text += f" A dash is a score that is not there: {'; '.join(sorted(cells)[:6])}"
             text += f" and {len(cells) - 6} more." if len(cells) > 6 else "."

@@ -17,15 +17,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from analysis.comparison import Comparison, ordered
 from analysis.measures import cost, geometry
 from analysis.results import load_examples
 from analysis.statistics import friedman
-from analysis.variants import COMBINATIONS, attention_x_pooling
+from analysis.variants import COMBINATIONS, attention_x_pooling, by_layer
 
 ONE, TWO = 3.35, 6.9  # inches
+MOST = 24  # rows that a figure can show
 COLOURS = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #000000 #999999".split()
 MARKERS = "o s ^ D v P X * <".split()  # nine, so that the ninth row is no copy of the first
 DASHES: list[Any] = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3))]
@@ -85,16 +86,15 @@ def heatmap(found: Comparison) -> Figure | None:
 
 def layer_curves(found: Comparison) -> Figure | None:
     """Average score by relative depth, a curve a method; the last point is after the final norm."""
-    rows = found.rows.assign(average=found.mean(found.ranked))
-    if rows["layer"].nunique() < 3:
+    values = by_layer(found)
+    if values is None or values.shape[1] > MOST:
         return None
+    last = max(values.index) + 1
     with _figure(TWO, 3.0) as (figure, [axes]):
-        for (method, group), style in zip(rows.groupby("method"), _styles(), strict=False):
-            layers = pd.to_numeric(group["layer"])
-            last = layers.max() + 1
-            curve = pd.Series(group["average"].to_numpy(), layers.where(layers >= 0, last))
-            curve = curve.sort_index()
-            axes.plot(curve.index, curve, label=method, markersize=3, linewidth=1.1, **style)
+        for name, style in zip(values.columns, _styles(), strict=False):
+            curve = values[name].rename({-1: last}).dropna()
+            axes.plot(curve.index, curve, label=name, markersize=3, linewidth=1.1, **style)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("layer (0: the embeddings; the last: after the final norm)")
         axes.set_ylabel("average score")
         figure.legend(loc="outside right upper", frameon=False)
@@ -107,7 +107,7 @@ def price(found: Comparison) -> Figure | None:
     panels = {"tokens": "tokens read a text", "gflop": "GFLOP a text", "time": "s/1,000 texts"}
     costs["time"] = 1000 * costs["tokens"] / costs["speed"]
     shown = {column: label for column, label in panels.items() if costs[column].notna().sum() > 1}
-    if len(costs) < 2 or not shown:
+    if not 2 <= len(costs) <= MOST or not shown:
         return None
     names = [" ".join(filter(None, key)) for key in costs.index]
     with _figure(TWO, 2.7, len(shown), sharey=True) as (figure, every):
@@ -140,9 +140,9 @@ def pareto(costs: pd.Series, scores: pd.Series) -> list[int]:
 
 def critical_difference(found: Comparison, *, alpha: float = 0.05) -> Figure | None:
     """Average ranks over tasks; a bar joins rows that Nemenyi's test does not tell apart (Demsar,
-    JMLR 7, 2006). None for fewer than three complete rows or two tasks."""
+    JMLR 7, 2006). None for fewer than three complete rows, or more than fit."""
     complete = found.scores[found.ranked].dropna()
-    if len(complete) < 3 or len(found.ranked) < 2:
+    if not 3 <= len(complete) <= MOST or len(found.ranked) < 2:
         return None
     ranking = friedman(complete.T, alpha=alpha)
     ranks, critical = ranking.ranks, ranking.critical_difference
@@ -187,7 +187,7 @@ def cliques(ranks: Sequence[float], critical: float) -> list[tuple[int, int]]:
 def type_bars(found: Comparison) -> Figure | None:
     """Scores by task type, with 95 % intervals where examples are kept."""
     types = [type_ for type_ in ordered(found.types) if found.tasks_of(type_)]
-    if not types or len(found.scores) > 24:
+    if not types or len(found.scores) > MOST:
         return None
     number = len(found.scores)
     with _figure(TWO, 0.16 * number + 0.8, len(types), sharey=True) as (figure, every):
@@ -202,6 +202,7 @@ def type_bars(found: Comparison) -> Figure | None:
                 if drawn is not None and key in drawn.estimate:
                     axes.plot(drawn.interval(key), [place, place], color="black", linewidth=1.4)
             axes.set_title(f"{type_} ({len(tasks)})")
+        every[0].set_ylim(-0.5, number - 0.5)
         every[0].set_yticks(
             range(number), [" ".join(filter(None, key)) for key in found.scores.index]
         )
@@ -211,11 +212,12 @@ def type_bars(found: Comparison) -> Figure | None:
 
 
 def similarities(found: Comparison) -> Figure | None:
-    """Cosines of pairs that people (or labels) call alike and unlike, over all tasks of pairs."""
-    frame = found.frame[(found.frame["unit"] == "pair") & (found.frame["status"] == "done")]
+    """Similarities of pairs that people rate high and low, over all STS tasks."""
+    frame = found.frame[found.frame["unit"].eq("pair") & found.frame["type"].eq("STS")]
+    frame = frame[frame["status"] == "done"]
     known = set(zip(frame["label"], frame["setting"], strict=True))
     rows = [key for key in found.scores.index if key in known]
-    if not rows or len(rows) > 24:
+    if not rows or len(rows) > MOST:
         return None
     across = min(3, len(rows))
     down = -(-len(rows) // across)
@@ -238,7 +240,10 @@ def similarities(found: Comparison) -> Figure | None:
             axes.set_visible(False)
         handles, texts = every[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower right", ncols=2, frameon=False)
-        figure.supxlabel("similarity of a pair: rated above 0.8 of the scale, below 0.2", size=8)
+        figure.supxlabel(
+            "similarity of pairs rated above 0.8 of the scale (alike), below 0.2 (unlike)",
+            size=8,
+        )
     return figure
 
 
@@ -247,7 +252,7 @@ def spaces(found: Comparison) -> Figure | None:
     pairs as it is, after centring and after whitening."""
     measures = geometry(found)
     number = len(measures)
-    if measures["mean_cosine"].isna().all() or number > 24:
+    if measures["mean_cosine"].isna().all() or number > MOST:
         return None
     pairs = measures["score"].notna().any()
     with _figure(TWO, 0.17 * number + 0.9, 3 if pairs else 2, sharey=True) as (figure, every):

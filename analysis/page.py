@@ -106,7 +106,8 @@ def _table(table: Table) -> str:
         [(row, None), *zip(texts.iloc[place], table.values.iloc[place], strict=True)]
         for place, row in enumerate(map(escape, table.rows()))
     ]
-    heads = [str(table.values.index.names[0] or "row"), *texts.columns]
+    first = table.values.index.names[0] or "label"
+    heads = ["row" if first == "label" else str(first), *texts.columns]
     return (
         f"<h3>{escape(table.name.replace('_', ' '))}</h3>{_box(heads, rows)}"
         f'<p class="caption">{escape(table.caption)} ({escape(table.name)}.tex, .md, .csv)</p>'
@@ -170,8 +171,11 @@ def _box(
             else:
                 cells.append(f'<td data-v="{"" if value != value else f"{value:.6g}"}">{text}</td>')
         lines.append(f"<tr>{''.join(cells)}</tr>")
+    texts = [value is None for _, value in rows[0]] if rows else [False] * len(heads)
     titles = "".join(
-        f'<th scope="col"><button type="button">{escape(str(head))}</button></th>' for head in heads
+        f'<th scope="col"{" class=text" if text else ""}>'
+        f'<button type="button">{escape(str(head))}</button></th>'
+        for head, text in zip(heads, texts, strict=True)
     )
     label = '<label class="filter">Filter rows <input type="search"><output></output></label>'
     return (

@@ -37,7 +37,10 @@ FIGURES: dict[str, tuple[MakeFigure, str]] = {
         "Average ranks over tasks; a bar joins what Nemenyi's test does not tell apart.",
     ),
     "cost": (figures.price, "Average score against what reading costs; the line: Pareto front."),
-    "similarities": (figures.similarities, "Cosines of pairs that are alike, and that are not."),
+    "similarities": (
+        figures.similarities,
+        "Similarities of STS pairs that people rate above 0.8 of the scale, and below 0.2.",
+    ),
     "geometry": (figures.spaces, "The embedding space: anisotropy, effective rank, whitening."),
     "attention_x_pooling": (
         figures.heatmap,

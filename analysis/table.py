@@ -85,6 +85,7 @@ class Table:
     def cells(self, best: str, second: str, change: Callable[[str], str] = str) -> pd.DataFrame:
         """What is printed. best, second: frames like "**{}**"; change: for what is no number."""
         cells = pd.DataFrame(DASH, index=self.values.index, columns=self.values.columns)
+        after = np.full(cells.shape, "") if self.after is None else self.after.to_numpy(str)
         for place, column in enumerate(self.values.columns):
             digits = self.digits.get(column, 1)
             numbers = self.values.iloc[:, place].astype(float).round(digits).to_numpy()
@@ -98,8 +99,7 @@ class Table:
                 missing = np.isnan(number)
                 text = change(DASH) if missing else f"{number:,.{digits}f}"
                 text = text if missing else frames.get(number, "{}").format(text)
-                behind = "" if self.after is None else str(self.after.iat[row, place])
-                texts.append(text + change(behind))
+                texts.append(text + change(after[row, place]))
             cells.isetitem(place, texts)
         return cells
 

@@ -60,19 +60,32 @@ def attention_x_pooling_table(found: Comparison) -> Table | None:
 
 def layer_table(found: Comparison) -> Table | None:
     """Layers x methods: averages over tasks. Layer 0 is the embeddings, -1 after the last norm."""
-    if found.rows["layer"].nunique() < 3:
+    values = by_layer(found)
+    if values is None:
         return None
-    rows = found.rows.assign(average=found.mean(found.ranked))
-    rows = rows.assign(layer=pd.to_numeric(rows["layer"]).astype("Int64"))
-    values = rows.pivot_table(index="layer", columns="method", values="average", dropna=False)
-    depths = [int(layer) for layer in values.index if layer >= 0]
-    values = values.reindex([*depths, -1]).dropna(how="all")
-    values.index.name, values.columns.name = "layer", None
     about = (
         f"Average over {len(found.ranked)} tasks by the layer that is pooled; the best layer of "
     )
     about += "each method in bold. Layer 0 is the embeddings, -1 follows the final norm."
     return Table("layers", values, found.caption(about))
+
+
+def by_layer(found: Comparison) -> pd.DataFrame | None:
+    """Layers x (method and what else tells its rows apart): averages over tasks, layer -1 last;
+    None for fewer than three layers."""
+    if found.rows["layer"].nunique() < 3:
+        return None
+    means = found.mean(found.ranked)
+    depth = pd.to_numeric(found.rows["layer"])
+    columns: dict[str, dict[int, float]] = {}
+    for key, layer in depth.dropna().items():
+        label, setting = key  # pyright: ignore[reportGeneralTypeIssues]
+        rest = [part for part in setting.strip("()").split(", ") if not part.startswith("layer ")]
+        name = f"{label} ({', '.join(rest)})" if any(rest) else label
+        columns.setdefault(name, {})[int(layer)] = means[key]
+    values = pd.DataFrame(columns)
+    depths = sorted(layer for layer in values.index if layer >= 0)
+    return values.reindex([*depths, -1]).rename_axis(index="layer").dropna(how="all")
 
 
 def template_table(found: Comparison) -> Table | None:

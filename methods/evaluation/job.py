@@ -39,6 +39,7 @@ from methods.evaluation.records import (
     Record,
     check_writable,
     code_fingerprint,
+    commit,
     digest,
     environment,
 )
@@ -196,6 +197,7 @@ class Job:
             "subsets": list(task.hf_subsets),
             "missing_parts": getattr(task, "missing_parts", []),
             "date": time.strftime("%Y-%m-%d"),
+            "commit": commit()["commit"],
             **more,
         }
 

@@ -19,6 +19,7 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -181,11 +182,13 @@ def environment() -> dict[str, Any]:
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        **_commit(),
+        **commit(),
     }
 
 
-def _commit() -> dict[str, Any]:
+@cache
+def commit() -> dict[str, Any]:
+    """The commit of this code, and whether it was changed since."""
     folder = Path(__file__).parent
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
     try:

@@ -92,9 +92,18 @@ def test_a_sweep_with_a_method_from_outside_runs_and_is_reported(tmp_path, base)
     assert statuses(tmp_path) == ["done", "done"]
     code, said = dec2vec("report", cwd=tmp_path)
     assert code == 0 and "| shout" in said and "| sgpt" in said and "STS avg" in said
-    assert (tmp_path / "runs" / "report" / "tasks.tex").is_file()
+    assert (tmp_path / "runs" / "report" / "runs" / "tasks.tex").is_file()
     code, said = dec2vec("methods", "--config-dir", "mine", cwd=tmp_path)
     assert code == 0 and "Shout (you, this year)" in said and "arXiv 2402.15449" in said
+
+
+def test_an_experiment_ends_in_its_table_and_figure(tmp_path, base):
+    code, said = dec2vec("evaluate", "experiment=layers", "method=sgpt", *base, cwd=tmp_path)
+    assert code == 0, said
+    report = next(tmp_path.rglob("report.html")).parent
+    made = {file.name for file in (report / "layers").iterdir()}
+    assert made == {f"layers.{kind}" for kind in ("md", "tex", "csv", "pdf", "png")}
+    assert "by the layer that is pooled" in said and "sgpt" in said
 
 
 def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_says_so(

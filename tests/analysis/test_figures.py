@@ -1,0 +1,75 @@
+"""What figures are drawn from, and what their files hold."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from analysis import figures
+from analysis.comparison import compare
+from analysis.results import load_results
+from tests.analysis.test_tables import cell, examples
+
+
+@pytest.fixture
+def found(tmp_path):
+    for number, method in enumerate(("cheap", "dear", "worse")):
+        entry = {"texts": 100, "tokens": 1000 * (number + 1), "tokens_computed": 500}
+        entry |= {"tokens_per_second": 100.0, "seconds": 5.0, "linear_weights": 10**8}
+        scores = {
+            "A": ("Classification", examples(200, (0.6, 0.8, 0.7)[number])),
+            "B": ("Retrieval", examples(100, (0.5, 0.7, 0.6)[number])),
+        }
+        cell(tmp_path, method, scores, entry=entry)
+    return compare(load_results([tmp_path]), samples=50)
+
+
+def test_the_pareto_front_is_what_nothing_cheaper_matches():
+    costs = pd.Series([3, 1, 2, 2, np.nan, 4])
+    scores = pd.Series([5, 2, 2, 4, 9, 5])
+    assert figures.pareto(costs, scores) == [1, 3, 0]
+
+
+def test_cliques_are_the_largest_runs_within_the_critical_difference():
+    # Demsar, figure 1a: ranks 1.964, 2.000, 2.893, 3.143 and CD 1.25 are one group
+    assert figures.cliques([1.964, 2.0, 2.893, 3.143], 1.25) == [(0, 3)]
+    assert figures.cliques([1.0, 2.0, 2.5, 4.0], 1.0) == [(0, 1), (1, 2)]
+    assert figures.cliques([1.0, 3.0, 5.0], 1.0) == []
+
+
+def test_the_price_is_drawn_at_what_records_say(found):
+    drawn = figures.price(found)
+    assert isinstance(drawn, Figure)
+    tokens, gflop, time = drawn.axes
+    points = [line.get_xydata()[0] for line in tokens.lines[:3]]
+    assert np.allclose(points, [[10, 55], [20, 75], [30, 65]])
+    assert [line.get_xdata()[0] for line in gflop.lines[:3]] == pytest.approx([2, 4, 6])
+    assert [line.get_xdata()[0] for line in time.lines[:3]] == pytest.approx([100, 200, 300])
+    assert tokens.lines[3].get_xydata().tolist() == [[10, 55], [20, 75]]  # the front
+
+
+def test_bars_have_the_intervals_of_their_examples(found):
+    axes = figures.type_bars(found).axes
+    low, high = axes[0].lines[0].get_xdata()
+    assert low < 60 < high and high - low == pytest.approx(4 * 100 * (0.24 / 200) ** 0.5, rel=0.3)
+
+
+def test_files_are_the_same_twice_and_fonts_are_embedded(found, tmp_path):
+    written = [
+        figures.write(figures.critical_difference(found), tmp_path / part, "cd") for part in "ab"
+    ]
+    for one, other in zip(*written, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    pdf = written[0][0].read_bytes()
+    assert b"/FontFile2" in pdf and b"/Type3" not in pdf
+
+
+def test_figures_are_as_wide_as_columns(found):
+    made = [figures.price(found), figures.type_bars(found), figures.critical_difference(found)]
+    made.append(figures.variants(found))
+    assert {float(figure.get_figwidth()) for figure in made} <= {figures.ONE, figures.TWO}
+
+
+def test_what_rows_do_not_allow_is_not_drawn(found):
+    for make in (figures.heatmap, figures.layer_curves, figures.similarities, figures.spaces):
+        assert make(found) is None
