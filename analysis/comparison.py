@@ -7,27 +7,32 @@ is missing: averages over different tasks do not compare.
 from __future__ import annotations
 
 import logging
-import shlex
-from collections.abc import Mapping, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
+from analysis.names import KEY, command, labels, ordered, said, short, told
 from analysis.results import load_examples
-from analysis.statistics import SAMPLES, Difference, Resampled, average, holm, resample
+from analysis.statistics import (
+    SAMPLES,
+    Difference,
+    Ranking,
+    Resampled,
+    average,
+    friedman,
+    holm,
+    resample,
+)
 
 log = logging.getLogger(__name__)
 
-TYPES = [
-    *("STS", "PairClassification", "Classification", "Clustering", "Retrieval", "Reranking"),
-    *("Summarization", "BitextMining"),
-]
 # As papers print the seven; other tasks follow by name.
 SEVEN_STS = ["STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R"]
-AXES = ["attention", "pooling", "layer", "dtype", "instructions"]
-KEY = ["label", "setting"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Comparison:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """Rows x tasks, by type. A task with a failed or missing part has no score."""
+        """Rows x tasks, by type. A task of which a row lacks a split or subset that another row
+        has, or has one without a score, has no score in that row."""
         return self._pivot("score")
 
     @cached_property
@@ -61,7 +67,7 @@ class Comparison:
     @property
     def tasks(self) -> list[str]:
         """The tasks, by type."""
-        return _names(self.scores)
+        return [str(task) for task in self.scores]
 
     @cached_property
     def ranked(self) -> list[str]:
@@ -72,6 +78,30 @@ class Comparison:
     def rows(self) -> pd.DataFrame:
         """What is known of each row beyond its scores: the first line of each, by key."""
         return self.frame.drop_duplicates(KEY).set_index(KEY).reindex(self.scores.index)
+
+    @cached_property
+    def names(self) -> dict[Any, str]:
+        """Rows as they are printed, by key."""
+        return {key: " ".join(filter(None, key)) for key in self.scores.index}
+
+    @cached_property
+    def short(self) -> dict[str, str]:
+        """Tasks as they are printed: without their type, where that tells them apart."""
+        cut = {task: short(task) for task in self.tasks}
+        often = Counter(cut.values())
+        return {task: name if often[name] == 1 else task for task, name in cut.items()}
+
+    @cached_property
+    def complete(self) -> pd.DataFrame:
+        """Scores of the rows that have all ranked tasks."""
+        return self.scores[self.ranked].dropna()
+
+    @cached_property
+    def ranking(self) -> Ranking | None:
+        """Ranks over tasks of the complete rows; None for fewer than three, or two tasks."""
+        if len(self.complete) < 3 or len(self.ranked) < 2:
+            return None
+        return friedman(self.complete.T)
 
     def tasks_of(self, type_: str) -> list[str]:
         """The ranked tasks of a type."""
@@ -87,22 +117,17 @@ class Comparison:
         done = self.frame[(self.frame["status"] == "done") & self.frame["statistic"].notna()]
         found = {}
         for task, group in done.groupby("task"):
+            examples = _examples(str(task), group)
             statistics = group["statistic"].unique()
-            splits = group["split"].unique()
-            examples: dict[Any, pd.DataFrame] = {}
-            for key, row in group.drop_duplicates(KEY).set_index(KEY).iterrows():
-                kept = load_examples(row["folder"], str(task))
-                if kept is not None:
-                    kept = kept[kept["split"].isin(splits) & kept["subset"].isin(group["subset"])]
-                    kept = kept.rename(columns={"subset": "group"})
-                    examples[key] = kept.dropna(axis=1, how="all")
             if len(examples) < 2 or len(statistics) > 1:
                 continue
-            try:
-                drawn = resample(examples, statistic=statistics[0], samples=self.samples)
-            except ValueError as error:
-                log.warning("%s has no intervals: %s", task, error)
-                continue
+            # A seed of its own: tasks of one size would draw the same places, and err together.
+            drawn = resample(
+                examples,
+                statistic=statistics[0],
+                samples=self.samples,
+                seed=zlib.crc32(str(task).encode()),
+            )
             found[str(task)] = Resampled(drawn.estimate * 100, drawn.draws * 100)
         return found
 
@@ -120,59 +145,63 @@ class Comparison:
         return {key: drawn.difference(key, base) for key in drawn.estimate.index if key != base}
 
     def level_with_best(self, tasks: Sequence[str]) -> list[Any] | None:
-        """The rows not significantly below the best one (Holm, 0.05); None where nobody knows."""
-        best = self.mean(tasks).idxmax() if self.mean(tasks).notna().any() else None
-        found = self.differences(tasks, best)
-        if not found:
+        """The rows not significantly below the best of those that kept examples (Holm, 0.05);
+        None where fewer than two did."""
+        drawn = self.resampled(tasks)
+        if drawn is None or len(drawn.estimate) < 2:
             return None
+        found = self.differences(tasks, drawn.estimate.idxmax())
         adjusted = holm({key: difference.p_value for key, difference in found.items()})
-        return [key for key, p in adjusted.items() if p >= 0.05 or not found[key].estimate < 0]
+        return [key for key, p in adjusted.items() if p >= 0.05]
 
     def default_of(self, key: Any) -> Any:
-        """The row that is a row's method with nothing changed, on the same model; None if none."""
-        own = self.rows.loc[[key]].iloc[0]
-        rows = self.rows
-        same = rows[
-            rows["default"].eq(True)
-            & rows["method"].eq(own["method"])
-            & rows["model"].eq(own["model"])
-            & rows["dtype"].eq(own["dtype"])
-            & rows["adapters"].eq(own["adapters"])
-        ]
-        return same.index[0] if len(same) else None
+        """The row that is a row's method with nothing changed, all else equal; None if none."""
+        own: Any = self.rows.loc[[key]].iloc[0]
+        rows = self.rows[self.rows["default"].eq(True)]
+        for column in ("method", "model", "revision", "dtype", "adapters", "instructions"):
+            rows = rows[rows[column].map(said).eq(said(own[column]))]
+        same = rows[rows["runs"].eq(own["runs"])]
+        rows = same if len(same) else rows
+        return rows.index[0] if len(rows) else None
 
-    def caption(self, about: str) -> str:
-        """What was shown, and what a reader must know of it."""
+    def caption(self, about: str, tasks: Sequence[str] | None = None) -> str:
+        """What was shown, of which tasks (all), and what a reader must know of it."""
         ours = self.frame[self.frame["source"] == "run"]
-
-        def told(column: str) -> str:
-            return ", ".join(sorted(str(v) for v in ours[column].dropna().unique()))
-
-        text = f"{about} Models: {told('model')}; {told('dtype')}; commit {told('commit')}."
+        text = about
+        if len(ours):
+            text += f" Models: {told(ours, 'model')}; {told(ours, 'dtype')}; "
+            text += f"commit {told(ours, 'commit')}."
         if self.common is not None:
-            text += (
-                f" Over the {len(self.common)} tasks that all rows have: {', '.join(self.common)}."
-            )
-        missing = self.frame[self.frame["status"] != "done"].drop_duplicates([*KEY, "task"])
-        cells = [f"{r.label} on {r.task} ({r.status})" for r in missing.itertuples()]
-        holes = self.scores[self.rows["source"] == "run"].isna().stack()
-        known = set(zip(*(self.frame[name] for name in (*KEY, "task")), strict=True))
-        cells += [
-            f"{key[0]} on {key[2]} (not run)" for key in holes[holes].index if key not in known
-        ]
-        if cells:
-            text += f" A dash is a score that is not there: {'; '.join(sorted(cells)[:6])}"
+            text += f" Over the {len(self.common)} tasks that all rows have: "
+            text += f"{', '.join(self.common)}."
+        if cells := self._holes(self.tasks if tasks is None else tasks):
+            text += f" A dash is a score that is not there: {'; '.join(cells[:6])}"
             text += f" and {len(cells) - 6} more." if len(cells) > 6 else "."
         if made := command(ours):
             text += f" Made by: {made}"
         return text
 
+    def _holes(self, tasks: Sequence[str]) -> list[str]:
+        """The scores of ours that are not there, and why."""
+        frame = self.frame[self.frame["source"].eq("run") & self.frame["task"].isin(tasks)]
+        known = frame.groupby([*KEY, "task"])["status"].agg(
+            lambda own: next((status for status in own if status != "done"), "in part")
+        )
+        ours = self.scores[self.rows["source"] == "run"]
+        keys = [(*key, task) for task in tasks for key in ours.index[ours[task].isna()]]
+        return sorted(f"{k[0]} on {k[2]} ({known.get(k, 'not run')})" for k in keys)
+
     def _pivot(self, column: str) -> pd.DataFrame:
         values = self.frame.assign(value=pd.to_numeric(self.frame[column]) * 100)
-        cells = values.groupby([*KEY, "task"])["value"]
-        found = cells.mean()
-        if column == "score":  # a hole in a part is a hole in the whole
-            found = found.mask(cells.count() < cells.size())
+        cells = values.groupby([*KEY, "task"])
+        found = cells["value"].mean()
+        if column == "score":
+            done = values.dropna(subset=["split"]).assign(
+                part=values["split"] + "/" + values["subset"]
+            )
+            parts = done[done["source"] == "run"].groupby("task")["part"].nunique()
+            wanted = parts.reindex(found.index.get_level_values("task")).to_numpy()
+            found = found.mask((cells["value"].count() < wanted) | (cells["value"].count() == 0))
         found = found.unstack("task")
         return found[self._order([str(task) for task in found.columns])]
 
@@ -188,73 +217,40 @@ def compare(frame: pd.DataFrame, *, samples: int = SAMPLES, common: bool = False
     """Rows named and brought to one split. common: keep only the tasks that every row has."""
     tested = frame[frame["split"] == "test"]["task"].unique()
     kept = ~frame["task"].isin(tested) | frame["split"].isin(["test"]) | frame["split"].isna()
-    named = labels(frame[kept])
+    frame = frame[kept]
+    ours = frame[frame["source"] == "run"]
+    if len(ours):  # of other people's scores, what ours are of
+        parts = ["task", "split", "subset"]
+        known = pd.MultiIndex.from_frame(ours[parts].drop_duplicates())
+        same = pd.MultiIndex.from_frame(frame[parts]).isin(known)
+        frame = frame[same | frame["source"].eq("run")]
+    named = labels(frame)
     if not common:
         return Comparison(named, samples)
-    scores = Comparison(named).scores
-    tasks = [task for task in _names(scores) if scores[task].notna().all()]
+    whole = Comparison(named)
+    tasks = [task for task in whole.tasks if whole.scores[task].notna().all()]
     if not tasks:
         raise ValueError("no task has a score in every row; leave out --common, or some rows")
     return Comparison(named[named["task"].isin(tasks)], samples, common=tasks)
 
 
-def labels(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns `label` (the method) and `setting` (all that tells its rows apart) for every row."""
-    cells = frame.drop_duplicates(["folder", "model"]).copy()
-    short = cells["model"].str.split("/").str[-1]
-    parts = {"options": cells["options"].fillna("")}
-    within = cells.groupby(["model", "method"], dropna=False)
-    for column in AXES:
-        values = cells[column].map(_said)
-        values = "layer " + values if column == "layer" else values
-        parts[column] = values.where(within[column].transform("nunique") > 1, "")
-    ours = short[cells["source"] == "run"]
-    common = ours.mode().iat[0] if len(ours) else ""
-    parts["model"] = short.where((short != common) & (cells["source"] == "run"), "")
-    parts["adapters"] = cells["adapters"].fillna("")
-    parts["source"] = cells["source"].where(cells["source"] != "run", "")
-    joined = pd.DataFrame(parts).apply(lambda row: ", ".join(filter(None, row)), axis=1)
-    twice = pd.DataFrame({"label": cells["method"], "setting": joined}).duplicated(keep=False)
-    joined = joined.where(~twice, joined + ", in " + cells["runs"])  # never merged silently
-    cells["label"] = cells["method"]
-    cells["setting"] = joined.str.removeprefix(", ").map(lambda text: text and f"({text})")
-    return frame.merge(cells[["folder", "model", *KEY]], on=["folder", "model"], how="left")
-
-
-def _names(frame: pd.DataFrame) -> list[str]:
-    return [str(name) for name in frame]
-
-
-def _said(value: Any) -> str:
-    if pd.isna(value):
-        return ""
-    return f"{value:.0f}" if isinstance(value, float) else str(value)
-
-
-def command(frame: pd.DataFrame) -> str:
-    """One command that makes all rows again; of several sweeps, the first and how many more."""
-    given: dict[str, dict[str, None]] = {}
-    commands = [shlex.split(text) for text in frame["command"].dropna().unique()]
-    for words in commands:
-        for word in words[2:]:
-            key, _, value = word.partition("=")
-            given.setdefault(key, {})[value] = None
-    if not commands:
-        return ""
-    varied = any(len(values) > 1 for values in given.values())
-    said = " ".join(f"{key}={','.join(values)}" for key, values in given.items())
-    return f"dec2vec evaluate {'-m ' if varied else ''}{said}"
-
-
-def ordered(types: Mapping[str, str]) -> list[str]:
-    """The types there are, in the order papers have them."""
-    present = list(dict.fromkeys(types.values()))
-    return sorted(present, key=lambda t: TYPES.index(t) if t in TYPES else len(TYPES))
-
-
-def short(task: str) -> str:
-    """A task's name without its type."""
-    for ending in ("PairClassification", "Classification", "Clustering", "Retrieval"):
-        if task.endswith(ending) and task != ending:
-            return task.removesuffix(ending)
-    return task
+def _examples(task: str, group: pd.DataFrame) -> dict[Any, pd.DataFrame]:
+    """The examples of a task by row key, in one order; rows of other examples are left out."""
+    found: dict[Any, pd.DataFrame] = {}
+    for key, row in group.drop_duplicates(KEY).set_index(KEY).iterrows():
+        kept = load_examples(row["folder"], task)
+        if kept is not None:
+            parts = group[["split", "subset"]].drop_duplicates()
+            kept = kept.merge(parts, on=["split", "subset"]).rename(columns={"subset": "group"})
+            found[key] = kept.sort_values(["group", "split", "example"], ignore_index=True)
+    columns = ["group", "example", "gold"]
+    print_of = {
+        key: pd.util.hash_pandas_object(kept.reindex(columns=columns), index=False).sum()
+        for key, kept in found.items()
+    }
+    most = Counter(print_of.values()).most_common(1)
+    odd = [key for key, own in print_of.items() if own != most[0][0]]
+    if odd:
+        names = ", ".join(" ".join(filter(None, map(str, key))) for key in odd)
+        log.warning("%s: no intervals for %s, whose examples are others", task, names)
+    return {key: kept for key, kept in found.items() if key not in odd}

@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from analysis.comparison import Comparison, ordered
+from analysis.comparison import Comparison
 from analysis.measures import cost, geometry
+from analysis.names import KEY, ordered
 from analysis.results import load_examples
-from analysis.statistics import friedman
 from analysis.variants import COMBINATIONS, attention_x_pooling, by_layer
 
 ONE, TWO = 3.35, 6.9  # inches
@@ -63,6 +63,8 @@ def heatmap(found: Comparison) -> Figure | None:
     numbers = np.array(
         [[np.nan if key is None else means[key] for key in row] for row in keys.to_numpy()]
     )
+    if not np.isfinite(numbers).any():
+        return None
     with _figure(TWO, 0.3 * len(keys) + 1.1) as (figure, [axes]):
         image = axes.imshow(numbers, cmap="cividis", aspect="auto")
         middle = np.nanmean([np.nanmin(numbers), np.nanmax(numbers)])
@@ -85,14 +87,14 @@ def heatmap(found: Comparison) -> Figure | None:
 
 
 def layer_curves(found: Comparison) -> Figure | None:
-    """Average score by relative depth, a curve a method; the last point is after the final norm."""
+    """Average score by layer, a curve a method; the last point is after the final norm."""
     values = by_layer(found)
     if values is None or values.shape[1] > MOST:
         return None
-    last = max(values.index) + 1
     with _figure(TWO, 3.0) as (figure, [axes]):
         for name, style in zip(values.columns, _styles(), strict=False):
-            curve = values[name].rename({-1: last}).dropna()
+            curve = values[name].dropna()
+            curve = curve.rename({-1: max(curve.index, default=0) + 1})
             axes.plot(curve.index, curve, label=name, markersize=3, linewidth=1.1, **style)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("layer (0: the embeddings; the last: after the final norm)")
@@ -109,7 +111,7 @@ def price(found: Comparison) -> Figure | None:
     shown = {column: label for column, label in panels.items() if costs[column].notna().sum() > 1}
     if not 2 <= len(costs) <= MOST or not shown:
         return None
-    names = [" ".join(filter(None, key)) for key in costs.index]
+    names = [found.names[key] for key in costs.index]
     with _figure(TWO, 2.7, len(shown), sharey=True) as (figure, every):
         for axes, (column, label) in zip(every, shown.items(), strict=True):
             for row, style in zip(range(len(costs)), _styles(), strict=False):
@@ -138,15 +140,14 @@ def pareto(costs: pd.Series, scores: pd.Series) -> list[int]:
     return front
 
 
-def critical_difference(found: Comparison, *, alpha: float = 0.05) -> Figure | None:
+def critical_difference(found: Comparison) -> Figure | None:
     """Average ranks over tasks; a bar joins rows that Nemenyi's test does not tell apart (Demsar,
     JMLR 7, 2006). None for fewer than three complete rows, or more than fit."""
-    complete = found.scores[found.ranked].dropna()
-    if not 3 <= len(complete) <= MOST or len(found.ranked) < 2:
+    ranking = found.ranking
+    if ranking is None or len(ranking.ranks) > MOST:
         return None
-    ranking = friedman(complete.T, alpha=alpha)
     ranks, critical = ranking.ranks, ranking.critical_difference
-    names = [" ".join(filter(None, key)) for key in ranks.index]
+    names = [found.names[key] for key in ranks.index]
     joined = cliques(ranks.to_list(), critical)
     number, half = len(ranks), (len(ranks) + 1) // 2
     lowest = half + 0.9 + 0.35 * len(joined)
@@ -203,9 +204,7 @@ def type_bars(found: Comparison) -> Figure | None:
                     axes.plot(drawn.interval(key), [place, place], color="black", linewidth=1.4)
             axes.set_title(f"{type_} ({len(tasks)})")
         every[0].set_ylim(-0.5, number - 0.5)
-        every[0].set_yticks(
-            range(number), [" ".join(filter(None, key)) for key in found.scores.index]
-        )
+        every[0].set_yticks(range(number), list(found.names.values()))
         every[0].invert_yaxis()
         figure.supxlabel("main score, averaged over tasks (their number in parentheses)", size=8)
     return figure
@@ -215,8 +214,13 @@ def similarities(found: Comparison) -> Figure | None:
     """Similarities of pairs that people rate high and low, over all STS tasks."""
     frame = found.frame[found.frame["unit"].eq("pair") & found.frame["type"].eq("STS")]
     frame = frame[frame["status"] == "done"]
-    known = set(zip(frame["label"], frame["setting"], strict=True))
-    rows = [key for key in found.scores.index if key in known]
+    pairs: dict[Any, pd.DataFrame] = {}
+    for key, own in frame.groupby(KEY):
+        kept = [load_examples(row["folder"], row["task"]) for _, row in own.iterrows()]
+        kept = [part[part["split"].isin(own["split"])] for part in kept if part is not None]
+        if kept:
+            pairs[key] = pd.concat(kept)
+    rows = [key for key in found.scores.index if key in pairs]
     if not rows or len(rows) > MOST:
         return None
     across = min(3, len(rows))
@@ -224,17 +228,15 @@ def similarities(found: Comparison) -> Figure | None:
     edges = np.linspace(-0.2, 1, 61)
     with _figure(TWO, 1.05 * down + 0.6, across, down, sharex=True) as (figure, every):
         for axes, key in zip(every, rows, strict=False):
-            own = frame[(frame["label"] == key[0]) & (frame["setting"] == key[1])]
-            kept = [load_examples(row["folder"], row["task"]) for _, row in own.iterrows()]
-            pairs = pd.concat([part for part in kept if part is not None])
             for above, name, style in ((True, "alike", 0), (False, "unlike", 1)):
-                part = pairs[pairs["gold"] > 0.8] if above else pairs[pairs["gold"] < 0.2]
+                gold = pairs[key]["gold"]
+                part = pairs[key][gold > 0.8 if above else gold < 0.2]
                 axes.hist(
                     part["value"], edges, density=True, histtype="stepfilled", alpha=0.55,
                     facecolor=COLOURS[style], hatch="" if above else "////", edgecolor="white",
                     linewidth=0, label=name,
                 )  # fmt: skip
-            axes.set_title(" ".join(filter(None, key)))
+            axes.set_title(found.names[key])
             axes.set_yticks([])
         for axes in every[len(rows) :]:
             axes.set_visible(False)
@@ -267,7 +269,7 @@ def spaces(found: Comparison) -> Figure | None:
                 every[2].plot(measures[column], places, label=column, **style)
             every[2].set_title("score on pairs")
             figure.legend(loc="outside lower right", ncols=3, frameon=False)
-        every[0].set_yticks(places, [" ".join(filter(None, key)) for key in measures.index])
+        every[0].set_yticks(places, list(found.names.values()))
         every[0].invert_yaxis()
     return figure
 
@@ -284,7 +286,7 @@ def variants(found: Comparison) -> Figure | None:
             if drawn is not None and key in drawn.estimate:
                 axes.plot(drawn.interval(key), [place, place], color="0.3", linewidth=1.2, zorder=1)
             axes.plot(means[key], place, **style)
-        axes.set_yticks(range(len(means)), [" ".join(filter(None, key)) for key in means.index])
+        axes.set_yticks(range(len(means)), list(found.names.values()))
         axes.invert_yaxis()
         axes.set_xlabel("average score")
     return figure

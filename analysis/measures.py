@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.comparison import KEY, Comparison
+from analysis.comparison import Comparison
+from analysis.names import KEY
 from analysis.results import GEOMETRY
 from analysis.table import Table
 
@@ -41,7 +42,7 @@ def cost_table(found: Comparison) -> Table | None:
 
 
 def geometry_table(found: Comparison) -> Table | None:
-    """The embedding space of each row: means over tasks, the last three over tasks of pairs."""
+    """The embedding space of each row."""
     measures = geometry(found)
     if measures["mean_cosine"].isna().all():
         return None
@@ -59,31 +60,38 @@ def geometry_table(found: Comparison) -> Table | None:
     about += (
         "is better. The last four over the tasks of pairs: score as it is, after centring, after "
     )
-    about += "whitening on the task's own texts."
+    about += (
+        "whitening on the task's own texts. Means over the tasks that all rows were measured on."
+    )
     digits = {n: 2 for n in ("cosine", "uniformity", "top dim.", "top 10 PCs", "alignment")}
     unranked = [str(c) for c in values if c not in ("score", "centred", "whitened")]
     return Table("geometry", values, found.caption(about), unranked=unranked, digits=digits)
 
 
 def geometry(found: Comparison) -> pd.DataFrame:
-    """By row: the measures of the record (GEOMETRY), means over tasks, and `score`. What needs
-    pairs is a mean over the tasks of pairs that every row was measured on."""
+    """By row: the measures of the record (GEOMETRY) and `score`, each a mean over the tasks on
+    which every row that has a geometry was measured; of pairs, the score as well."""
     done = found.frame[found.frame["status"] == "done"]
     columns = ["score", *GEOMETRY]
     done = done.assign(**{name: pd.to_numeric(done[name]) for name in columns})
-    by_task = done.groupby([*KEY, "task"])[columns].mean()
-    means = by_task[GEOMETRY[:5]].groupby(KEY).mean()
-    pairs = by_task.dropna(subset=["centred", "whitened"])
-    every = pairs.groupby("task").size().eq(len(found.scores))
-    pairs = pairs[pairs.index.get_level_values("task").isin(every[every].index)]
-    of_pairs = pairs[["alignment", "score", "centred", "whitened"]].groupby(KEY).mean()
-    of_pairs[["score", "centred", "whitened"]] *= 100
-    return means.join(of_pairs).reindex(found.scores.index)
+    by_task = done[done["mean_cosine"].notna()].groupby([*KEY, "task"])[columns].mean()
+    rows = by_task.groupby(KEY).ngroups
+    by_task["score"] = by_task["score"].where(by_task["centred"].notna())
+    by_task[["score", "centred", "whitened"]] *= 100
+    means = {}
+    for column in [*GEOMETRY[:6], "score", *GEOMETRY[6:]]:
+        cells = by_task[column].unstack("task") if rows else pd.DataFrame()
+        means[column] = cells.dropna(axis=1).mean(axis=1)
+    return pd.DataFrame(means).reindex(found.scores.index)
 
 
 def cost(found: Comparison) -> pd.DataFrame:
-    """By row: tokens and GFLOP a text, tokens a second, seconds, peak MiB."""
-    done = found.frame[found.frame["status"] == "done"].drop_duplicates([*KEY, "task"])
+    """By row: tokens and GFLOP a text, tokens a second, seconds, peak MiB; over the tasks that all
+    rows of ours have, so that they compare."""
+    done = found.frame[found.frame["status"].eq("done") & found.frame["source"].eq("run")]
+    done = done.drop_duplicates([*KEY, "task"])
+    tasks = done.groupby("task").size()
+    done = done[done["task"].isin(tasks[tasks == done.groupby(KEY).ngroups].index)]
     numbers = ["texts", "tokens", "tokens_computed", "tokens_per_second", "seconds"]
     done = done.assign(**{n: pd.to_numeric(done[n]) for n in [*numbers, "peak_memory_mib"]})
     done["busy"] = done["tokens_computed"] / done["tokens_per_second"]

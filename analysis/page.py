@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analysis.names import labels, told
 from analysis.table import DASH, Table
 
 if TYPE_CHECKING:
@@ -61,16 +62,19 @@ def page(
 
 
 def _trouble(frame: pd.DataFrame, warnings: Sequence[str]) -> Iterator[str]:
-    open_ = frame[frame["status"] != "done"]
-    partial = frame[(frame["status"] == "done") & frame["message"].notna()]
+    named = labels(frame)
+    named["row"] = (named["label"] + " " + named["setting"]).str.strip()
+    open_ = named[named["status"] != "done"]
+    partial = named[(named["status"] == "done") & named["message"].notna()]
     if len(open_):
         yield f"<h2>{len(open_)} scores are not there</h2>"
         rows = [
-            [r.method, r.task, r.status, r.message or "", r.command or ""]
-            for r in open_.sort_values(["status", "task", "method"]).itertuples()
+            [r.row, r.task, r.status, _or_blank(r.message), _or_blank(r.command)]
+            for r in open_.sort_values(["status", "task", "row"]).itertuples()
         ]
-        yield _plain(["row", "task", "status", "why", "command"], rows, long=(3, 4))
-    notes = [*warnings, *(f"{r.method} on {r.task}: {r.message}" for r in partial.itertuples())]
+        heads = ["row", "task", "status", "why", "command"]
+        yield _plain(heads, rows, long=(3, 4), name="what is not there")
+    notes = [*warnings, *(f"{r.row} on {r.task}: {r.message}" for r in partial.itertuples())]
     if notes:
         yield "<h2>Warnings</h2><ul>"
         yield from (f"<li>{escape(note)}</li>" for note in dict.fromkeys(notes))
@@ -83,21 +87,19 @@ def _overview(sections: Sequence[Section]) -> str:
         frame = section.found.frame
         ours = frame[frame["source"] == "run"]
 
-        def told(column: str, of: pd.DataFrame = ours) -> str:
-            return ", ".join(sorted(str(v) for v in of[column].dropna().unique()))
-
         done = ours[ours["status"] == "done"].drop_duplicates(["folder", "task"])
         tokens = pd.to_numeric(done["tokens"]).sum()
         seconds = pd.to_numeric(done["seconds"]).sum()
         rows.append(
             [
                 *(section.name, len(section.found.scores), len(section.found.scores.columns)),
-                *(told("model"), told("dtype"), told("commit"), told("date")),
+                *(told(ours, column) for column in ("model", "dtype", "commit", "date")),
                 *(float(tokens), round(float(seconds))),
             ]
         )
     heads = "section rows tasks models dtype commit date tokens seconds".split()
-    return f'<section id="overview"><h2>What was run</h2>{_plain(heads, rows, long=(3,))}</section>'
+    table = _plain(heads, rows, long=(3,), name="what was run")
+    return f'<section id="overview"><h2>What was run</h2>{table}</section>'
 
 
 def _table(table: Table) -> str:
@@ -109,7 +111,7 @@ def _table(table: Table) -> str:
     first = table.values.index.names[0] or "label"
     heads = ["row" if first == "label" else str(first), *texts.columns]
     return (
-        f"<h3>{escape(table.name.replace('_', ' '))}</h3>{_box(heads, rows)}"
+        f"<h3>{escape(table.name.replace('_', ' '))}</h3>{_box(heads, rows, name=table.name)}"
         f'<p class="caption">{escape(table.caption)} ({escape(table.name)}.tex, .md, .csv)</p>'
     )
 
@@ -123,26 +125,31 @@ def _drill(frame: pd.DataFrame) -> Iterator[str]:
             [_cell(value, DIGITS.get(name)) for name, value in zip(DRILL, row, strict=True)]
             for row in shown.itertuples(index=False)
         ]
-        box = _box(list(DRILL.values()), rows)
+        box = _box(list(DRILL.values()), rows, name=str(task))
         yield f"<details><summary>{escape(str(task))}</summary>{box}</details>"
 
 
 def _cells(frame: pd.DataFrame) -> Iterator[str]:
     ours = frame[frame["source"] == "run"].drop_duplicates("folder")
     for row in ours.itertuples():
-        record = json.loads((Path(str(row.folder)) / "record" / "run.json").read_text())
+        record = json.loads((Path(str(row.folder)) / "record" / "run.json").read_text("utf-8"))
         shown = {name: value for name, value in record.items() if name != "tasks"}
         name = escape(f"{row.label} {row.setting}".strip())
         yield (
-            f"<details><summary>{name}</summary><pre>{escape(record.get('command', ''))}</pre>"
+            f"<details><summary>{name}</summary><pre>{escape(_or_blank(record.get('command')))}</pre>"
             f"<pre>{escape(json.dumps(shown, indent=1))}</pre></details>"
         )
 
 
-def _plain(heads: Sequence[str], rows: Sequence[Sequence[Any]], long: Sequence[int] = ()) -> str:
-    digits = {column: 0 for column in range(len(heads))}
-    cells = [[_cell(value, digits[c]) for c, value in enumerate(row)] for row in rows]
-    return _box(heads, cells, long=long)
+def _plain(
+    heads: Sequence[str], rows: Sequence[Sequence[Any]], *, name: str, long: Sequence[int] = ()
+) -> str:
+    cells = [[_cell(value, 0) for value in row] for row in rows]
+    return _box(heads, cells, name=name, long=long)
+
+
+def _or_blank(text: Any) -> str:
+    return text if isinstance(text, str) else ""
 
 
 def _cell(value: Any, digits: int | None) -> tuple[str, float | None]:
@@ -158,6 +165,7 @@ def _box(
     heads: Sequence[str],
     rows: Sequence[Sequence[tuple[str, float | None]]],
     *,
+    name: str,
     long: Sequence[int] = (),
 ) -> str:
     """A table to sort and, from seven rows on, to filter. Cells are HTML and a sort value."""
@@ -165,7 +173,10 @@ def _box(
     for row in rows:
         cells = []
         for column, (text, value) in enumerate(row):
-            if value is None:
+            if column == 0:
+                number = "" if value is None or value != value else f' data-v="{value:.6g}"'
+                cells.append(f'<th scope="row"{number}>{text}</th>')
+            elif value is None:
                 kind = "text long" if column in long else "text"
                 cells.append(f'<td class="{kind}">{text}</td>')
             else:
@@ -177,10 +188,13 @@ def _box(
         f'<button type="button">{escape(str(head))}</button></th>'
         for head, text in zip(heads, texts, strict=True)
     )
-    label = '<label class="filter">Filter rows <input type="search"><output></output></label>'
+    label = (
+        '<div class="filter"><label>Filter rows <input type="search"></label> '
+        '<output aria-live="polite"></output></div>'
+    )
     return (
         f'<div class="tablebox">{label if len(rows) > 6 else ""}'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="table">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
         f'<table class="data"><thead><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div></div>"
     )

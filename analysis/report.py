@@ -9,10 +9,12 @@ its rows do not allow (no layers, no examples) are left out.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -26,6 +28,8 @@ from analysis.statistics import SAMPLES
 from analysis.table import Table
 from analysis.tables import difference_table, sts_table, task_table, trained_table, type_table
 from analysis.variants import attention_x_pooling_table, layer_table, template_table
+
+log = logging.getLogger(__name__)
 
 MakeTable = Callable[[Comparison], Table | None]
 MakeFigure = Callable[[Comparison], Figure | None]
@@ -120,29 +124,62 @@ def report(
 def sections(
     frame: pd.DataFrame, *, common: bool = False, base: str | None = None, samples: int = SAMPLES
 ) -> list[Section]:
-    """A frame by report or runs folder, each with other people's scores of its tasks."""
-    ours = frame[frame["source"] == "run"]
-    asked = [set(REPORTS).intersection(str(text).split(", ")) for text in ours["reports"]]
-    parts = {name: ours[[name in own for own in asked]] for name in REPORTS}
-    parts = {name: part for name, part in parts.items() if len(part)}
-    for runs, part in ours[[not own for own in asked]].groupby("runs"):
-        parts[str(runs)] = part
-    if not len(ours):
-        parts["results"] = frame
-    made = []
-    for name, part in parts.items():
-        theirs = frame[(frame["source"] != "run") & frame["task"].isin(part["task"])]
-        rows = pd.concat([part, theirs]) if len(ours) and len(theirs) else part
-        found = compare(rows, samples=samples, common=common)
-        tables, pictures = REPORTS.get(name, EVERYTHING)
-        makers = [partial(make, base=base) if make is difference_table else make for make in tables]
+    """A frame by report or runs folder. Other people's results stand in the main tables, published
+    scores in `trained` alone.
+
+    Raises ValueError if no section has the base, or a task that all its rows have.
+    """
+    ours, theirs = frame[frame["source"] == "run"], frame[frame["source"] != "run"]
+    made, refused = [], []
+    for name, (asked, part) in _parts(ours).items():
+        tables, pictures = REPORTS.get(asked, EVERYTHING)
+        others = theirs[theirs["task"].isin(part["task"])]
+        beside = others[others["source"] == "mteb"] if tables[0] is type_table else others[:0]
+        try:
+            found = _compare(part, beside, common=common, samples=samples)
+            every = _compare(part, others, common=common, samples=samples)
+            shown = []
+            for make in tables:
+                if make is difference_table:
+                    shown.append(difference_table(found, base=base))
+                else:
+                    shown.append(make(every if make is trained_table else found))
+        except ValueError as error:
+            refused.append(f"{name}: {error}")
+            continue
         drawn = {picture: FIGURES[picture][0](found) for picture in pictures}
         made.append(
             Section(
                 name,
                 found,
-                [table for make in makers if (table := make(found)) is not None],
+                [replace(table, section=f"{name}-") for table in shown if table is not None],
                 {picture: figure for picture, figure in drawn.items() if figure is not None},
             )
         )
+    if not len(ours):
+        found = compare(frame, common=common, samples=samples)
+        made = [Section("results", found, [type_table(found), task_table(found)], {})]
+    if not made:
+        raise ValueError("; ".join(refused))
+    for line in refused:
+        log.warning("no section %s", line)
     return made
+
+
+def _compare(ours: pd.DataFrame, theirs: pd.DataFrame, **how: Any) -> Comparison:
+    return compare(pd.concat([ours, theirs]) if len(theirs) else ours, **how)
+
+
+def _parts(ours: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
+    """Sections by name: which report is asked for ("": all of it), and the rows."""
+    asked = [set(REPORTS).intersection(str(text).split(", ")) for text in ours["reports"]]
+    found: dict[str, tuple[str, pd.DataFrame]] = {}
+    for name in REPORTS:
+        if any(name in own for own in asked):
+            found[name] = (name, ours[[name in own for own in asked]])
+    for runs, part in ours[[not own for own in asked]].groupby("runs") if len(ours) else ():
+        name = re.sub(r"[^\w.-]", "_", str(runs))
+        while name in (*found, "failures", "overview"):  # ids of the page
+            name += "_"
+        found[name] = ("", part)
+    return found

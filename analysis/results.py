@@ -33,7 +33,10 @@ COLUMNS = [
     *("tokens_per_second", "seconds", "peak_memory_mib", "linear_weights", *GEOMETRY),
     *("commit", "date", "command", "runs", "folder"),
 ]
-CELL = ["model", "adapters", "method", "options", "attention", "pooling", "layer", "dtype"]
+CELL = [
+    *("model", "revision", "adapters", "method", "options", "attention", "pooling", "layer"),
+    *("dtype", "instructions", "digest"),
+]
 PUBLISHED = ["model", "task", "task_type", "split", "hf_subset", "main_score", "dataset_revision"]
 
 
@@ -90,7 +93,7 @@ def inconsistencies(frame: pd.DataFrame) -> list[str]:
                 f"{method} on {model} was run with {group['code'].nunique()} versions of its code: "
                 f"commits {', '.join(sorted(group['commit'].dropna().unique()))}"
             )
-    place = [*CELL, "reports", "task", "split", "subset"]
+    place = [*CELL, "task", "split", "subset"]
     counts = done.groupby(place, dropna=False, as_index=False).agg(
         times=("score", "size"), runs=("runs", lambda names: ", ".join(sorted(set(names))))
     )
@@ -124,20 +127,25 @@ def keep_tasks(frame: pd.DataFrame, tasks: Iterable[str]) -> pd.DataFrame:
 def load_examples(folder: str | Path, task: str) -> pd.DataFrame | None:
     """A cell's scores example by example (split, subset, example, value, gold), if it kept any."""
     file = Path(folder) / "record" / "examples" / f"{task}.csv.gz"
-    return pd.read_csv(file, dtype={"example": str}) if file.exists() else None
+    if not file.exists():
+        return None
+    return pd.read_csv(file, dtype={"example": str}, keep_default_na=False)
 
 
 def _cell(path: Path) -> Iterator[dict[str, Any]]:
     record = json.loads(path.read_text(encoding="utf-8"))
     folder = path.parent.parent
-    options, own = record["options"], record.get("default", {})
+    options, own = record.get("options", {}), record.get("default", {})
+    changed = " (changed)" if record.get("dirty") else ""
     about = {
         **{name: record.get(name) for name in COLUMNS if name in record},
         "source": "run",
         "reports": ", ".join(record.get("reports", [])),
-        "adapters": "+".join(Path(adapter).name for adapter in record["adapters"]),
+        "adapters": "+".join(Path(adapter).name for adapter in record.get("adapters", [])),
         "options": ", ".join(f"{key}={value}" for key, value in options.items()),
-        "default": not options and all(record[axis] == value for axis, value in own.items()),
+        "default": bool(own)
+        and not options
+        and all(record.get(axis) == value for axis, value in own.items()),
         "runs": _runs(folder),
         "folder": str(folder),
     }
@@ -150,19 +158,26 @@ def _cell(path: Path) -> Iterator[dict[str, Any]]:
             "metric": entry.get("main_score"),
             "message": entry.get("error") or "; ".join(entry.get("missing_parts", [])) or None,
         }
-        if entry["status"] != "done":
-            yield row
-            continue
-        result = json.loads((folder / f"{task}.json").read_text(encoding="utf-8"))
-        geometry = entry.get("geometry", {})
-        for split in entry["splits"]:
-            for scores in result["scores"].get(split, []):
-                if (subset := scores["hf_subset"]) in entry["subsets"]:
-                    yield {
-                        **row,
-                        **_scored(result, split, scores),
-                        **geometry.get(split, {}).get(subset, {}),
-                    }
+        row["commit"] = f"{row['commit']}{changed}" if row.get("commit") else None
+        parts = list(_parts(folder / f"{task}.json", entry)) if entry["status"] == "done" else []
+        if entry["status"] == "done" and not parts:  # a record that promises what is not there
+            row |= {"status": "missing", "message": f"no scores of it in {task}.json"}
+        for part in parts or [{}]:
+            yield {**row, **part}
+
+
+def _parts(file: Path, entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The scores of a task's splits and subsets, with their geometry."""
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    geometry = entry.get("geometry", {})
+    for split in entry["splits"]:
+        for scores in result["scores"].get(split, []):
+            if (subset := scores["hf_subset"]) in entry["subsets"]:
+                measured = geometry.get(split, {}).get(subset, {})
+                yield {**_scored(result, split, scores), **measured}
 
 
 def _foreign(folder: Path) -> Iterator[dict[str, Any]]:
@@ -227,7 +242,7 @@ def _published(file: Path, ours: pd.DataFrame) -> pd.DataFrame:
 
 def _runs(folder: Path) -> str:
     """The runs folder that a cell lies in: what stands before results/."""
-    for parent in folder.parents:
+    for parent in folder.resolve().parents:
         if parent.name == "results":
             return parent.parent.name
-    return folder.parent.name
+    return folder.resolve().parent.name

@@ -18,7 +18,14 @@ LATEX = {
     **{"\\": "\\textbackslash{}", "_": "\\_", "&": "\\&", "%": "\\%", "#": "\\#", "$": "\\$"},
     **{"^": "\\^{}", "~": "\\~{}", "{": "\\{", "}": "\\}", "<": "$<$", ">": "$>$"},
     **{DASH: "--", "±": "$\\pm$", "†": "$^\\dagger$", "‡": "$^\\ddagger$", "×": "$\\times$"},
-    **{"−": "$-$", "Δ": "$\\Delta$", "≥": "$\\geq$", "·": "$\\cdot$", "α": "$\\alpha$"},
+    **{
+        "→": "$\\rightarrow$",
+        "−": "$-$",
+        "Δ": "$\\Delta$",
+        "≥": "$\\geq$",
+        "·": "$\\cdot$",
+        "α": "$\\alpha$",
+    },
 }
 
 
@@ -28,6 +35,7 @@ class Table:
 
     values: missing as NaN; an index of several levels is printed as one, joined by blanks.
     after: strings, like values. unranked: columns without a best. digits: of each column, or 1.
+    section: stands before the name in the LaTeX label.
     """
 
     name: str
@@ -36,13 +44,16 @@ class Table:
     after: pd.DataFrame | None = None
     unranked: Sequence[str] = ()
     digits: dict[str, int] = field(default_factory=dict)
+    section: str = ""
 
     def to_markdown(self) -> str:
         """A Markdown table."""
         cells = self.cells("**{}**", "*{}*")
-        cells.index = self.rows()
+        cells.index = [_one_line(row) for row in self.rows()]
+        cells.columns = [_one_line(str(column)) for column in cells.columns]
         align = ("left", *["right"] * len(cells.columns))
-        return f"{cells.to_markdown(colalign=align)}\n\n{self.caption}\n"
+        text = cells.to_markdown(colalign=align, disable_numparse=True)
+        return f"{text}\n\n{self.caption}\n"
 
     def to_latex(self) -> str:
         """A LaTeX table; a wide one spans both columns, in smaller type. Needs booktabs."""
@@ -54,7 +65,7 @@ class Table:
             hrules=True,
             column_format="l" + "r" * len(cells.columns),
             caption=escape(self.caption),
-            label=f"tab:{self.name}",
+            label=f"tab:{self.section}{self.name}",
             position_float="centering",
             environment="table*" if wide else None,
         )
@@ -62,9 +73,14 @@ class Table:
         return text.replace("\\centering\n", smaller, 1) if wide else text
 
     def to_csv(self) -> str:
-        """Plain numbers, missing ones empty."""
+        """Plain numbers, missing ones empty; what stands behind a column's numbers follows it."""
+        columns = {}
+        for place, column in enumerate(self.values.columns):
+            columns[column] = self.values.iloc[:, place].round(4)
+            if self.after is not None and (self.after.iloc[:, place] != "").any():
+                columns[f"{column} note"] = self.after.iloc[:, place].str.strip()
         names = [name or "row" for name in self.values.index.names]
-        return self.values.round(4).to_csv(index_label=names)
+        return pd.DataFrame(columns).to_csv(index_label=names)
 
     def write(self, folder: Path) -> list[Path]:
         """Write all three forms; the files."""
@@ -102,6 +118,10 @@ class Table:
                 texts.append(text + change(after[row, place]))
             cells.isetitem(place, texts)
         return cells
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def escape(text: str) -> str:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import KEY, SEVEN_STS, Comparison, ordered, short
-from analysis.statistics import friedman, holm, wilcoxon
+from analysis.comparison import SEVEN_STS, Comparison
+from analysis.names import KEY, ordered
+from analysis.statistics import holm, wilcoxon
 from analysis.table import Table
 
 LEVEL = " † not told from the best of its column by a paired bootstrap over examples (Holm, 0.05)"
+UNTOLD = "; not tested: {}"
 INTERVALS = "95 % intervals in brackets: paired bootstrap over examples"
 
 
@@ -25,7 +27,7 @@ def task_table(found: Comparison) -> Table:
     """Rows x tasks, grouped by type, each type of several tasks followed by its average."""
     groups: dict[str, list[str]] = {}
     for type_ in ordered(found.types):
-        groups |= {short(t): [t] for t in found.tasks if found.types[t] == type_}
+        groups |= {found.short[t]: [t] for t in found.tasks if found.types[t] == type_}
         if len(ranked := found.tasks_of(type_)) > 1:
             groups[f"{type_} avg"] = ranked
     return score_table("tasks", found, groups, "Main scores by task.")
@@ -38,7 +40,7 @@ def type_table(found: Comparison) -> Table:
         for type_ in ordered(found.types)
     }
     about = f"Averages of main scores by task type; Average: over {len(found.ranked)} tasks"
-    if left := [short(task) for task in found.tasks if task not in found.ranked]:
+    if left := [found.short[task] for task in found.tasks if task not in found.ranked]:
         about += f" (without {', '.join(left)}, whose standard error is printed)"
     return score_table("types", found, {**groups, "Average": found.ranked}, about + ".")
 
@@ -60,12 +62,13 @@ def difference_table(found: Comparison, *, base: str | None = None) -> Table | N
 
     Raises ValueError for a base that is no row.
     """
-    complete = found.scores[found.ranked].dropna()
+    complete = found.complete
     if len(complete) < 2 or not len(found.ranked):
         return None
-    chosen: Any = complete.mean(axis=1).idxmax()
+    ours = complete[found.rows.loc[complete.index, "source"] == "run"]
+    chosen: Any = (ours if len(ours) else complete).mean(axis=1).idxmax()
     if base is not None:
-        names = {" ".join(filter(None, key)): key for key in complete.index}
+        names = {found.names[key]: key for key in complete.index}
         if base not in names:
             raise ValueError(f"no row is {base!r}; the complete ones: {', '.join(names)}")
         chosen = names[base]
@@ -81,20 +84,21 @@ def difference_table(found: Comparison, *, base: str | None = None) -> Table | N
             if key in after.index:
                 star = "*" if p_values[key] < 0.05 else ""
                 after.loc[[key], column] = f" [{one.low:.1f}, {one.high:.1f}]{star}"
-    about = f"Differences to {' '.join(filter(None, chosen))}. {INTERVALS}, "
+    about = f"Differences to {found.names[chosen]}. {INTERVALS}, "
     about += "* p < 0.05 after Holm's correction over the column"
     if without := [c for c in groups if not (after[c] != "").any()]:
-        about += f" (no examples are kept for {', '.join(without)})"
+        about += UNTOLD.format(", ".join(without))
     about += "."
+    if left := [found.names[key] for key in found.scores.index if key not in complete.index]:
+        about += f" Left out, since a task is missing: {', '.join(left)}."
     digits = {}
-    if len(found.ranked) > 4:  # with fewer tasks the test cannot reach 0.05
+    if len(found.ranked) > 5:  # with fewer tasks the test cannot reach 0.05
         others = [key for key in complete.index if key != chosen]
         p_values = holm({key: wilcoxon(complete.loc[key], complete.loc[chosen]) for key in others})
         values["Wilcoxon p"] = pd.Series(p_values).reindex(complete.index)
         digits["Wilcoxon p"] = 3
         about += f" Wilcoxon p: signed-rank test over the {len(found.ranked)} tasks, Holm."
-    if len(complete) > 2 and len(found.ranked) > 1:
-        ranking = friedman(complete.T)
+    if (ranking := found.ranking) is not None:
         values["Rank"] = ranking.ranks
         digits["Rank"] = 2
         about += (
@@ -103,7 +107,7 @@ def difference_table(found: Comparison, *, base: str | None = None) -> Table | N
         )
     after = after.reindex(columns=values.columns, fill_value="")
     unranked = list(values.columns)
-    return Table("differences", values, found.caption(about), after, unranked, digits)
+    return Table("differences", values, found.caption(about, []), after, unranked, digits)
 
 
 def trained_table(found: Comparison) -> Table | None:
@@ -113,7 +117,7 @@ def trained_table(found: Comparison) -> Table | None:
         return None
     kind = np.where(source != "run", 2, np.where(adapters != "", 1, 0))
     names = ["zero-shot", "trained", "other's"]
-    groups = {**{short(task): [task] for task in found.tasks}, "Average": found.ranked}
+    groups = {**{found.short[task]: [task] for task in found.tasks}, "Average": found.ranked}
     about = "Zero-shot, trained, and other people's scores. Other people's are as they state them; "
     about += "‡ of another revision of the data than ours."
     table = score_table("trained", found, groups, about)
@@ -121,9 +125,11 @@ def trained_table(found: Comparison) -> Table | None:
     after = table.after.copy()
     frame = found.frame
     ours: Any = frame[frame["source"] == "run"].groupby("task")["dataset_revision"].agg(set)
-    for row in frame[frame["source"] != "run"].itertuples():
-        if row.task in ours and row.dataset_revision not in ours[row.task]:
-            after.loc[[(row.label, row.setting)], short(str(row.task))] = " ‡"
+    others: Any = frame[frame["source"] != "run"].itertuples()
+    for row in others:
+        known = row.task in ours and pd.notna(row.dataset_revision)
+        if known and row.dataset_revision not in ours[row.task]:
+            after.loc[[(row.label, row.setting)], found.short[str(row.task)]] = " ‡"
     order = np.argsort(kind, kind="stable")
     rows = [(names[kind[i]], *table.values.index[i]) for i in order]
     index = pd.MultiIndex.from_tuples(rows, names=["kind", *KEY])
@@ -136,22 +142,27 @@ def score_table(
     found: Comparison,
     groups: Mapping[str, Sequence[str]],
     about: str,
-    *,
-    level: bool = True,
 ) -> Table:
     """Columns of scores or averages over tasks, with errors and marks."""
     values, after = blank(found.scores.index, groups), blank(found.scores.index, groups, "")
-    unranked, marked = [], False
+    unranked, tested = [], []
     for column, tasks in groups.items():
         values[column] = found.mean(tasks)
-        errors = found.errors[list(tasks)].mean(axis=1)
-        if errors.notna().any():
+        errors = found.errors[list(tasks)]
+        if errors.notna().any(axis=None):
             unranked.append(column)
-            after[column] = [f" ± {e:.1f}" if e == e else "" for e in errors]
-        elif level and (same := found.level_with_best(tasks)):
+            joint = np.sqrt((errors**2).sum(axis=1, skipna=False)) / len(tasks)  # independent ones
+            after[column] = [f" ± {e:.1f}" if e == e else "" for e in joint]
+        elif (same := found.level_with_best(tasks)) is not None:
             after.loc[after.index.isin(same), column] = " †"
-            marked = True
-    caption = found.caption(about + (LEVEL + "." if marked else ""))
+            tested.append(column)
+    if tested:
+        about += LEVEL
+        if without := [c for c in groups if c not in [*tested, *unranked]]:
+            about += UNTOLD.format(", ".join(without))
+        about += "."
+    shown = [task for tasks in groups.values() for task in tasks]
+    caption = found.caption(about, list(dict.fromkeys(shown)))
     return Table(name, values, caption, after, unranked)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import Comparison, short
+from analysis.comparison import Comparison
 from analysis.statistics import holm
 from analysis.table import Table
 from analysis.tables import blank
@@ -20,29 +20,26 @@ COMBINATIONS = [
     for pooling in ("last", "mean", "weighted_mean")
 ]
 DIFFERENCE = (
-    "in parentheses the difference to the method's own default (=), * p < 0.05 (paired bootstrap "
-    "over examples, Holm's correction over the {})."
+    "in parentheses the difference to the method's own default (=) ± half its 95 % interval, * p < "
+    "0.05 (paired bootstrap over examples, Holm's correction over the {}; no interval: not tested)."
 )
 
 
 def attention_x_pooling(found: Comparison) -> pd.DataFrame | None:
     """Methods x (attention, pooling): the key of the row each combination is; None if no method
-    has more than one. Of other axes only the method's defaults are shown."""
+    has more than one. Of the other axes only the method's defaults are shown."""
     rows = found.rows[found.rows["source"] == "run"]
-    pairs = rows.assign(
-        pair=pd.Series(list(zip(rows["attention"], rows["pooling"], strict=True)), rows.index)
-    )
-    if pairs.groupby(["method", "model"])["pair"].nunique().max() < 2:
+    plain = rows["layer"].eq(-1) & rows["options"].fillna("").eq("")
+    keys: dict[str, dict[Any, Any]] = {}
+    for key, row in rows[plain].iterrows():
+        pair = (row["attention"], row["pooling"])
+        keys.setdefault(_without(key, pair), {})[pair] = key
+    if max(map(len, keys.values()), default=0) < 2:
         return None
-    same = pairs["layer"].eq(-1) & pairs["options"].fillna("").eq("")
-    pairs = pairs[same].assign(key=pairs.index[same].to_list())
-    methods = sorted(pairs["method"].unique())
-    keys: dict[Any, Any] = {(row.method, row.pair): row.key for row in pairs.itertuples()}
-    return pd.DataFrame(
-        [[keys.get((method, pair)) for pair in COMBINATIONS] for method in methods],
-        index=pd.Index(methods, name="method"),
-        columns=pd.MultiIndex.from_tuples(COMBINATIONS),
-    )
+    names = sorted(keys)
+    cells = [[keys[name].get(pair) for pair in COMBINATIONS] for name in names]
+    columns = pd.MultiIndex.from_tuples(COMBINATIONS)
+    return pd.DataFrame(cells, index=pd.Index(names, name="method"), columns=columns)
 
 
 def attention_x_pooling_table(found: Comparison) -> Table | None:
@@ -78,21 +75,20 @@ def by_layer(found: Comparison) -> pd.DataFrame | None:
     means = found.mean(found.ranked)
     depth = pd.to_numeric(found.rows["layer"])
     columns: dict[str, dict[int, float]] = {}
+    key: Any
     for key, layer in depth.dropna().items():
-        label, setting = key  # pyright: ignore[reportGeneralTypeIssues]
-        rest = [part for part in setting.strip("()").split(", ") if not part.startswith("layer ")]
-        name = f"{label} ({', '.join(rest)})" if any(rest) else label
-        columns.setdefault(name, {})[int(layer)] = means[key]
+        columns.setdefault(_without(key, [f"layer {layer:.0f}"]), {})[int(layer)] = means[key]
     values = pd.DataFrame(columns)
     depths = sorted(layer for layer in values.index if layer >= 0)
-    return values.reindex([*depths, -1]).rename_axis(index="layer").dropna(how="all")
+    values = values.reindex([*depths, -1]).rename_axis(index="layer").dropna(how="all")
+    return values if len(values) else None
 
 
 def template_table(found: Comparison) -> Table | None:
     """Templates x tasks."""
     if not found.rows["options"].fillna("").str.contains("template=").any():
         return None
-    groups = {**{short(task): [task] for task in found.tasks}, "Average": found.ranked}
+    groups = {**{found.short[task]: [task] for task in found.tasks}, "Average": found.ranked}
     keys = pd.DataFrame({column: found.scores.index.to_list() for column in groups})
     keys.index = found.scores.index
     values, after = blank(keys.index, groups), blank(keys.index, groups, "")
@@ -122,8 +118,17 @@ def against_default(
         gap = means[key] - means[base]
         after.iat[place] = "" if np.isnan(gap) else f" ({gap:+.1f})"
         if drawn is not None and key in drawn.estimate and base in drawn.estimate:
-            p_values[place] = drawn.difference(key, base).p_value
+            one = drawn.difference(key, base)
+            after.iat[place] = f" ({gap:+.1f} ± {one.margin:.1f})"
+            p_values[place] = one.p_value
     for (row, column), p_value in holm(p_values).items():
         if p_value < 0.05:
             after.iat[row, column] = str(after.iat[row, column]).replace(")", "*)")
     return values, after
+
+
+def _without(key: Any, parts: Sequence[str]) -> str:
+    """A row's name without some parts of its setting."""
+    label, setting = key
+    rest = [part for part in setting.strip("()").split(", ") if part and part not in parts]
+    return f"{label} ({', '.join(rest)})" if rest else label

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import resource
+import shlex
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from typing import Any
 import datasets
 import mteb
 import torch
+from numpy.linalg import LinAlgError
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
@@ -221,7 +223,12 @@ class Job:
         """What is known beyond the score: per-example values and the vectors' geometry."""
         found = examples.collect(task, folder, result)
         kept = found and record.keep_examples(task.metadata.name, found)
-        return {"examples": kept, "geometry": geometry.describe(task, watch)}
+        try:
+            measured = geometry.describe(task, watch)
+        except (ValueError, TypeError, LinAlgError) as error:  # a score stands without it
+            log.warning("%s has no geometry: %s", task.metadata.name, error)
+            measured = {}
+        return {"examples": kept, "geometry": measured}
 
     def _meta(self, cell: Method) -> Any:
         described = {**_fields(cell), "identity": self.identity, "instructions": self._table(cell)}
@@ -260,7 +267,7 @@ class Job:
             "method_config": _fields(cell),
             "backbone": self.identity,
             "reports": [self.config["report"]] if self.config.get("report") else [],
-            "command": "dec2vec evaluate " + " ".join(self.overrides),
+            "command": "dec2vec evaluate " + shlex.join(self.overrides),
             "config": dict(self.config),
             **environment(),
         }

@@ -106,7 +106,7 @@ class Record:
         path = self.path.parent / "examples" / f"{task}.csv.gz"
         frame, part = examples.frame, ["split", "subset"]
         if path.exists():
-            before = pd.read_csv(path)
+            before = pd.read_csv(path, dtype={"example": str}, keep_default_na=False)
             new = pd.MultiIndex.from_frame(frame[part].drop_duplicates())
             frame = pd.concat([before[~pd.MultiIndex.from_frame(before[part]).isin(new)], frame])
         packed = gzip.compress(frame.to_csv(index=False, float_format="%.6g").encode(), mtime=0)

@@ -1,0 +1,98 @@
+"""How rows, tasks and commands are called."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+TYPES = [
+    *("STS", "PairClassification", "Classification", "Clustering", "Retrieval", "Reranking"),
+    *("Summarization", "BitextMining"),
+]
+AXES = ["attention", "pooling", "layer", "dtype", "instructions"]
+KEY = ["label", "setting"]  # what a row is known by
+
+
+def labels(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns `label` (the method) and `setting` (all that tells its rows apart) for every row."""
+    cells = frame.drop_duplicates(["folder", "model"]).copy()
+    short = cells["model"].str.split("/").str[-1]
+    parts = {"options": cells["options"].map(said)}
+    within = cells.groupby(["model", "method"], dropna=False)
+    for column in AXES:
+        values = cells[column].map(said)
+        values = "layer " + values if column == "layer" else values
+        parts[column] = values.where(within[column].transform("nunique") > 1, "")
+    ours = short[cells["source"] == "run"]
+    common = ours.mode().iat[0] if len(ours) else ""
+    parts["model"] = short.where((short != common) & (cells["source"] == "run"), "")
+    parts["adapters"] = cells["adapters"].map(said)
+    parts["source"] = cells["source"].where(cells["source"] != "run", "")
+    joined = pd.DataFrame(parts).apply(lambda row: ", ".join(filter(None, row)), axis=1)
+    # Never merged silently: what is still alike is told apart by what lies deeper.
+    number = cells.groupby(["folder", "model"]).ngroup().astype(str)
+    for text in (
+        "in " + cells["runs"],
+        "weights " + cells["revision"].map(said),
+        "digest " + cells["digest"].map(said),
+        "number " + number,
+    ):
+        twin = pd.DataFrame({"label": cells["method"], "setting": joined, "own": text})
+        alike = twin.groupby(["label", "setting"])["own"]
+        joined = joined.where(alike.transform("nunique") < 2, joined + ", " + text)
+    cells["label"] = cells["method"]
+    cells["setting"] = joined.str.removeprefix(", ").map(lambda text: text and f"({text})")
+    return frame.merge(cells[["folder", "model", *KEY]], on=["folder", "model"], how="left")
+
+
+def said(value: Any) -> str:
+    """A value of a column as text; blank if there is none."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.0f}" if isinstance(value, float) else str(value)
+
+
+def command(frame: pd.DataFrame) -> str:
+    """One command that makes all rows again; of different ones the first, and how many more."""
+    commands = list(frame["command"].dropna().unique())
+    given: dict[str, list[str]] = {}
+    try:
+        for text in commands:
+            for word in shlex.split(text)[2:]:
+                key, _, value = word.partition("=")
+                given.setdefault(key, []).append(value)
+    except ValueError:  # a quote that never closes
+        given = {}
+    values = {key: list(dict.fromkeys(own)) for key, own in given.items()}
+    varied = [key for key, own in values.items() if len(own) > 1]
+    whole = all(len(own) == len(commands) for own in given.values())
+    crossed = math.prod(map(len, values.values())) == len(commands)
+    if commands and not (given and whole and crossed):
+        return commands[0] + (f" (and {len(commands) - 1} more)" if len(commands) > 1 else "")
+    if not commands:
+        return ""
+    words = [shlex.quote(f"{key}={','.join(own)}") for key, own in values.items()]
+    return f"dec2vec evaluate {'-m ' if varied else ''}{' '.join(words)}"
+
+
+def told(frame: pd.DataFrame, column: str) -> str:
+    """The values of a column, once each."""
+    return ", ".join(sorted(str(value) for value in frame[column].dropna().unique()))
+
+
+def ordered(types: Mapping[str, str]) -> list[str]:
+    """The types there are, in the order papers have them."""
+    present = list(dict.fromkeys(types.values()))
+    return sorted(present, key=lambda t: TYPES.index(t) if t in TYPES else len(TYPES))
+
+
+def short(task: str) -> str:
+    """A task's name without its type."""
+    for ending in ("PairClassification", "Classification", "Clustering", "Retrieval"):
+        if task.endswith(ending) and task != ending:
+            return task.removesuffix(ending)
+    return task
