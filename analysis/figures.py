@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from analysis.comparison import Comparison
 from analysis.measures import cost, geometry
@@ -122,6 +122,7 @@ def price(found: Comparison) -> Figure | None:
             axes.plot(costs[column].iloc[front], costs["score"].iloc[front], color="0.6", zorder=0)
             axes.set_xscale("log")
             axes.set_xlabel(label)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter(NullFormatter())
         every[0].set_ylabel("average score")

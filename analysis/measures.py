@@ -60,17 +60,15 @@ def geometry_table(found: Comparison) -> Table | None:
     about += (
         "is better. The last four over the tasks of pairs: score as it is, after centring, after "
     )
-    about += (
-        "whitening on the task's own texts. Means over the tasks that all rows were measured on."
-    )
+    about += "whitening on the task's own texts. Means over the tasks that all rows have which have the measure at all."
     digits = {n: 2 for n in ("cosine", "uniformity", "top dim.", "top 10 PCs", "alignment")}
     unranked = [str(c) for c in values if c not in ("score", "centred", "whitened")]
     return Table("geometry", values, found.caption(about), unranked=unranked, digits=digits)
 
 
 def geometry(found: Comparison) -> pd.DataFrame:
-    """By row: the measures of the record (GEOMETRY) and `score`, each a mean over the tasks on
-    which every row that has a geometry was measured; of pairs, the score as well."""
+    """By row: the measures of the record (GEOMETRY) and, of pairs, `score`; each a mean over the
+    tasks that all rows have which have the measure at all."""
     done = found.frame[found.frame["status"] == "done"]
     columns = ["score", *GEOMETRY]
     done = done.assign(**{name: pd.to_numeric(done[name]) for name in columns})
@@ -81,7 +79,7 @@ def geometry(found: Comparison) -> pd.DataFrame:
     means = {}
     for column in [*GEOMETRY[:6], "score", *GEOMETRY[6:]]:
         cells = by_task[column].unstack("task") if rows else pd.DataFrame()
-        means[column] = cells.dropna(axis=1).mean(axis=1)
+        means[column] = cells.dropna(how="all").dropna(axis=1).mean(axis=1)
     return pd.DataFrame(means).reindex(found.scores.index)
 
 
@@ -98,7 +96,7 @@ def cost(found: Comparison) -> pd.DataFrame:
     read = done[done["busy"] > 0].groupby(KEY)
     rows = done.groupby(KEY)
     tokens = rows["tokens"].sum(min_count=1) / rows["texts"].sum(min_count=1)
-    weights = pd.to_numeric(found.rows["linear_weights"])
+    weights = pd.to_numeric(done["linear_weights"]).groupby([done[key] for key in KEY]).max()
     costs = pd.DataFrame(
         {
             "tokens": tokens,

@@ -66,6 +66,7 @@ MAIN: tuple[tuple[MakeTable, ...], tuple[str, ...]] = (
     ("types", "critical_difference", "cost", "similarities", "geometry"),
 )
 REPORTS = {
+    "sts": MAIN,
     "main_table": MAIN,
     "attention_x_pooling": ((attention_x_pooling_table,), ("attention_x_pooling",)),
     "layers": ((layer_table,), ("layers",)),

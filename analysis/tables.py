@@ -39,10 +39,12 @@ def type_table(found: Comparison) -> Table:
         type_: found.tasks_of(type_) or [t for t in found.tasks if found.types[t] == type_]
         for type_ in ordered(found.types)
     }
-    about = f"Averages of main scores by task type; Average: over {len(found.ranked)} tasks"
+    about = f"Averages of main scores by task type, over {len(found.ranked)} tasks"
     if left := [found.short[task] for task in found.tasks if task not in found.ranked]:
         about += f" (without {', '.join(left)}, whose standard error is printed)"
-    return score_table("types", found, {**groups, "Average": found.ranked}, about + ".")
+    if len(groups) > 1:
+        groups["Average"] = found.ranked
+    return score_table("types", found, groups, about + ".")
 
 
 def sts_table(found: Comparison) -> Table | None:
@@ -73,7 +75,8 @@ def difference_table(found: Comparison, *, base: str | None = None) -> Table | N
             raise ValueError(f"no row is {base!r}; the complete ones: {', '.join(names)}")
         chosen = names[base]
     groups = {t: tasks for t in ordered(found.types) if (tasks := found.tasks_of(t))}
-    groups["Average"] = found.ranked
+    if len(groups) > 1:
+        groups["Average"] = found.ranked
     values, after = blank(complete.index, groups), blank(complete.index, groups, "")
     for column, tasks in groups.items():
         means = found.mean(tasks)[complete.index]

@@ -61,6 +61,14 @@ def test_whitening_and_centring_undo_what_was_done_to_a_space():
     assert found["centred"] > plain
 
 
+def test_a_dimension_that_never_moves_is_no_obstacle():
+    first, second = cloud(300, seed=1), cloud(300, seed=2)
+    gold = (first * second).sum(1)
+    still = [np.concatenate([side, np.zeros((300, 1))], axis=1) for side in (first, second)]
+    plain = of_pairs(first, second, gold, STATISTICS["spearman"])
+    assert of_pairs(*still, gold, STATISTICS["spearman"]) == pytest.approx(plain)
+
+
 def test_too_few_texts_are_not_whitened():
     found = of_pairs(cloud(5), cloud(5, seed=1), np.linspace(0, 1, 5), STATISTICS["pearson"])
     assert found["whitened"] is None and found["centred"] is not None
