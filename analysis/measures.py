@@ -53,14 +53,11 @@ def geometry_table(found: Comparison) -> Table | None:
     values = measures.rename(columns=names)
     about = (
         "The embedding space. cosine: mean over random pairs; rank: effective rank; top dim., top "
-    )
-    about += (
         "10 PCs: their share of the variance; uniformity, alignment: Wang and Isola (2020), lower "
-    )
-    about += (
         "is better. The last four over the tasks of pairs: score as it is, after centring, after "
+        "whitening on the task's own texts. Means over the tasks that all rows have which have the "
+        "measure at all."
     )
-    about += "whitening on the task's own texts. Means over the tasks that all rows have which have the measure at all."
     digits = {n: 2 for n in ("cosine", "uniformity", "top dim.", "top 10 PCs", "alignment")}
     unranked = [str(c) for c in values if c not in ("score", "centred", "whitened")]
     return Table("geometry", values, found.caption(about), unranked=unranked, digits=digits)

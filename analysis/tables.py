@@ -18,7 +18,7 @@ from analysis.names import KEY, ordered
 from analysis.statistics import holm, wilcoxon
 from analysis.table import Table
 
-LEVEL = " † not told from the best of its column by a paired bootstrap over examples (Holm, 0.05)"
+LEVEL = " † not told from the best that kept examples by a paired bootstrap over them (Holm, 0.05)"
 UNTOLD = "; not tested: {}"
 INTERVALS = "95 % intervals in brackets: paired bootstrap over examples"
 
