@@ -155,13 +155,14 @@ class Comparison:
         return [key for key, p in adjusted.items() if p >= 0.05]
 
     def default_of(self, key: Any) -> Any:
-        """The row that is a row's method with nothing changed, all else equal; None if none."""
+        """The row that is a row's method with nothing changed, on the same model; None if none."""
         own: Any = self.rows.loc[[key]].iloc[0]
         rows = self.rows[self.rows["default"].eq(True)]
-        for column in ("method", "model", "revision", "dtype", "adapters", "instructions"):
+        for column in ("method", "model", "revision", "dtype", "adapters"):
             rows = rows[rows[column].map(said).eq(said(own[column]))]
-        same = rows[rows["runs"].eq(own["runs"])]
-        rows = same if len(same) else rows
+        for column in ("instructions", "runs"):  # the nearest, where there are several
+            same = rows[rows[column].map(said).eq(said(own[column]))]
+            rows = same if len(same) else rows
         return rows.index[0] if len(rows) else None
 
     def caption(self, about: str, tasks: Sequence[str] | None = None) -> str:
@@ -184,8 +185,12 @@ class Comparison:
     def _holes(self, tasks: Sequence[str]) -> list[str]:
         """The scores of ours that are not there, and why."""
         frame = self.frame[self.frame["source"].eq("run") & self.frame["task"].isin(tasks)]
-        known = frame.groupby([*KEY, "task"])["status"].agg(
-            lambda own: next((status for status in own if status != "done"), "in part")
+        state = frame["status"].where(frame["status"] != "done", "in part")
+        state = state.mask(state.eq("in part") & frame["score"].isna(), "undefined")
+        known = (
+            frame.assign(state=state)
+            .groupby([*KEY, "task"])["state"]
+            .agg(lambda own: next((state for state in own if state != "in part"), "in part"))
         )
         ours = self.scores[self.rows["source"] == "run"]
         keys = [(*key, task) for task in tasks for key in ours.index[ours[task].isna()]]

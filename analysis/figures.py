@@ -280,7 +280,7 @@ def variants(found: Comparison) -> Figure | None:
     drawn, means = found.resampled(found.ranked), found.mean(found.ranked)
     if len(means) < 2 or len(means) > 40:
         return None
-    with _figure(ONE, 0.17 * len(means) + 0.6) as (figure, [axes]):
+    with _figure(TWO, 0.17 * len(means) + 0.6) as (figure, [axes]):
         styles = dict(zip(found.rows["method"].unique(), _styles(), strict=False))
         for place, key in enumerate(means.index):
             style = {**styles[found.rows["method"].iloc[place]], "linestyle": "", "markersize": 5}

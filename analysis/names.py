@@ -67,7 +67,7 @@ def command(frame: pd.DataFrame) -> str:
                 given.setdefault(key, []).append(value)
     except ValueError:  # a quote that never closes
         given = {}
-    values = {key: list(dict.fromkeys(own)) for key, own in given.items()}
+    values = {key: sorted(set(own)) for key, own in given.items()}
     varied = [key for key, own in values.items() if len(own) > 1]
     whole = all(len(own) == len(commands) for own in given.values())
     crossed = math.prod(map(len, values.values())) == len(commands)

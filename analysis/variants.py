@@ -19,10 +19,6 @@ COMBINATIONS = [
     for attention in ("causal", "bidirectional")
     for pooling in ("last", "mean", "weighted_mean")
 ]
-DIFFERENCE = (
-    "in parentheses the difference to the method's own default (=) ± half its 95 % interval, * p < "
-    "0.05 (paired bootstrap over examples, Holm's correction over the {}; no interval: not tested)."
-)
 
 
 def attention_x_pooling(found: Comparison) -> pd.DataFrame | None:
@@ -49,10 +45,12 @@ def attention_x_pooling_table(found: Comparison) -> Table | None:
         return None
     keys.columns = [f"{attention}, {pooling}" for attention, pooling in keys.columns]
     about = f"Average over {len(found.ranked)} tasks by attention and pooling; "
-    about += DIFFERENCE.format("table")
+    about += _tested(found, found.ranked, "table")
     values, after = against_default(found, keys, found.ranked)
     every = list(values.columns)
-    return Table("attention_x_pooling", values, found.caption(about), after, unranked=every)
+    return Table(
+        "attention_x_pooling", values, found.caption(about, found.ranked), after, unranked=every
+    )
 
 
 def layer_table(found: Comparison) -> Table | None:
@@ -64,7 +62,7 @@ def layer_table(found: Comparison) -> Table | None:
         f"Average over {len(found.ranked)} tasks by the layer that is pooled; the best layer of "
     )
     about += "each method in bold. Layer 0 is the embeddings, -1 follows the final norm."
-    return Table("layers", values, found.caption(about))
+    return Table("layers", values, found.caption(about, found.ranked))
 
 
 def by_layer(found: Comparison) -> pd.DataFrame | None:
@@ -95,7 +93,7 @@ def template_table(found: Comparison) -> Table | None:
     for column, tasks in groups.items():
         one, behind = against_default(found, keys[[column]], tasks)
         values[column], after[column] = one[column], behind[column]
-    about = "Main scores by template; " + DIFFERENCE.format("column")
+    about = "Main scores by template; " + _tested(found, found.tasks, "column")
     return Table("templates", values, found.caption(about), after, unranked=list(groups))
 
 
@@ -103,7 +101,8 @@ def against_default(
     found: Comparison, keys: pd.DataFrame, tasks: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Averages over tasks of the rows named in a frame of keys, and what to print behind each."""
-    means, drawn = found.mean(tasks), found.resampled(tasks)
+    tested = [task for task in tasks if task in found.evidence]
+    means, drawn = found.mean(tasks), found.resampled(tested)
     values, after = blank(keys.index, keys.columns), blank(keys.index, keys.columns, "")
     p_values: dict[tuple[int, ...], float] = {}
     for place in np.ndindex(keys.shape):
@@ -119,12 +118,27 @@ def against_default(
         after.iat[place] = "" if np.isnan(gap) else f" ({gap:+.1f})"
         if drawn is not None and key in drawn.estimate and base in drawn.estimate:
             one = drawn.difference(key, base)
-            after.iat[place] = f" ({gap:+.1f} ± {one.margin:.1f})"
-            p_values[place] = one.p_value
+            if len(tested) == len(tasks):
+                after.iat[place] = f" ({gap:+.1f} ± {one.margin:.1f})"
+            if one.estimate * gap > 0:
+                p_values[place] = one.p_value
     for (row, column), p_value in holm(p_values).items():
         if p_value < 0.05:
             after.iat[row, column] = str(after.iat[row, column]).replace(")", "*)")
     return values, after
+
+
+def _tested(found: Comparison, tasks: Sequence[str], family: str) -> str:
+    """What stands in parentheses, for a caption."""
+    text = (
+        f"in parentheses the difference to the method's own default (=) ± half its 95 % interval, "
+        f"* p < 0.05 (paired bootstrap over examples, Holm's correction over the {family})."
+    )
+    known = [found.short[task] for task in tasks if task in found.evidence]
+    if len(known) < len(tasks):
+        text += f" Tested on {', '.join(known) or 'no task'}: of other tasks no examples are kept, "
+        text += "and an average with them has no interval."
+    return text
 
 
 def _without(key: Any, parts: Sequence[str]) -> str:
