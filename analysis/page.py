@@ -34,10 +34,10 @@ def page(
     sections: Sequence[Section],
     pictures: Mapping[tuple[str, str], bytes],
     captions: Mapping[str, str],
-    warnings: Sequence[str],
 ) -> str:
     """The page. pictures: PNG by section and figure; captions: by figure."""
     parts, contents = [_overview(sections)], []
+    warnings = [f"{section.name}: {line}" for section in sections for line in section.warnings]
     if trouble := list(_trouble(frame, warnings)):
         parts = [f'<section class="warn" id="failures">{"".join(trouble)}</section>', *parts]
         contents.append('<li><a href="#failures">failures and warnings</a></li>')

@@ -87,6 +87,7 @@ class Section:
     found: Comparison
     tables: list[Table]
     figures: dict[str, Figure]
+    warnings: list[str]
 
 
 def report(
@@ -117,7 +118,7 @@ def report(
             pictures[section.name, name] = written[1].read_bytes()
     said = {name: about for name, (_, about) in FIGURES.items()}
     out.mkdir(parents=True, exist_ok=True)
-    text = page(frame, made, pictures, said, inconsistencies(frame))
+    text = page(frame, made, pictures, said)
     (out / "report.html").write_text(text, encoding="utf-8")
     return made
 
@@ -155,11 +156,12 @@ def sections(
                 found,
                 [replace(table, section=f"{name}-") for table in shown if table is not None],
                 {picture: figure for picture, figure in drawn.items() if figure is not None},
+                inconsistencies(every.frame),
             )
         )
     if not len(ours):
         found = compare(frame, common=common, samples=samples)
-        made = [Section("results", found, [type_table(found), task_table(found)], {})]
+        made = [Section("results", found, [type_table(found), task_table(found)], {}, [])]
     if not made:
         raise ValueError("; ".join(refused))
     for line in refused:

@@ -97,10 +97,12 @@ def inconsistencies(frame: pd.DataFrame) -> list[str]:
     counts = done.groupby(place, dropna=False, as_index=False).agg(
         times=("score", "size"), runs=("runs", lambda names: ", ".join(sorted(set(names))))
     )
-    for row in counts[counts["times"] > 1].itertuples():
+    for _, twice in counts[counts["times"] > 1].groupby(CELL, dropna=False):
+        row = twice.iloc[0]
+        tasks = ", ".join(sorted(twice["task"].unique())[:3]) + (", ..." if len(twice) > 3 else "")
         found.append(
-            f"{row.method} ({row.attention}, {row.pooling}, layer {row.layer}) on {row.task} "
-            f"stands there {row.times} times, in {row.runs}; the rows are kept apart"
+            f"{row['method']} ({row['attention']}, {row['pooling']}, layer {row['layer']}) on "
+            f"{tasks} stands there {row['times']} times, in {row['runs']}; the rows are kept apart"
         )
     theirs = frame[frame["source"] != "run"].dropna(subset=["dataset_revision"])
     ours = frame[frame["source"] == "run"].groupby("task")["dataset_revision"].unique()
