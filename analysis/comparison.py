@@ -184,17 +184,21 @@ class Comparison:
 
     def _holes(self, tasks: Sequence[str]) -> list[str]:
         """The scores of ours that are not there, and why."""
-        frame = self.frame[self.frame["source"].eq("run") & self.frame["task"].isin(tasks)]
-        state = frame["status"].where(frame["status"] != "done", "in part")
-        state = state.mask(state.eq("in part") & frame["score"].isna(), "undefined")
-        known = (
-            frame.assign(state=state)
-            .groupby([*KEY, "task"])["state"]
-            .agg(lambda own: next((state for state in own if state != "in part"), "in part"))
-        )
         ours = self.scores[self.rows["source"] == "run"]
         keys = [(*key, task) for task in tasks for key in ours.index[ours[task].isna()]]
+        known = self._states
         return sorted(f"{k[0]} on {k[2]} ({known.get(k, 'not run')})" for k in keys)
+
+    @cached_property
+    def _states(self) -> dict[Any, str]:
+        """Why a score of ours is not whole, by row and task: the first reason of several."""
+        frame = self.frame[self.frame["source"] == "run"]
+        state = frame["status"].where(frame["status"] != "done", "in part")
+        state = state.mask(state.eq("in part") & frame["score"].isna(), "undefined")
+        least = frame.assign(state=state, least=state.eq("in part")).sort_values(
+            "least", kind="stable"
+        )
+        return least.drop_duplicates([*KEY, "task"]).set_index([*KEY, "task"])["state"].to_dict()
 
     def _pivot(self, column: str) -> pd.DataFrame:
         values = self.frame.assign(value=pd.to_numeric(self.frame[column]) * 100)

@@ -1,18 +1,10 @@
-"""The figures of a paper, each a function of a comparison: PDF with embedded fonts, and PNG.
-
-Colours are Okabe and Ito's, told apart by the colour-blind; in grey, markers and dashes tell
-methods apart. Widths are those of one column (3.35 inches) and of two (6.9).
-"""
+"""The figures of a paper, each a function of a comparison; None where its rows do not allow it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import cycle
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -23,35 +15,8 @@ from analysis.comparison import Comparison
 from analysis.measures import cost, geometry
 from analysis.names import KEY, ordered
 from analysis.results import load_examples
+from analysis.style import COLOURS, MOST, ONE, TWO, drawing, styles
 from analysis.variants import COMBINATIONS, attention_x_pooling, by_layer
-
-ONE, TWO = 3.35, 6.9  # inches
-MOST = 24  # rows that a figure can show
-COLOURS = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #000000 #999999".split()
-MARKERS = "o s ^ D v P X * <".split()  # nine, so that the ninth row is no copy of the first
-DASHES: list[Any] = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3))]
-STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "pdf.fonttype": 42,  # TrueType: text stays text
-    "svg.hashsalt": "dec2vec",
-    "figure.constrained_layout.use": True,
-}
-
-
-def write(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write PDF and PNG, the same bytes every time; the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.pdf", folder / f"{name}.png"]
-    with mpl.rc_context(STYLE):
-        figure.savefig(files[0], metadata={"CreationDate": None})
-        figure.savefig(files[1], dpi=200, metadata={"Software": None})
-    return files
 
 
 def heatmap(found: Comparison) -> Figure | None:
@@ -65,7 +30,7 @@ def heatmap(found: Comparison) -> Figure | None:
     )
     if not np.isfinite(numbers).any():
         return None
-    with _figure(TWO, 0.3 * len(keys) + 1.1) as (figure, [axes]):
+    with drawing(TWO, 0.3 * len(keys) + 1.1) as (figure, [axes]):
         image = axes.imshow(numbers, cmap="cividis", aspect="auto")
         middle = np.nanmean([np.nanmin(numbers), np.nanmax(numbers)])
         for (row, column), number in np.ndenumerate(numbers):
@@ -91,15 +56,15 @@ def layer_curves(found: Comparison) -> Figure | None:
     values = by_layer(found)
     if values is None or values.shape[1] > MOST:
         return None
-    with _figure(TWO, 3.0) as (figure, [axes]):
-        for name, style in zip(values.columns, _styles(), strict=False):
+    with drawing(ONE, 3.2) as (figure, [axes]):
+        for name, style in zip(values.columns, styles(), strict=False):
             curve = values[name].dropna()
             curve = curve.rename({-1: max(curve.index, default=0) + 1})
             axes.plot(curve.index, curve, label=name, markersize=3, linewidth=1.1, **style)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("layer (0: the embeddings; the last: after the final norm)")
+        axes.set_xlabel("layer (0: embeddings; last: after the final norm)")
         axes.set_ylabel("average score")
-        figure.legend(loc="outside right upper", frameon=False)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -112,9 +77,9 @@ def price(found: Comparison) -> Figure | None:
     if not 2 <= len(costs) <= MOST or not shown:
         return None
     names = [found.names[key] for key in costs.index]
-    with _figure(TWO, 2.7, len(shown), sharey=True) as (figure, every):
+    with drawing(TWO, 2.7, len(shown), sharey=True) as (figure, every):
         for axes, (column, label) in zip(every, shown.items(), strict=True):
-            for row, style in zip(range(len(costs)), _styles(), strict=False):
+            for row, style in zip(range(len(costs)), styles(), strict=False):
                 point = costs.iloc[row]
                 style = {**style, "linestyle": ""}
                 axes.plot(point[column], point["score"], label=names[row], markersize=5, **style)
@@ -152,7 +117,7 @@ def critical_difference(found: Comparison) -> Figure | None:
     joined = cliques(ranks.to_list(), critical)
     number, half = len(ranks), (len(ranks) + 1) // 2
     lowest = half + 0.9 + 0.35 * len(joined)
-    with _figure(TWO, 0.2 * lowest + 0.5) as (figure, [axes]):
+    with drawing(TWO, 0.2 * lowest + 0.5) as (figure, [axes]):
         axes.set(xlim=(number + 1.8, -0.8), ylim=(lowest, -1.7))
         axes.axis("off")
         axes.plot([1, number], [0, 0], color="black", linewidth=0.9)
@@ -192,7 +157,7 @@ def type_bars(found: Comparison) -> Figure | None:
     if not types or len(found.scores) > MOST:
         return None
     number = len(found.scores)
-    with _figure(TWO, 0.16 * number + 0.8, len(types), sharey=True) as (figure, every):
+    with drawing(TWO, 0.16 * number + 0.8, len(types), sharey=True) as (figure, every):
         for axes, type_ in zip(every, types, strict=True):
             tasks = found.tasks_of(type_)
             means, drawn = found.mean(tasks), found.resampled(tasks)
@@ -227,7 +192,7 @@ def similarities(found: Comparison) -> Figure | None:
     across = min(3, len(rows))
     down = -(-len(rows) // across)
     edges = np.linspace(-0.2, 1, 61)
-    with _figure(TWO, 1.05 * down + 0.6, across, down, sharex=True) as (figure, every):
+    with drawing(TWO, 1.05 * down + 0.6, across, down, sharex=True) as (figure, every):
         for axes, key in zip(every, rows, strict=False):
             for above, name, style in ((True, "alike", 0), (False, "unlike", 1)):
                 gold = pairs[key]["gold"]
@@ -258,14 +223,14 @@ def spaces(found: Comparison) -> Figure | None:
     if measures["mean_cosine"].isna().all() or number > MOST:
         return None
     pairs = measures["score"].notna().any()
-    with _figure(TWO, 0.17 * number + 0.9, 3 if pairs else 2, sharey=True) as (figure, every):
+    with drawing(TWO, 0.17 * number + 0.9, 3 if pairs else 2, sharey=True) as (figure, every):
         places = range(number)
         every[0].barh(places, measures["mean_cosine"], color=COLOURS[5], height=0.7)
         every[0].set_title("mean cosine of random pairs")
         every[1].barh(places, measures["effective_rank"], color=COLOURS[5], height=0.7)
         every[1].set_title("effective rank")
         if pairs:
-            for column, style in zip(("score", "centred", "whitened"), _styles(), strict=False):
+            for column, style in zip(("score", "centred", "whitened"), styles(), strict=False):
                 style = {**style, "linestyle": "", "markersize": 5}
                 every[2].plot(measures[column], places, label=column, **style)
             every[2].set_title("score on pairs")
@@ -278,12 +243,12 @@ def spaces(found: Comparison) -> Figure | None:
 def variants(found: Comparison) -> Figure | None:
     """Average score of every row with its interval, the rows of a method together."""
     drawn, means = found.resampled(found.ranked), found.mean(found.ranked)
-    if len(means) < 2 or len(means) > 40:
+    if len(means) < 2 or len(means) > MOST:
         return None
-    with _figure(TWO, 0.17 * len(means) + 0.6) as (figure, [axes]):
-        styles = dict(zip(found.rows["method"].unique(), _styles(), strict=False))
+    with drawing(TWO, 0.17 * len(means) + 0.6) as (figure, [axes]):
+        looks = dict(zip(found.rows["method"].unique(), styles(), strict=False))
         for place, key in enumerate(means.index):
-            style = {**styles[found.rows["method"].iloc[place]], "linestyle": "", "markersize": 5}
+            style = {**looks[found.rows["method"].iloc[place]], "linestyle": "", "markersize": 5}
             if drawn is not None and key in drawn.estimate:
                 axes.plot(drawn.interval(key), [place, place], color="0.3", linewidth=1.2, zorder=1)
             axes.plot(means[key], place, **style)
@@ -291,17 +256,3 @@ def variants(found: Comparison) -> Figure | None:
         axes.invert_yaxis()
         axes.set_xlabel("average score")
     return figure
-
-
-@contextmanager
-def _figure(
-    width: float, height: float, across: int = 1, down: int = 1, **more: Any
-) -> Iterator[tuple[Figure, list[Any]]]:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, list(np.ravel(figure.subplots(down, across, **more)))
-
-
-def _styles() -> Iterator[dict[str, Any]]:
-    for colour, marker, dash in zip(cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=False):
-        yield {"color": colour, "marker": marker, "linestyle": dash}

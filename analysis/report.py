@@ -25,6 +25,7 @@ from analysis.measures import cost_table, geometry_table
 from analysis.page import page
 from analysis.results import inconsistencies, keep_tasks, load_results
 from analysis.statistics import SAMPLES
+from analysis.style import write
 from analysis.table import Table
 from analysis.tables import difference_table, sts_table, task_table, trained_table, type_table
 from analysis.variants import attention_x_pooling_table, layer_table, template_table
@@ -114,7 +115,7 @@ def report(
         for table in section.tables:
             table.write(out / section.name)
         for name, figure in section.figures.items():
-            written = figures.write(figure, out / section.name, name)
+            written = write(figure, out / section.name, name)
             pictures[section.name, name] = written[1].read_bytes()
     said = {name: about for name, (_, about) in FIGURES.items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -139,7 +140,9 @@ def sections(
         beside = others[others["source"] == "mteb"] if tables[0] is type_table else others[:0]
         try:
             found = _compare(part, beside, common=common, samples=samples)
-            every = _compare(part, others, common=common, samples=samples)
+            every = found  # what was trained stands beside published scores too
+            if len(others) > len(beside):
+                every = _compare(part, others, common=common, samples=samples)
             shown = []
             for make in tables:
                 if make is difference_table:

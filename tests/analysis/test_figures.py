@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from analysis import figures
 from analysis.comparison import compare
 from analysis.results import load_results
+from analysis.style import ONE, TWO, write
 from tests.analysis.test_tables import cell, examples
 
 
@@ -55,9 +56,7 @@ def test_bars_have_the_intervals_of_their_examples(found):
 
 
 def test_files_are_the_same_twice_and_fonts_are_embedded(found, tmp_path):
-    written = [
-        figures.write(figures.critical_difference(found), tmp_path / part, "cd") for part in "ab"
-    ]
+    written = [write(figures.critical_difference(found), tmp_path / part, "cd") for part in "ab"]
     for one, other in zip(*written, strict=True):
         assert one.read_bytes() == other.read_bytes()
     pdf = written[0][0].read_bytes()
@@ -67,7 +66,7 @@ def test_files_are_the_same_twice_and_fonts_are_embedded(found, tmp_path):
 def test_figures_are_as_wide_as_columns(found):
     made = [figures.price(found), figures.type_bars(found), figures.critical_difference(found)]
     made.append(figures.variants(found))
-    assert {float(figure.get_figwidth()) for figure in made} <= {figures.ONE, figures.TWO}
+    assert {float(figure.get_figwidth()) for figure in made} <= {ONE, TWO}
 
 
 def test_what_rows_do_not_allow_is_not_drawn(found):
