@@ -8,9 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHARED = ("__init__", "base", "inputs", "pooling")
 PLUGINS = [p for p in (ROOT / "methods").glob("*.py") if p.stem not in SHARED]
-# A room may import the rooms to its right: cli -> evaluation -> backbone -> base -> the rest.
+# A room may import the rooms to its right: cli -> training -> evaluation -> backbone -> base.
 FLOORS = [
     "methods.cli",
+    "methods.training",
     "methods.evaluation",
     "methods.backbone",
     "methods.base",

@@ -4,15 +4,73 @@ Released adapters were saved around the inner model (LLM2Vec) or around the mode
 (Echo, PromptEOL, RepLLaMA); the latter's names carry one `model.` more, and the head's own rows
 have nothing to do here. Everything else in the file must find its place, or the adapter is
 another's.
+
+A folder made by `dec2vec train` also holds what it stands on: `below/` the adapters that were
+merged before it, in order, and in training.json the weights it was trained on. Other weights are
+refused.
 """
 
+import json
 import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
+
+
+def chained(adapters: Sequence[str]) -> list[str]:
+    """Adapter folders in the order they are merged, each after those it stands on; none twice."""
+    found: dict[str, str] = {}
+    for adapter in adapters:
+        below = sorted(
+            (Path(adapter) / "below").glob("*_*"), key=lambda p: int(p.name.split("_")[0])
+        )
+        for folder in [*map(str, below), adapter]:
+            found.setdefault(fingerprint(folder), folder)
+    return list(found.values())
+
+
+def fingerprint(adapter: str) -> str:
+    """A digest of an adapter's weights."""
+    from methods.backbone.sources import sha256
+
+    return "sha256:" + sha256(*sorted(Path(adapter).glob("*.safetensors")))[:16]
+
+
+def refuse_other_base(adapters: Iterable[str], weights: str) -> None:
+    """Raises ValueError for an adapter that says it was trained on other weights."""
+    for adapter in adapters:
+        file = Path(adapter) / "training.json"
+        base = json.loads(file.read_text(encoding="utf-8"))["base"] if file.is_file() else {}
+        if base.get("weights", weights) != weights:
+            raise ValueError(
+                f"{adapter} was trained on {base['name']} ({base['weights']}), this model is "
+                f"{weights}; give the model it was trained on, or train it on this one"
+            )
+
+
+def told(adapter: str) -> dict[str, Any]:
+    """What a folder says of its training, for the record; little of one made elsewhere."""
+    file = Path(adapter) / "training.json"
+    about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    keys = ("title", "steps", "seconds", "tokens", "data", "best", "command", "commit")
+    found = {key: about[key] for key in keys if key in about}
+    if "recipe" in about:
+        found["learning_rate"] = about["recipe"]["learning_rate"]
+    return {"folder": Path(adapter).name, "weights": fingerprint(adapter), **found}
+
+
+def add_biases(model: nn.Module, linears: Iterable[str]) -> None:
+    """Give linear layers that have no bias one of zeros."""
+    for name in linears:
+        layer: Any = model.get_submodule(name)
+        if layer.bias is None:
+            layer.bias = nn.Parameter(torch.zeros(layer.out_features, dtype=layer.weight.dtype))
+            layer.bias.data = layer.bias.data.to(layer.weight.device)
 
 
 def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
@@ -34,6 +92,8 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
             model.resize_token_embeddings(len(own), mean_resizing=False)
     config = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = True
+    if getattr(config, "bias", "none") == "all":
+        add_biases(model, _biased(weights, model))
     try:
         wrapped = get_peft_model(model, config)
         state = _inner_names(weights, wrapped)
@@ -46,6 +106,13 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
         )
     log.info("merging %s", folder)
     return wrapped.merge_and_unload(), tokenizer
+
+
+def _biased(weights: Iterable[str], model: nn.Module) -> list[str]:
+    """The linear layers for which an adapter has a bias."""
+    layers = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+    named = {name.removesuffix(".bias").removesuffix(".base_layer") for name in weights}
+    return [layer for layer in layers if any(name.endswith("." + layer) for name in named)]
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:

@@ -72,10 +72,11 @@ def forward(
         rows = waiting.popleft()
         ids = [inputs.ids[i] for i in rows]
         try:
-            if packed:
-                states = _packed_states(backbone, ids, attention, layers, prefix)
-            else:
-                states = _padded_states(backbone, ids, attention, layers)
+            with torch.inference_mode():
+                if packed:
+                    states = _packed_states(backbone, ids, attention, layers, prefix)
+                else:
+                    states = _padded_states(backbone, ids, attention, layers)
         except torch.OutOfMemoryError:
             if len(rows) == 1:
                 raise
@@ -87,6 +88,24 @@ def forward(
             waiting = deque([rest[place] for place in batch] for batch in again)
             continue
         yield rows, states
+
+
+def hidden_states(
+    backbone: Backbone, ids: Sequence[Sequence[int]], *, attention: Attention, packed: bool
+) -> Tensor:
+    """States after the final norm of one batch, rows in the order given: hidden_BLD.
+
+    For training: gradients flow wherever they are enabled. packed: where the model allows it.
+    """
+    if not packed or attention not in backbone.packed:
+        return _padded_states(backbone, ids, attention, [-1])[-1]
+    order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
+    states_BLD = _packed_states(backbone, [ids[row] for row in order], attention, [-1], None)[-1]
+    places = torch.empty(len(order), dtype=torch.long, device=states_BLD.device)
+    places[torch.tensor(order, device=places.device)] = torch.arange(
+        len(order), device=places.device
+    )
+    return states_BLD[places]
 
 
 def batches(lengths: Sequence[int], batch_tokens: int, *, packed: bool) -> Iterator[list[int]]:
@@ -126,7 +145,8 @@ def _read_prefix(backbone: Backbone, ids: list[list[int]], layers: Sequence[int]
     if length < SHORTEST_PREFIX or (window and max(map(len, ids)) > window):
         return None
     stream = Stream([length], "causal", backbone.form, kept={})
-    states = _stream_states(backbone, [first[:length]], stream, layers)
+    with torch.inference_mode():
+        states = _stream_states(backbone, [first[:length]], stream, layers)
     assert stream.kept is not None
     return _Prefix(length, stream.kept, {layer: s[0] for layer, s in states.items()})
 
@@ -187,7 +207,6 @@ class _DeepEnough(Exception):
     """Raised behind the deepest layer that was asked for."""
 
 
-@torch.inference_mode()
 def _run(model: Any, layers: Sequence[int], **what: Any) -> dict[int, Tensor]:
     """One forward pass: {layer: states as the model lays them out}."""
     states: dict[int, Tensor] = {}

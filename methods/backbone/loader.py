@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from methods.backbone.adapters import merge_adapter
+from methods.backbone.adapters import chained, fingerprint, merge_adapter, refuse_other_base
 from methods.backbone.attention import obeys
 from methods.backbone.hardware import (
     Dtype,
@@ -149,7 +149,11 @@ class _Key:
 
 @lru_cache(maxsize=1)  # two 7B models would not fit a GPU; a sweep goes model by model
 def _load(key: _Key) -> Backbone:
-    spec = key.spec
+    return build_backbone(key.spec)
+
+
+def build_backbone(spec: BackboneSpec) -> Backbone:
+    """A model of its own, shared with nobody: for those who change it, as training does."""
     disable_progress_bar()  # weights load in a blink; what takes time has a bar of its own
     device = resolve_device(spec.device)
     dtype = resolve_dtype(spec.dtype, spec.device)
@@ -157,7 +161,9 @@ def _load(key: _Key) -> Backbone:
     checkpoint, config = peek(spec)
     tokenizer = _tokenizer(checkpoint, spec)
     model, kernel = _model(checkpoint, config, spec, dtype, kernels)
-    for adapter in spec.adapters:
+    adapters = chained(spec.adapters)
+    refuse_other_base(adapters, checkpoint.fingerprint)
+    for adapter in adapters:
         model, tokenizer = merge_adapter(model, tokenizer, adapter)
     model = model.to(device).eval().requires_grad_(False)
     linears = prepack(model, spec.linears)
@@ -196,15 +202,9 @@ def identity(spec: BackboneSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "weights": spec.source.fetch().fingerprint,
-        "adapters": [_adapter_fingerprint(adapter) for adapter in spec.adapters],
+        "adapters": [fingerprint(adapter) for adapter in chained(spec.adapters)],
         "dtype": resolve_dtype(spec.dtype, spec.device),
     }
-
-
-def _adapter_fingerprint(adapter: str) -> str:
-    from methods.backbone.sources import sha256
-
-    return "sha256:" + sha256(*sorted(Path(adapter).glob("*.safetensors")))[:16]
 
 
 def _config(checkpoint: Checkpoint, remote_code: bool) -> Any:

@@ -6,6 +6,7 @@ from importlib import import_module
 
 VERBS = {
     "evaluate": "embed mteb tasks with a method and score them (Hydra: key=value, -m to sweep)",
+    "train": "train a method by a recipe, into an adapter folder (Hydra: key=value, -m to sweep)",
     "report": "tables from what runs left behind",
     "cache": "the embeddings kept on disk: info, clear",
     "methods": "what methods there are, with their papers",
@@ -31,9 +32,10 @@ def main() -> None:
 def _complete() -> None:
     """Hydra's shell completion, for a command whose first word is a verb."""
     words = os.environ.get("COMP_LINE", "").split(" ")
-    if "query=bash" in sys.argv and words[1:2] != ["evaluate"]:
+    verb = words[1] if len(words) > 1 else ""
+    if "query=bash" in sys.argv and verb not in ("evaluate", "train"):
         print(" ".join(VERBS))
         return
     os.environ["COMP_LINE"] = " ".join([*words[:1], *words[2:]])  # Hydra knows of no verbs
     sys.argv[0] = "dec2vec"
-    import_module("methods.cli.evaluate").main()
+    import_module(f"methods.cli.{verb if verb == 'train' else 'evaluate'}").main()

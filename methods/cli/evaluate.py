@@ -81,6 +81,12 @@ class AfterSweep(Callback):
 def main() -> None:
     """Entry point of the verb."""
     logging.captureWarnings(True)
+    hydra_arguments()
+    run()
+
+
+def hydra_arguments() -> None:
+    """Leave on the command line what Hydra takes, a --config-dir made importable."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd")
     options, rest = parser.parse_known_args(sys.argv[1:])
@@ -88,7 +94,6 @@ def main() -> None:
         make_importable(options.config_dir)
         rest = ["--config-dir", options.config_dir, *rest]  # Hydra wants its options first
     sys.argv = [sys.argv[0], *rest]
-    run()
 
 
 def make_importable(folder: str | None) -> None:

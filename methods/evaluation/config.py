@@ -59,7 +59,7 @@ def plan(config: DictConfig, *, name: str) -> Plan:
             f"{name} with delimiters=new reads {', '.join(method.new_tokens)}, whose rows only an "
             f"adapter has: give adapter=PATH, or use method.delimiters=reuse"
         )
-    instructions = _make(Instructions, _plain(config.instructions))
+    instructions = make(Instructions, _plain(config.instructions))
     return Plan(name, spec, cells, instructions, all_layers)
 
 
@@ -68,7 +68,7 @@ def method_of(config: DictConfig, **axes: Any) -> Method:
     values = _plain(config)
     target = values.pop("_target_")
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return _make(get_class(target), {**values, **axes})
+    return make(get_class(target), {**values, **axes})
 
 
 def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
@@ -76,7 +76,7 @@ def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
     values = _plain(config)
     values["source"] = instantiate(config.source, _convert_="all")
     values["adapters"] = tuple(str(path) for path in _listed(adapter)) if adapter else ()
-    return _make(BackboneSpec, values)
+    return make(BackboneSpec, values)
 
 
 def store_of(folder: str | None, gib: float) -> Store:
@@ -150,7 +150,8 @@ def _model_choice(model: str) -> list[str]:
     )
 
 
-def _make(target: Any, values: Mapping[str, Any]) -> Any:
+def make(target: Any, values: Mapping[str, Any]) -> Any:
+    """A dataclass of a config's values. Raises ValueError, naming both, for a field it lacks."""
     names = [field.name for field in fields(target)]
     if unknown := set(values) - set(names):
         raise ValueError(

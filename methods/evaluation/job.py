@@ -30,6 +30,7 @@ from numpy.linalg import LinAlgError
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
+from methods.backbone.adapters import chained, told
 from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone, identity, load_backbone, peek
 from methods.base import Method
@@ -255,6 +256,7 @@ class Job:
             "model": self.plan.spec.name,
             "revision": self.identity["weights"],
             "adapters": list(self.plan.spec.adapters),
+            "training": [told(adapter) for adapter in chained(self.plan.spec.adapters)],
             "method": self.plan.name,
             "options": _options(cell),
             "default": {axis: getattr(type(cell), axis) for axis in AXES},

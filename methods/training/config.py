@@ -1,0 +1,63 @@
+"""From names in conf/ to a training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from methods.backbone.loader import identity
+from methods.evaluation.config import backbone_of, make, method_of
+from methods.evaluation.tasks import TaskList
+from methods.training.data import Data, Source
+from methods.training.job import Run, TrainJob
+from methods.training.recipe import Masking, Recipe, Trainable
+
+
+def train_job(config: DictConfig, *, title: str, overrides: list[str]) -> TrainJob:
+    """A training, checked as far as it can be before anything is read. Raises ValueError.
+
+    title: what the adapter folder is named after.
+    """
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    method = method_of(config.method)
+    spec = backbone_of(config.model, adapter=config.adapter)
+    recipe = recipe_of(values["recipe"])
+    given = {key: value for key, value in values["data"].items() if key != "folder"}
+    sources = {key: make(Source, part) for key, part in given.pop("sources").items() if part}
+    data = make(Data, {**given, "sources": sources})
+    run = dict(values["run"])
+    wanted = {key: value for key, value in run.pop("validate").items() if value}
+    if wanted.get("names"):
+        wanted["mirror"] = values["mirror"]
+        run["validate"] = make(TaskList, wanted)
+    folder = config.out
+    if folder is None:
+        about = [asdict(method), asdict(recipe), asdict(data), identity(spec), run]
+        mark = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+        folder = Path(config.runs) / "adapters" / f"{title}_{mark[:8]}"
+    return TrainJob(
+        method=method,
+        spec=spec,
+        recipe=recipe,
+        data=data,
+        run_as=make(Run, run),
+        folder=Path(folder),
+        title=title,
+        mirror=values["mirror"],
+        overrides=list(overrides),
+        config=values,
+    )
+
+
+def recipe_of(values: dict[str, Any]) -> Recipe:
+    """The recipe a YAML says, its fields checked."""
+    parts = {
+        "masking": make(Masking, values.get("masking") or {}),
+        "trainable": make(Trainable, values.get("trainable") or {}),
+    }
+    return make(Recipe, {**values, **parts})

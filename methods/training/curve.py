@@ -1,0 +1,52 @@
+"""What a training leaves to look at: loss, learning rate and validation by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from transformers import TrainerCallback
+
+COLUMNS = ["step", "loss", "learning_rate", "grad_norm", "eval_score"]
+
+
+class Curve(TrainerCallback):
+    """Writes loss.csv and loss.png at every checkpoint and at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.write(state)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.write(state)
+
+    def write(self, state: Any) -> None:
+        """The two files, of what the trainer has logged."""
+        if not state.is_world_process_zero or not state.log_history:
+            return
+        rows = pd.DataFrame(state.log_history).reindex(columns=COLUMNS)
+        rows = rows.groupby("step", as_index=False).last()
+        rows.to_csv(self.folder / "loss.csv", index=False)
+        figure = Figure(figsize=(6.9, 2.7), layout="constrained")
+        axes = figure.subplots()
+        loss = rows.dropna(subset=["loss"])
+        axes.plot(loss["step"], loss["loss"], color="0.75", linewidth=0.8)
+        smooth = loss["loss"].ewm(halflife=max(len(loss) / 30, 1)).mean()
+        axes.plot(loss["step"], smooth, color="#0072B2", linewidth=1.4, label="loss, smoothed")
+        axes.set(xlabel="step", ylabel="loss")
+        other = axes.twinx()
+        other.plot(
+            loss["step"], loss["learning_rate"], "--", color="#D55E00", label="learning rate"
+        )
+        other.ticklabel_format(axis="y", scilimits=(0, 0))
+        other.set(ylabel="learning rate", ylim=(0, None))
+        scores = rows.dropna(subset=["eval_score"])
+        for step, score in zip(scores["step"], scores["eval_score"], strict=True):
+            axes.axvline(step, color="0.9", zorder=0)
+            axes.annotate(f"{score:.3f}", (step, 1), xycoords=("data", "axes fraction"), size=6)
+        figure.legend(loc="outside upper right", ncols=2, frameon=False)
+        figure.savefig(self.folder / "loss.png", dpi=150)

@@ -1,0 +1,318 @@
+"""One training: from a resolved config to an adapter folder.
+
+    FOLDER/adapter_config.json, adapter_model.safetensors     PEFT's layout
+    FOLDER/training.json                                      what it was trained on, with and from
+    FOLDER/below/N_NAME/                                      the adapters it stands on, in order
+    FOLDER/loss.csv, loss.png                                 loss, learning rate, validation
+    FOLDER/checkpoints/                                       to go on from; removed when it is done
+
+The same command goes on from the last whole checkpoint, and does nothing once all is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import random
+import shlex
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from datasets import Dataset, concatenate_datasets
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+from transformers import TrainingArguments
+
+from methods.backbone.adapters import chained
+from methods.backbone.attention import attending
+from methods.backbone.head import load_head
+from methods.backbone.loader import BackboneSpec, build_backbone, identity
+from methods.base import Method
+from methods.evaluation.records import check_writable, commit, environment
+from methods.evaluation.tasks import TaskList
+from methods.training import data, validation
+from methods.training.curve import Curve
+from methods.training.losses import ContrastiveLoss
+from methods.training.mntp import MaskCollator, MaskedModel, blocks, mask_token
+from methods.training.module import Collator, MethodModule
+from methods.training.recipe import Recipe
+from methods.training.trainable import add_tokens, attach, count, rows_of
+from methods.training.trainer import (
+    ContrastiveTrainer,
+    MaskedTrainer,
+    last_checkpoint,
+    save_trained,
+    steps_of,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How a training is run: changes speed and what is kept, not what is learnt.
+
+    every: steps between checkpoints, and between validations. validate: tasks whose score chooses
+        the best checkpoint (a validation split; never the test split that is reported).
+    packed: texts end to end in training where the model allows it.
+    """
+
+    seed: int = 42
+    every: int = 100
+    keep: int = 2
+    validate: TaskList | None = None
+    packed: bool = True
+    gradient_checkpointing: bool = False
+    deepspeed: str | None = None
+    fsdp: str | None = None
+
+
+@dataclass
+class TrainJob:
+    """A resolved training; `run` gives the adapter folder."""
+
+    method: Method
+    spec: BackboneSpec
+    recipe: Recipe
+    data: data.Data
+    run_as: Run
+    folder: Path
+    title: str = ""
+    mirror: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def run(self) -> Path:
+        """Train, or go on, or find that all is done. Raises ValueError for what cannot be."""
+        check_writable(self.folder)
+        datasets.disable_progress_bars()
+        if (self.folder / "training.json").is_file():
+            log.info("%s is trained already", self.folder)
+            return self.folder
+        loaded = data.load(
+            self.data,
+            texts_only=self.recipe.objective == "mntp",
+            negatives=self.recipe.negatives,
+            seed=self.run_as.seed,
+        )
+        about: dict[str, Any] = {"sources": loaded.about}
+        if self.data.compare_with:
+            texts = validation.texts_of(self.data.compare_with, self.mirror)
+            about["overlap"] = data.overlap(loaded.rows, texts)
+            for task, found in about["overlap"].items():
+                log.warning(
+                    "%s: %d of %d texts are in the data", task, found["shared"], found["texts"]
+                )
+        start = time.perf_counter()
+        with attending(self.backbone.model, self.method.attention):
+            trainer = self._trainer(loaded)
+            done = last_checkpoint(self.folder / "checkpoints")
+            trainer.train(resume_from_checkpoint=str(done) if done else None)
+        if trainer.is_world_process_zero():
+            self._keep(trainer, about, time.perf_counter() - start)
+        return self.folder
+
+    @cached_property
+    def backbone(self) -> Any:
+        """The model, its weights frozen and unpacked."""
+        backbone = build_backbone(dataclasses.replace(self.spec, linears="torch"))
+        backbone.require(self.method.attention)
+        tokens = tuple(self.method.new_tokens)
+        if self.recipe.objective == "mntp":
+            tokens += (mask_token(self.recipe.masking, backbone.tokenizer),)
+        self.tokens_added = add_tokens(backbone.model, backbone.tokenizer, tokens)
+        for config in {
+            id(m.config): m.config for m in backbone.model.modules() if hasattr(m, "config")
+        }.values():
+            if hasattr(config, "attention_dropout"):
+                config.attention_dropout = self.recipe.attention_dropout
+        for module in backbone.model.modules():
+            if hasattr(module, "attention_dropout"):
+                module.attention_dropout = self.recipe.attention_dropout
+        if self.run_as.gradient_checkpointing:
+            backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
+            backbone.model.enable_input_require_grads()
+        return backbone
+
+    @cached_property
+    def packed(self) -> bool:
+        """Whether rows are laid end to end: not with what the packed kernels do not have."""
+        return (
+            self.run_as.packed
+            and not self.run_as.gradient_checkpointing
+            and not self.recipe.attention_dropout
+        )
+
+    def _trainer(self, loaded: data.Loaded) -> Any:
+        backbone, recipe = self.backbone, self.recipe
+        rows = rows_of(self.method, recipe.trainable, backbone.tokenizer)
+        torch.manual_seed(self.run_as.seed)
+        trained = attach(backbone.model, recipe.trainable, rows=rows)
+        log.info("trained: %d of %d numbers", *count(trained))
+        if recipe.objective == "mntp":
+            return self._masked(loaded, trained)
+        texts = loaded.rows
+        number = sum(map(len, texts.values()))
+        steps, schedule_steps = steps_of(recipe, number)
+        module = MethodModule(backbone, self.method, trained, packed=self.packed)
+        model = SentenceTransformer(modules=[module], device=backbone.choices["device"])
+        loss = ContrastiveLoss(
+            model,
+            temperature=recipe.temperature,
+            mini_batch=recipe.mini_batch,
+            learned=recipe.temperature_is == "learned",
+            symmetric=recipe.symmetric,
+            across_processes=torch.distributed.is_initialized(),
+        )
+        return ContrastiveTrainer(
+            trained=trained,
+            recipe=recipe,
+            schedule_steps=schedule_steps,
+            validate=self._validate,
+            model=model,
+            args=self._arguments(SentenceTransformerTrainingArguments, steps),
+            train_dataset=texts if len(texts) > 1 else next(iter(texts.values())),
+            eval_dataset=next(iter(texts.values())).select([0]) if self.run_as.validate else None,
+            loss=loss,
+            data_collator=Collator(
+                self.method, backbone.tokenizer, recipe.text_tokens, recipe.instruction
+            ),
+            callbacks=[Curve(self.folder)],
+        )
+
+    def _masked(self, loaded: data.Loaded, trained: Any) -> Any:
+        recipe, tokenizer = self.recipe, self.backbone.tokenizer
+        texts = concatenate_datasets(list(loaded.rows.values()))["text"]
+        every = list(blocks(list(texts), tokenizer=tokenizer, length=recipe.masking.length))
+        if not every:
+            raise ValueError(
+                f"the texts do not fill one block of {recipe.masking.length} tokens; lower "
+                f"recipe.masking.length"
+            )
+        steps, schedule_steps = steps_of(recipe, len(every))
+        rows = Dataset.from_list(_drawn(every, steps * recipe.batch_size, self.run_as.seed))
+        token = mask_token(recipe.masking, tokenizer)
+        collator = MaskCollator(
+            recipe.masking,
+            mask_id=tokenizer(token, add_special_tokens=False)["input_ids"][0],
+            vocabulary=len(tokenizer),
+            special=[i for i in (tokenizer.bos_token_id,) if i is not None],
+            seed=self.run_as.seed,
+        )
+        model = MaskedModel(
+            self.backbone,
+            trained,
+            load_head(self.spec, self.backbone),
+            attention=self.method.attention,
+            packed=self.packed,
+        )
+        return MaskedTrainer(
+            trained=trained,
+            recipe=recipe,
+            schedule_steps=schedule_steps,
+            validate=self._validate,
+            model=model,
+            args=self._arguments(TrainingArguments, steps),
+            train_dataset=rows,
+            eval_dataset=rows.select([0]) if self.run_as.validate else None,
+            data_collator=collator,
+            callbacks=[Curve(self.folder)],
+        )
+
+    def _arguments(self, kind: Any, steps: int) -> Any:
+        recipe, run, device = self.recipe, self.run_as, self.backbone.choices["device"]
+        processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+        if recipe.batch_size % processes:
+            raise ValueError(
+                f"batch_size {recipe.batch_size} does not divide by {processes} processes"
+            )
+        validated = run.validate is not None
+        return kind(
+            output_dir=str(self.folder / "checkpoints"),
+            per_device_train_batch_size=recipe.batch_size // processes,
+            max_steps=steps,
+            learning_rate=recipe.learning_rate,
+            lr_scheduler_type=recipe.schedule,
+            warmup_steps=recipe.warmup,
+            weight_decay=recipe.weight_decay,
+            max_grad_norm=recipe.max_grad_norm,
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_steps=run.every,
+            save_total_limit=run.keep,
+            eval_strategy="steps" if validated else "no",
+            eval_steps=run.every if validated else None,
+            load_best_model_at_end=validated,
+            metric_for_best_model="eval_score" if validated else None,
+            greater_is_better=True if validated else None,
+            seed=run.seed,
+            use_cpu=device == "cpu",
+            bf16=self.backbone.identity["dtype"] == "bfloat16",
+            fp16=self.backbone.identity["dtype"] == "float16",
+            ddp_backend="gloo" if device == "cpu" and processes > 1 else None,
+            ddp_find_unused_parameters=False if processes > 1 else None,
+            dataloader_drop_last=True,
+            remove_unused_columns=False,
+            report_to="none",
+            deepspeed=run.deepspeed,
+            fsdp=run.fsdp or "",
+        )
+
+    @property
+    def _validate(self) -> Any:
+        if self.run_as.validate is None:
+            return None
+        return validation.Validation(self.backbone, self.method, self.run_as.validate)
+
+    def _keep(self, trainer: Any, about: dict[str, Any], seconds: float) -> None:
+        below = chained(self.spec.adapters)
+        for place, adapter in enumerate(below):
+            target = self.folder / "below" / f"{place}_{Path(adapter).name}"
+            shutil.copytree(
+                adapter, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("below")
+            )
+        save_trained(trainer.trained, self.folder)
+        if self.tokens_added:
+            self.backbone.tokenizer.save_pretrained(str(self.folder))
+        trained, every = count(trainer.trained)
+        state = trainer.state
+        record = {
+            "base": {key: identity(self.spec)[key] for key in ("name", "weights", "dtype")},
+            "below": identity(self.spec)["adapters"],
+            "method": {"class": f"{type(self.method).__module__}.{type(self.method).__qualname__}"}
+            | dataclasses.asdict(self.method),
+            "title": self.title,
+            "recipe": dataclasses.asdict(self.recipe),
+            "data": about,
+            "trained": trained,
+            "of": every,
+            "steps": state.global_step,
+            "seconds": round(seconds, 1),
+            "tokens": trainer.data_collator.tokens,
+            "loss": next((e["loss"] for e in reversed(state.log_history) if "loss" in e), None),
+            "best": {"step": state.best_global_step, "score": state.best_metric}
+            if state.best_metric is not None
+            else None,
+            "command": "dec2vec train " + shlex.join(self.overrides),
+            "config": dict(self.config),
+            **environment(),
+            **commit(),
+        }
+        text = json.dumps(record, indent=2, default=str) + "\n"
+        (self.folder / "training.json").write_text(text, encoding="utf-8")
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+
+
+def _drawn(every: list[list[int]], number: int, seed: int) -> list[dict[str, Any]]:
+    """Blocks in the order they are read: shuffled anew for each pass over them."""
+    draw, order = random.Random(seed), []
+    while len(order) < number:
+        order += draw.sample(range(len(every)), len(every))
+    return [{"ids": every[place], "draw": i} for i, place in enumerate(order[:number])]

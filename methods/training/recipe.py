@@ -1,0 +1,117 @@
+"""What a recipe YAML says: an objective, its numbers, and what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+Objective = Literal["contrastive", "mntp"]
+Kind = Literal["lora", "bitfit", "added_bias", "full"]
+
+
+def _check(holder: Any) -> None:
+    hints = get_type_hints(type(holder))
+    for one in fields(holder):
+        value, hint = getattr(holder, one.name), hints[one.name]
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            valid = ", ".join(map(str, get_args(hint)))
+            raise ValueError(f"recipe: {one.name} {value!r} is unknown; valid: {valid}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainable:
+    """What is trained.
+
+    kind: `lora`; `bitfit`, the biases that the model has; `added_bias`, those and a zero one for
+        every linear layer without; `full`, all weights.
+    targets: linear layers under LoRA, by the end of their names, or `all-linear`.
+    rows: rows of the input embeddings trained beside: `eos`, or the method's `new_tokens`.
+    quantized: the frozen weights in 4 bits (bitsandbytes, CUDA only; `auto`: where there is CUDA).
+    """
+
+    kind: Kind = "lora"
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: Sequence[str] | str = "all-linear"
+    rows: Sequence[str] = ()
+    quantized: Literal["auto", "never"] = "never"
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if unknown := set(self.rows) - {"eos", "new_tokens"}:
+            raise ValueError(
+                f"recipe: rows {', '.join(sorted(unknown))} unknown; valid: eos, new_tokens"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masking:
+    """How tokens are hidden for masked next token prediction.
+
+    token: what stands in their place: `blank` (an underscore), `mask` (a new token), `eos`.
+    share: of the tokens hidden. replace: `default` as BERT does (80 % the token, 10 % another, 10 %
+        as they are), or `all`.
+    length: tokens of a block.
+    """
+
+    token: Literal["blank", "mask", "eos"] = "blank"
+    share: float = 0.2
+    replace: Literal["default", "all"] = "default"
+    length: int = 512
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if not 0 < self.share < 1:
+            raise ValueError(f"recipe: masking.share is {self.share}; it is between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a method is trained.
+
+    steps: optimiser steps; epochs, instead: passes over the data. schedule_epochs: the learning
+        rate falls as if training went on for so many, however early it stops.
+    batch_size: of all processes together. mini_batch: rows in memory at a time (GradCache), None
+        for all.
+    negatives: hard ones a query, drawn from those a row has; None for all of them.
+    temperature: similarities are divided by it. learned: whether it is trained too.
+    symmetric: whether documents also look for their queries.
+    text_tokens: query, document -> tokens a raw text is cut to before the method reads it.
+    attention_dropout: of the attention weights, in training only.
+    instruction: how a source's instruction is phrased, with `{}` for it.
+    twice: a text is its own positive, under another dropout (SimCSE).
+    """
+
+    objective: Objective = "contrastive"
+    steps: int | None = None
+    epochs: float | None = None
+    schedule_epochs: float | None = None
+    batch_size: int = 32
+    mini_batch: int | None = None
+    learning_rate: float = 1e-4
+    schedule: Literal["linear", "constant_with_warmup", "cosine"] = "linear"
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    temperature: float = 0.05
+    temperature_is: Literal["fixed", "learned"] = "fixed"
+    symmetric: bool = False
+    negatives: int | None = None
+    text_tokens: Mapping[str, int] = field(default_factory=dict)
+    instruction: str = "{}"
+    twice: bool = False
+    attention_dropout: float = 0.0
+    masking: Masking = field(default_factory=Masking)
+    trainable: Trainable = field(default_factory=Trainable)
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("recipe: give either steps or epochs")
+        for name in ("batch_size", "learning_rate", "temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"recipe: {name} is {getattr(self, name)}; it is above 0")
+        if unknown := set(self.text_tokens) - {"query", "document"}:
+            raise ValueError(f"recipe: text_tokens of {', '.join(unknown)}; valid: query, document")

@@ -1,0 +1,90 @@
+"""What of a model is trained: PEFT adapters around frozen weights.
+
+BitFit (SGPT, UDEVER) trains the biases there are. Llama, Mistral, Qwen3 and SmolLM2 have none, so
+there it trains nothing, and that is an error here. `added_bias` gives every linear layer a zero
+bias first; the adapter folder is PEFT's all the same (`bias: all`), and merging it gives the model
+these biases.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from methods.backbone.adapters import add_biases
+from methods.training.recipe import Trainable
+
+
+def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
+    """The model with what is trained: a PeftModel, or the model itself if all of it is.
+
+    rows: of the input embeddings, trained beside. Raises ValueError where nothing would be.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    if trainable.kind == "full":
+        return model.requires_grad_(True)
+    linears = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
+    common: dict[str, Any] = {"trainable_token_indices": rows} if rows else {}
+    if trainable.kind == "lora":
+        targets = trainable.targets
+        config = LoraConfig(
+            r=trainable.r,
+            lora_alpha=trainable.alpha,
+            lora_dropout=trainable.dropout,
+            target_modules=targets if isinstance(targets, str) else list(targets),
+            **common,
+        )
+        return get_peft_model(model, config)
+    if trainable.kind == "added_bias":
+        add_biases(model, linears)
+    biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
+    if not biases:
+        raise ValueError(
+            f"BitFit would train nothing: {type(model).__name__} has no biases. Use "
+            f"recipe.trainable.kind=added_bias (a zero bias for every linear layer) or "
+            f"recipe.trainable.kind=lora"
+        )
+    # PEFT keeps biases beside some LoRA: one of rank one on a single layer, which stays zero.
+    config = LoraConfig(r=1, target_modules=[linears[0]], bias="all", **common)
+    wrapped = get_peft_model(model, config)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_" in name:
+            parameter.requires_grad_(False)
+        elif parameter.requires_grad:  # the frozen weights may be bfloat16; what is trained is not
+            parameter.data = parameter.data.float()
+    return wrapped
+
+
+def count(model: nn.Module) -> tuple[int, int]:
+    """Numbers that are trained, and all of them."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
+
+
+def rows_of(method: Any, trainable: Trainable, tokenizer: Any) -> list[int]:
+    """The rows of the input embeddings that a recipe trains."""
+    ids: list[int] = []
+    if "eos" in trainable.rows:
+        ids.append(tokenizer.eos_token_id)
+    if "new_tokens" in trainable.rows:
+        ids += tokenizer.convert_tokens_to_ids(list(method.new_tokens))
+    return ids
+
+
+def add_tokens(model: Any, tokenizer: Any, tokens: tuple[str, ...]) -> bool:
+    """Give the vocabulary the tokens it lacks; whether there were any. Their rows are drawn around
+    the mean of the others, as transformers does."""
+    lacking = [token for token in tokens if token not in tokenizer.get_vocab()]
+    if not lacking:
+        return False
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": lacking}, replace_extra_special_tokens=False
+    )
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model.resize_token_embeddings(len(tokenizer))
+    return True

