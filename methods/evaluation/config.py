@@ -87,15 +87,17 @@ def store_of(folder: str | None, gib: float) -> Store:
     return open_cache(path, int(gib * 2**30))
 
 
-def compose(overrides: list[str], *, config_dir: str | None = None) -> DictConfig:
-    """The evaluate config with Hydra overrides, as the command line composes it."""
+def compose(
+    overrides: list[str], *, verb: str = "evaluate", config_dir: str | None = None
+) -> DictConfig:
+    """A verb's config with Hydra overrides, as the command line composes it."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
     if config_dir is not None:
         overrides = [*overrides, f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        return hydra_compose("evaluate", overrides=overrides)
+        return hydra_compose(verb, overrides=overrides)
 
 
 def compose_encoder(

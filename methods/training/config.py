@@ -28,7 +28,10 @@ def train_job(config: DictConfig, *, title: str, overrides: list[str]) -> TrainJ
     spec = backbone_of(config.model, adapter=config.adapter)
     recipe = recipe_of(values["recipe"])
     given = {key: value for key, value in values["data"].items() if key != "folder"}
-    sources = {key: make(Source, part) for key, part in given.pop("sources").items() if part}
+    sources = {}
+    for key, part in given.pop("sources").items():
+        columns = {own: theirs for own, theirs in part.get("columns", {}).items() if theirs}
+        sources[key] = make(Source, {**part, "columns": columns})
     data = make(Data, {**given, "sources": sources})
     run = dict(values["run"])
     wanted = {key: value for key, value in run.pop("validate").items() if value}

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import random
 import shlex
 import shutil
 import time
@@ -26,30 +25,22 @@ from typing import Any
 
 import datasets
 import torch
-from datasets import Dataset, concatenate_datasets
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
-from transformers import TrainingArguments
+from accelerate import PartialState
 
 from methods.backbone.adapters import chained
-from methods.backbone.attention import attending
-from methods.backbone.head import load_head
+from methods.backbone.attention import attending, configs_of
 from methods.backbone.loader import BackboneSpec, build_backbone, identity
 from methods.base import Method
 from methods.evaluation.records import check_writable, commit, environment
 from methods.evaluation.tasks import TaskList
 from methods.training import data, validation
-from methods.training.curve import Curve
-from methods.training.losses import ContrastiveLoss
-from methods.training.mntp import MaskCollator, MaskedModel, blocks, mask_token
-from methods.training.module import Collator, MethodModule
+from methods.training.contrastive import contrastive_trainer
+from methods.training.mntp import mask_token, masked_trainer
 from methods.training.recipe import Recipe
 from methods.training.trainable import add_tokens, attach, count, rows_of
 from methods.training.trainer import (
-    ContrastiveTrainer,
-    MaskedTrainer,
     last_checkpoint,
     save_trained,
-    steps_of,
 )
 
 log = logging.getLogger(__name__)
@@ -113,7 +104,8 @@ class TrainJob:
         start = time.perf_counter()
         with attending(self.backbone.model, self.method.attention):
             trainer = self._trainer(loaded)
-            done = last_checkpoint(self.folder / "checkpoints")
+            with self.processes.main_process_first():  # which removes what was not finished
+                done = last_checkpoint(self.folder / "checkpoints")
             trainer.train(resume_from_checkpoint=str(done) if done else None)
         if trainer.is_world_process_zero():
             self._keep(trainer, about, time.perf_counter() - start)
@@ -128,18 +120,18 @@ class TrainJob:
         if self.recipe.objective == "mntp":
             tokens += (mask_token(self.recipe.masking, backbone.tokenizer),)
         self.tokens_added = add_tokens(backbone.model, backbone.tokenizer, tokens)
-        for config in {
-            id(m.config): m.config for m in backbone.model.modules() if hasattr(m, "config")
-        }.values():
-            if hasattr(config, "attention_dropout"):
-                config.attention_dropout = self.recipe.attention_dropout
-        for module in backbone.model.modules():
-            if hasattr(module, "attention_dropout"):
-                module.attention_dropout = self.recipe.attention_dropout
+        for holder in [*configs_of(backbone.model), *backbone.model.modules()]:
+            if hasattr(holder, "attention_dropout"):
+                holder.attention_dropout = self.recipe.attention_dropout
         if self.run_as.gradient_checkpointing:
             backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
             backbone.model.enable_input_require_grads()
         return backbone
+
+    @cached_property
+    def processes(self) -> PartialState:
+        """The processes that train together (torchrun, accelerate launch), often one."""
+        return PartialState(cpu=self.backbone.choices["device"] == "cpu")
 
     @cached_property
     def packed(self) -> bool:
@@ -153,82 +145,18 @@ class TrainJob:
     def _trainer(self, loaded: data.Loaded) -> Any:
         backbone, recipe = self.backbone, self.recipe
         rows = rows_of(self.method, recipe.trainable, backbone.tokenizer)
+        if recipe.objective == "mntp" and self.tokens_added:
+            rows.append(len(backbone.tokenizer) - 1)
         torch.manual_seed(self.run_as.seed)
         trained = attach(backbone.model, recipe.trainable, rows=rows)
         log.info("trained: %d of %d numbers", *count(trained))
         if recipe.objective == "mntp":
-            return self._masked(loaded, trained)
-        texts = loaded.rows
-        number = sum(map(len, texts.values()))
-        steps, schedule_steps = steps_of(recipe, number)
-        module = MethodModule(backbone, self.method, trained, packed=self.packed)
-        model = SentenceTransformer(modules=[module], device=backbone.choices["device"])
-        loss = ContrastiveLoss(
-            model,
-            temperature=recipe.temperature,
-            mini_batch=recipe.mini_batch,
-            learned=recipe.temperature_is == "learned",
-            symmetric=recipe.symmetric,
-            across_processes=torch.distributed.is_initialized(),
-        )
-        return ContrastiveTrainer(
-            trained=trained,
-            recipe=recipe,
-            schedule_steps=schedule_steps,
-            validate=self._validate,
-            model=model,
-            args=self._arguments(SentenceTransformerTrainingArguments, steps),
-            train_dataset=texts if len(texts) > 1 else next(iter(texts.values())),
-            eval_dataset=next(iter(texts.values())).select([0]) if self.run_as.validate else None,
-            loss=loss,
-            data_collator=Collator(
-                self.method, backbone.tokenizer, recipe.text_tokens, recipe.instruction
-            ),
-            callbacks=[Curve(self.folder)],
-        )
+            return masked_trainer(self, loaded, trained)
+        return contrastive_trainer(self, loaded, trained)
 
-    def _masked(self, loaded: data.Loaded, trained: Any) -> Any:
-        recipe, tokenizer = self.recipe, self.backbone.tokenizer
-        texts = concatenate_datasets(list(loaded.rows.values()))["text"]
-        every = list(blocks(list(texts), tokenizer=tokenizer, length=recipe.masking.length))
-        if not every:
-            raise ValueError(
-                f"the texts do not fill one block of {recipe.masking.length} tokens; lower "
-                f"recipe.masking.length"
-            )
-        steps, schedule_steps = steps_of(recipe, len(every))
-        rows = Dataset.from_list(_drawn(every, steps * recipe.batch_size, self.run_as.seed))
-        token = mask_token(recipe.masking, tokenizer)
-        collator = MaskCollator(
-            recipe.masking,
-            mask_id=tokenizer(token, add_special_tokens=False)["input_ids"][0],
-            vocabulary=len(tokenizer),
-            special=[i for i in (tokenizer.bos_token_id,) if i is not None],
-            seed=self.run_as.seed,
-        )
-        model = MaskedModel(
-            self.backbone,
-            trained,
-            load_head(self.spec, self.backbone),
-            attention=self.method.attention,
-            packed=self.packed,
-        )
-        return MaskedTrainer(
-            trained=trained,
-            recipe=recipe,
-            schedule_steps=schedule_steps,
-            validate=self._validate,
-            model=model,
-            args=self._arguments(TrainingArguments, steps),
-            train_dataset=rows,
-            eval_dataset=rows.select([0]) if self.run_as.validate else None,
-            data_collator=collator,
-            callbacks=[Curve(self.folder)],
-        )
-
-    def _arguments(self, kind: Any, steps: int) -> Any:
+    def arguments(self, kind: Any, steps: int) -> Any:
         recipe, run, device = self.recipe, self.run_as, self.backbone.choices["device"]
-        processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+        processes = self.processes.num_processes
         if recipe.batch_size % processes:
             raise ValueError(
                 f"batch_size {recipe.batch_size} does not divide by {processes} processes"
@@ -266,7 +194,7 @@ class TrainJob:
         )
 
     @property
-    def _validate(self) -> Any:
+    def validation(self) -> Any:
         if self.run_as.validate is None:
             return None
         return validation.Validation(self.backbone, self.method, self.run_as.validate)
@@ -308,11 +236,3 @@ class TrainJob:
         text = json.dumps(record, indent=2, default=str) + "\n"
         (self.folder / "training.json").write_text(text, encoding="utf-8")
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
-
-
-def _drawn(every: list[list[int]], number: int, seed: int) -> list[dict[str, Any]]:
-    """Blocks in the order they are read: shuffled anew for each pass over them."""
-    draw, order = random.Random(seed), []
-    while len(order) < number:
-        order += draw.sample(range(len(every)), len(every))
-    return [{"ids": every[place], "draw": i} for i, place in enumerate(order[:number])]

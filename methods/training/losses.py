@@ -82,5 +82,7 @@ def contrastive_loss(
     symmetric: bool = False,
 ) -> Tensor:
     """The loss of given vectors, as training computes it: a number. Gradients flow."""
-    loss = ContrastiveLoss(nn.Identity(), temperature=temperature, symmetric=symmetric)
+    loss = ContrastiveLoss(
+        nn.Sequential(nn.Identity()), temperature=temperature, symmetric=symmetric
+    )
     return loss.calculate_loss([[queries_ND], [positives_ND], *([n] for n in negatives_ND)])

@@ -14,19 +14,30 @@ B blocks, L positions, D hidden size, V vocabulary, M hidden tokens.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from datasets import Dataset, concatenate_datasets
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainingArguments
 
 from methods.backbone.forward import hidden_states
+from methods.backbone.head import load_head
 from methods.backbone.loader import Backbone
 from methods.base import Attention, added_by, tokenize
+from methods.training.curve import Curve
+from methods.training.data import Loaded
 from methods.training.recipe import Masking
+from methods.training.trainer import Recipes, steps_of
+
+if TYPE_CHECKING:
+    from methods.training.job import TrainJob
 
 IGNORED = -100
 
@@ -120,3 +131,59 @@ def mask_token(masking: Masking, tokenizer: Any) -> str:
     if masking.token == "eos":
         return tokenizer.eos_token
     return "_" if masking.token == "blank" else tokenizer.mask_token or "<mask>"
+
+
+class MaskedTrainer(Recipes, Trainer):
+    """transformers' trainer over blocks in the order they were drawn."""
+
+    def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
+        return SequentialSampler(train_dataset or self.train_dataset)
+
+
+def masked_trainer(job: TrainJob, loaded: Loaded, trained: Any) -> MaskedTrainer:
+    """The trainer of a masked recipe over loaded texts."""
+    recipe, tokenizer = job.recipe, job.backbone.tokenizer
+    texts = concatenate_datasets(list(loaded.rows.values()))["text"]
+    every = list(blocks(list(texts), tokenizer=tokenizer, length=recipe.masking.length))
+    if not every:
+        raise ValueError(
+            f"the texts do not fill one block of {recipe.masking.length} tokens; lower "
+            f"recipe.masking.length"
+        )
+    steps, schedule_steps = steps_of(recipe, len(every))
+    rows = Dataset.from_list(_drawn(every, steps * recipe.batch_size, job.run_as.seed))
+    token = mask_token(recipe.masking, tokenizer)
+    collator = MaskCollator(
+        recipe.masking,
+        mask_id=tokenizer(token, add_special_tokens=False)["input_ids"][0],
+        vocabulary=len(tokenizer),
+        special=[i for i in (tokenizer.bos_token_id,) if i is not None],
+        seed=job.run_as.seed,
+    )
+    model = MaskedModel(
+        job.backbone,
+        trained,
+        load_head(job.spec, job.backbone),
+        attention=job.method.attention,
+        packed=job.packed,
+    )
+    return MaskedTrainer(
+        trained=trained,
+        recipe=recipe,
+        schedule_steps=schedule_steps,
+        validate=job.validation,
+        model=model,
+        args=job.arguments(TrainingArguments, steps),
+        train_dataset=rows,
+        eval_dataset=rows.select([0]) if job.run_as.validate else None,
+        data_collator=collator,
+        callbacks=[Curve(job.folder)],
+    )
+
+
+def _drawn(every: list[list[int]], number: int, seed: int) -> list[dict[str, Any]]:
+    """Blocks in the order they are read: shuffled anew for each pass over them."""
+    draw, order = random.Random(seed), []
+    while len(order) < number:
+        order += draw.sample(range(len(every)), len(every))
+    return [{"ids": every[place], "draw": i} for i, place in enumerate(order[:number])]

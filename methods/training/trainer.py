@@ -20,14 +20,7 @@ import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from sentence_transformers import SentenceTransformerTrainer
-from sentence_transformers.base.sampler import (
-    NoDuplicatesBatchSampler,
-)
-from torch.utils.data import SequentialSampler
-from transformers import Trainer
 
-from methods.training.data import text_column
 from methods.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -38,7 +31,7 @@ class NotFinite(ValueError):
     """The loss of a step is not a number."""
 
 
-class _Ours:
+class Recipes:
     """What both trainers do the same way.
 
     trained: the PeftModel, or the model itself where all of it is trained.
@@ -120,28 +113,6 @@ class _Ours:
                 f"{folder.name} cannot be written to {folder.parent}: {error}. Free some space; "
                 f"the same command goes on from {kept.name if kept else 'the start'}"
             ) from error
-
-
-class ContrastiveTrainer(_Ours, SentenceTransformerTrainer):
-    """sentence-transformers' trainer; no text twice in a batch, a batch is of one source."""
-
-    def get_batch_sampler(self: Any, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        """Batches without duplicates among what is read; a text may be its own positive."""
-        if self.recipe.twice:
-            return super().get_batch_sampler(dataset, *args, **kwargs)
-        names = ("batch_size", "drop_last", "valid_label_columns", "generator", "seed")
-        options = dict(zip(names, args, strict=False)) | kwargs
-        return NoDuplicatesBatchSampler(dataset.select_columns(text_column(dataset)), **options)
-
-    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """None: training.json says what was done."""
-
-
-class MaskedTrainer(_Ours, Trainer):
-    """transformers' trainer over blocks in the order they were drawn."""
-
-    def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
-        return SequentialSampler(train_dataset or self.train_dataset)
 
 
 def loss_state(trainer: Any) -> dict[str, torch.Tensor]:

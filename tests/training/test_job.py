@@ -1,0 +1,245 @@
+"""From a config to an adapter folder that reads as it was trained."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from methods import load_encoder
+from methods.evaluation.config import CONF, choices, compose
+from methods.training.config import train_job
+from methods.training.contrastive import contrastive_trainer
+from methods.training.module import Collator, MethodModule
+from methods.training.trainable import attach
+from methods.training.trainer import NotFinite
+
+TEXTS = ["a cat on a road", "two ships", "red", "one slow blue tree under the moon"]
+
+
+def weights(folder):
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def vectors(method, adapter=None, **more):
+    encoder = load_encoder(method, model="tiny", dtype="float32", adapter=adapter, **more)
+    return encoder.encode(TEXTS)
+
+
+@pytest.mark.parametrize("recipe", [r for r in choices("recipe")])
+def test_every_recipe_composes_and_says_what_it_follows(recipe):
+    text = (CONF / "recipe" / f"{recipe}.yaml").read_text()
+    overrides = ["data.folder=x"] if "data: e5_public" in text else []
+    overrides += ["data.sources.mine.path=x"] if "data: file" in text else []
+    config = compose([f"recipe={recipe}", "model=tiny", *overrides], verb="train")
+    job = train_job(config, title=recipe, overrides=[])
+    assert text.splitlines()[1].startswith("# ")
+    if "demo" in recipe:
+        assert (job.recipe.steps or 999) <= 150
+        assert all(source.wheel for source in job.data.sources.values())
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("sgpt", []),
+        ("llm2vec", []),
+        ("prompteol", ["recipe.trainable.kind=added_bias"]),
+        ("udever", ["method.delimiters=new", "recipe.trainable.rows=[new_tokens]"]),
+        ("echo", ["recipe.trainable.rows=[eos]", "method.template=instruct"]),
+        ("e5_instruct", ["recipe.temperature_is=learned", "recipe.symmetric=true"]),
+        ("cpt_text", ["recipe.mini_batch=4"]),
+    ],
+)
+def test_an_adapter_reads_as_it_was_trained(train, method, more):
+    job = train(f"method={method}", "recipe.learning_rate=1e-2", *more)
+    folder = job.run()
+    options = {"delimiters": "new"} if method == "udever" else {}
+    options |= {"template": "instruct"} if method == "echo" else {}
+    encoder = load_encoder(method, model="tiny", dtype="float32", adapter=str(folder), **options)
+    found = encoder.method.prepare_inputs(
+        TEXTS, tokenizer=encoder.backbone.tokenizer, instruction="Find it"
+    )
+    module = MethodModule(job.backbone, job.method, job.backbone.model.eval(), packed=False)
+    collator = Collator(job.method, job.backbone.tokenizer)
+    rows = [{"query": text, "instruction": "Find it", "symmetric": True} for text in TEXTS]
+    features = {k.removeprefix("query_"): v for k, v in collator(rows).items()}
+    assert features["input_ids"][0][: len(found.ids[0])].tolist() == found.ids[0]
+    with torch.inference_mode():
+        trained = module(features)["sentence_embedding"].numpy()
+    if job.method.normalize:
+        trained /= np.linalg.norm(trained, axis=1, keepdims=True)
+    merged = encoder.encode(TEXTS, instruction="Find it")
+    assert np.allclose(merged, trained, atol=2e-4)
+    if method != "udever":
+        plain = load_encoder(method, model="tiny", dtype="float32", **options)
+        assert not np.allclose(merged, plain.encode(TEXTS, instruction="Find it"), atol=1e-2)
+
+
+def test_training_packed_is_training_padded(train):
+    found = []
+    for packed in (True, False):
+        job = train(f"run.packed={str(packed).lower()}", "method=llm2vec", out=f"packed_{packed}")
+        found.append(weights(job.run()))
+    assert all(torch.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
+
+
+def test_what_is_trained_is_said(train):
+    folder = train("method=sgpt").run()
+    said = json.loads((folder / "training.json").read_text())
+    assert said["base"]["weights"].startswith("random:") and said["steps"] == 6
+    assert said["data"]["sources"]["mine"]["rows"] == 64 and said["trained"] < said["of"]
+    curve = pd.read_csv(folder / "loss.csv")
+    assert list(curve["step"]) == [1, 2, 3, 4, 5, 6] and curve["loss"].notna().all()
+    assert (folder / "loss.png").stat().st_size > 5000
+    assert not (folder / "checkpoints").exists()
+    before = (folder / "adapter_model.safetensors").stat().st_mtime_ns
+    train("method=sgpt").run()
+    assert (folder / "adapter_model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_chain_carries_what_it_stands_on(train):
+    first = train(
+        "method=llm2vec",
+        "recipe.objective=mntp",
+        "recipe.masking.length=16",
+        "recipe.learning_rate=1e-2",
+        "data.sources.mine.columns.text=query",
+        out="mntp",
+    ).run()
+    second = train("method=llm2vec", f"adapter={first}", "recipe.learning_rate=1e-2").run()
+    alone = vectors("llm2vec", str(second))
+    assert np.allclose(alone, vectors("llm2vec", [str(first), str(second)]))
+    assert not np.allclose(alone, vectors("llm2vec", str(first)), atol=1e-2)
+    moved = second.parent / "moved"
+    second.rename(moved)
+    first.rename(first.parent / "gone")
+    assert np.allclose(alone, vectors("llm2vec", str(moved)))
+
+
+def test_an_adapter_of_another_base_is_refused(train):
+    folder = train("method=sgpt").run()
+    file = folder / "training.json"
+    said = json.loads(file.read_text())
+    said["base"]["weights"] = "sha256:0"
+    file.write_text(json.dumps(said))
+    with pytest.raises(ValueError, match="was trained on dec2vec/tiny .sha256:0., this model is"):
+        vectors("sgpt", str(folder))
+
+
+def test_bitfit_without_biases_offers_what_there_is(train):
+    with pytest.raises(ValueError, match="no biases.*added_bias.*lora"):
+        train("recipe.trainable.kind=bitfit").run()
+
+
+def test_a_learned_temperature_is_learnt(train):
+    job = train("recipe.temperature_is=learned", "recipe.learning_rate=1e-1")
+    from methods.training import data
+
+    loaded = data.load(job.data, texts_only=False, negatives=1, seed=0)
+    trained = attach(job.backbone.model, job.recipe.trainable, rows=[])
+    trainer = contrastive_trainer(job, loaded, trained)
+    before = trainer.loss.log_scale.item()
+    trainer.train()
+    assert trainer.loss.log_scale.item() != before
+
+
+def test_dropout_makes_a_text_its_own_positive(train, tmp_path):
+    file = tmp_path / "texts.jsonl"
+    file.write_text("\n".join(json.dumps({"text": f"{w} {w}s here"}) for w in "abcdefgh"))
+    more = ["method=llm2vec", "recipe.twice=true", "recipe.attention_dropout=0.3"]
+    folder = train(*more, path=str(file)).run()
+    curve = pd.read_csv(folder / "loss.csv")
+    assert (curve["grad_norm"] > 0).all()
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(train):
+    job = train("recipe.steps=20", "recipe.learning_rate=1e30", "run.every=1", "recipe.warmup=0.5")
+    with pytest.raises(NotFinite, match=r"the loss of step \d+ is nan.*checkpoint-\d+ is kept"):
+        job.run()
+    kept = sorted((job.folder / "checkpoints").glob("checkpoint-*"))
+    assert kept and all(torch.isfinite(t).all() for t in weights(kept[0]).values())
+
+
+def test_a_full_disk_names_the_folder_and_leaves_no_half_checkpoint(train, monkeypatch):
+    from methods.training import trainer
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    job = train("run.every=2")
+    monkeypatch.setattr(trainer, "save_trained", full)
+    with pytest.raises(OSError, match="checkpoint-2 cannot be written to .*No space left"):
+        job.run()
+    assert not list((job.folder / "checkpoints").glob("checkpoint-*"))
+
+
+def test_validation_keeps_the_best_and_refuses_the_test_split(train, monkeypatch):
+    from methods.training import job as module
+
+    scores = iter([0.1, 0.9, 0.3])
+    monkeypatch.setattr(module.validation, "Validation", lambda *_: lambda: next(scores))
+    given = ["run.every=2", "run.validate.names=[DemoLee]"]
+    folder = train(*given).run()
+    said = json.loads((folder / "training.json").read_text())
+    assert said["best"] == {"step": 4, "score": 0.9}
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="would be validated on its test split"):
+        train(*given, out="other").run()
+
+
+COMMAND = [sys.executable, "-m", "methods.cli", "train", "model=tiny", "model.dtype=float32"]
+
+
+def launched(pairs, out, *more, command=COMMAND):
+    given = [
+        "recipe=demo",
+        "data=file",
+        f"data.sources.mine.path={pairs}",
+        "recipe.batch_size=8",
+        f"runs={out.parent}",
+        f"out={out}",
+        *more,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*command, *given], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(pairs, tmp_path):
+    more = ["recipe.steps=300", "run.every=20", "recipe.trainable.dropout=0.1"]
+    whole = launched(pairs, tmp_path / "whole", *more)
+    killed = launched(pairs, tmp_path / "killed", *more)
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("checkpoint-*/trainer_state.json")):
+        assert killed.poll() is None and time.monotonic() < deadline, killed.stdout.read().decode()
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "training.json").exists()
+    again = launched(pairs, tmp_path / "killed", *more)
+    for process in (whole, again):
+        assert process.wait() == 0, process.stdout.read().decode()
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+
+
+def test_two_processes_have_the_loss_of_one(pairs, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    both = launched(pairs, tmp_path / "two", "recipe.steps=4", command=[*torchrun, *COMMAND[1:]])
+    alone = launched(pairs, tmp_path / "one", "recipe.steps=4")
+    for process in (both, alone):
+        assert process.wait() == 0, process.stdout.read().decode()
+    one, two = (pd.read_csv(tmp_path / name / "loss.csv") for name in ("one", "two"))
+    assert np.allclose(one["loss"], two["loss"], rtol=1e-4)
+    first, second = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(first[name], second[name], atol=1e-4) for name in first)

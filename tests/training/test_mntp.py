@@ -1,0 +1,57 @@
+"""Masked next token prediction, against the formula written out."""
+
+import math
+
+import pytest
+import torch
+
+from methods.backbone.tiny import byte_tokenizer
+from methods.training.mntp import IGNORED, MaskCollator, blocks, mntp_loss
+from methods.training.recipe import Masking
+
+
+def test_the_state_before_a_hidden_token_predicts_it():
+    draw = torch.Generator().manual_seed(3)
+    hidden = torch.randn(2, 6, 8, generator=draw, requires_grad=True)
+    head = torch.randn(11, 8, generator=draw)
+    labels = torch.full((2, 6), IGNORED)
+    labels[0, 0], labels[0, 3], labels[1, 5] = 4, 7, 2  # the first position has none before it
+    loss = mntp_loss(hidden, labels, head)
+    expected = 0.0
+    for row, place, token in ((0, 3, 7), (1, 5, 2)):
+        logits = (hidden[row, place - 1] @ head.T).tolist()
+        expected += math.log(sum(map(math.exp, logits))) - logits[token]
+    assert loss.item() == pytest.approx(expected / 2, rel=1e-5)
+    loss.backward()
+    told = {tuple(place) for place in hidden.grad.abs().sum(-1).nonzero().tolist()}
+    assert told == {(0, 2), (1, 4)}
+
+
+@pytest.mark.parametrize(("replace", "shares"), [("default", (0.8, 0.1, 0.1)), ("all", (1, 0, 0))])
+def test_tokens_are_hidden_in_the_shares_of_the_recipe(replace, shares):
+    ids = torch.full((20_000,), 5)
+    ids[:100] = 1
+    masking = Masking(share=0.2, replace=replace)
+    collator = MaskCollator(masking, mask_id=9, vocabulary=1000, special=[1])
+    seen, labels = collator.hide(ids, 0)
+    hidden = labels != IGNORED
+    assert not hidden[:100].any() and torch.equal(labels[hidden], ids[hidden])
+    assert torch.equal(seen[~hidden], ids[~hidden])
+    assert hidden.float().mean().item() == pytest.approx(0.2, abs=0.01)
+    masked, kept = (seen[hidden] == 9).float().mean(), (seen[hidden] == 5).float().mean()
+    other = ((seen[hidden] != 9) & (seen[hidden] != 5)).float().mean()
+    assert [x.item() for x in (masked, other, kept)] == pytest.approx(shares, abs=0.02)
+
+
+def test_a_block_is_hidden_alike_whenever_it_is_drawn_again():
+    collator = MaskCollator(Masking(), mask_id=9, vocabulary=100)
+    ids = torch.arange(64)
+    once, again, other = collator.hide(ids, 5), collator.hide(ids, 5), collator.hide(ids, 6)
+    assert torch.equal(once[0], again[0]) and not torch.equal(once[0], other[0])
+
+
+def test_blocks_are_texts_end_to_end_and_the_rest_of_a_thousand_is_dropped():
+    tokenizer = byte_tokenizer()
+    found = list(blocks(["abcd", "efg", "hi"], tokenizer=tokenizer, length=4))
+    assert [tokenizer.decode(ids) for ids in found] == ["abcd", "efgh"]
+    assert len(list(blocks(["abc"] * 2000, tokenizer=tokenizer, length=1600))) == 2
