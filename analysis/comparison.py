@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.names import KEY, command, labels, ordered, said, short, told
+from analysis.names import AXES, KEY, command, labels, ordered, said, short, told
 from analysis.results import load_examples
 from analysis.statistics import (
     SAMPLES,
@@ -161,6 +161,18 @@ class Comparison:
         for column in ("method", "model", "revision", "dtype", "adapters"):
             rows = rows[rows[column].map(said).eq(said(own[column]))]
         for column in ("instructions", "runs"):  # the nearest, where there are several
+            same = rows[rows[column].map(said).eq(said(own[column]))]
+            rows = same if len(same) else rows
+        return rows.index[0] if len(rows) else None
+
+    def untrained(self, key: Any) -> Any:
+        """The row of the same method and model without adapters, nearest in what else was changed;
+        None if there is none."""
+        own: Any = self.rows.loc[[key]].iloc[0]
+        rows = self.rows[self.rows["adapters"].fillna("").eq("")]
+        for column in ("method", "model", "revision", "dtype"):
+            rows = rows[rows[column].map(said).eq(said(own[column]))]
+        for column in ("options", *AXES, "runs"):
             same = rows[rows[column].map(said).eq(said(own[column]))]
             rows = same if len(same) else rows
         return rows.index[0] if len(rows) else None

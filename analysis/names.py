@@ -60,9 +60,12 @@ def command(frame: pd.DataFrame) -> str:
     """One command that makes all rows again; of different ones the first, and how many more."""
     commands = list(frame["command"].dropna().unique())
     given: dict[str, list[str]] = {}
+    verbs = set()
     try:
         for text in commands:
-            for word in shlex.split(text)[2:]:
+            words = shlex.split(text)
+            verbs.add(words[1])
+            for word in words[2:]:
                 key, _, value = word.partition("=")
                 given.setdefault(key, []).append(value)
     except ValueError:  # a quote that never closes
@@ -71,12 +74,12 @@ def command(frame: pd.DataFrame) -> str:
     varied = [key for key, own in values.items() if len(own) > 1]
     whole = all(len(own) == len(commands) for own in given.values())
     crossed = math.prod(map(len, values.values())) == len(commands)
-    if commands and not (given and whole and crossed):
+    if commands and not (given and whole and crossed and len(verbs) == 1):
         return commands[0] + (f" (and {len(commands) - 1} more)" if len(commands) > 1 else "")
     if not commands:
         return ""
     words = [shlex.quote(f"{key}={','.join(own)}") for key, own in values.items()]
-    return f"dec2vec evaluate {'-m ' if varied else ''}{' '.join(words)}"
+    return f"dec2vec {verbs.pop()} {'-m ' if varied else ''}{' '.join(words)}"
 
 
 def told(frame: pd.DataFrame, column: str) -> str:

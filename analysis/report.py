@@ -27,7 +27,14 @@ from analysis.results import inconsistencies, keep_tasks, load_results
 from analysis.statistics import SAMPLES
 from analysis.style import write
 from analysis.table import Table
-from analysis.tables import difference_table, sts_table, task_table, trained_table, type_table
+from analysis.tables import (
+    difference_table,
+    gains_table,
+    sts_table,
+    task_table,
+    trained_table,
+    type_table,
+)
 from analysis.variants import attention_x_pooling_table, layer_table, template_table
 
 log = logging.getLogger(__name__)
@@ -66,12 +73,19 @@ MAIN: tuple[tuple[MakeTable, ...], tuple[str, ...]] = (
     ),
     ("types", "critical_difference", "cost", "similarities", "geometry"),
 )
+RACE: tuple[tuple[MakeTable, ...], tuple[str, ...]] = (
+    (gains_table, task_table, difference_table),
+    ("types",),
+)
 REPORTS = {
     "sts": MAIN,
     "main_table": MAIN,
     "attention_x_pooling": ((attention_x_pooling_table,), ("attention_x_pooling",)),
     "layers": ((layer_table,), ("layers",)),
     "templates": ((template_table,), ("templates",)),
+    "trained": RACE,
+    "fair_supervised": RACE,
+    "fair_unsupervised": RACE,
 }
 # What was run for no report may be anything: all that its rows allow.
 EVERYTHING = (

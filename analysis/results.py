@@ -25,12 +25,14 @@ GEOMETRY = [
     *("mean_cosine", "uniformity", "effective_rank", "top_dimension", "top_components"),
     *("alignment", "centred", "whitened"),
 ]
+TRAINING = ["trained_on", "steps", "learning_rate", "train_seconds"]
 COLUMNS = [
     *("source", "reports", "model", "revision", "adapters", "method", "options", "attention"),
     *("pooling", "layer", "dtype", "instructions", "digest", "default", "task", "type", "split"),
     *("subset", "metric", "score", "score_error", "status", "message", "data", "code"),
     *("dataset_revision", "statistic", "unit", "texts", "cut_texts", "tokens", "tokens_computed"),
     *("tokens_per_second", "seconds", "peak_memory_mib", "linear_weights", *GEOMETRY),
+    *TRAINING,
     *("commit", "date", "command", "runs", "folder"),
 ]
 CELL = [
@@ -150,6 +152,7 @@ def _cell(path: Path) -> Iterator[dict[str, Any]]:
         and all(record.get(axis) == value for axis, value in own.items()),
         "runs": _runs(folder),
         "folder": str(folder),
+        **_trained(record.get("training", [])),
     }
     for task, entry in record["tasks"].items():
         row = {
@@ -166,6 +169,19 @@ def _cell(path: Path) -> Iterator[dict[str, Any]]:
             row |= {"status": "missing", "message": f"no scores of it in {task}.json"}
         for part in parts or [{}]:
             yield {**row, **part}
+
+
+def _trained(adapters: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the last adapter of a chain was trained on and how, and the seconds of all of them."""
+    if not adapters or "learning_rate" not in adapters[-1]:
+        return {}
+    last = adapters[-1]
+    return {
+        "trained_on": ", ".join(last["data"]["sources"]),
+        "steps": last["steps"],
+        "learning_rate": last["learning_rate"],
+        "train_seconds": sum(adapter.get("seconds", 0) for adapter in adapters),
+    }
 
 
 def _parts(file: Path, entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -67,3 +67,16 @@ def resolve_batch_tokens(wish: int | Literal["auto"], device: str) -> int:
     if wish == "auto":
         return 2048 if device == "cpu" else 32768
     return wish
+
+
+def four_bits(device: str, dtype: str) -> dict[str, Any]:
+    """What loads weights in 4 bits: nf4, quantised twice, computed with in `dtype`."""
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+    return {"quantization_config": config, "device_map": {"": device}}

@@ -25,6 +25,7 @@ from methods.backbone.hardware import (
     Dtype,
     Kernel,
     attention_form,
+    four_bits,
     resolve_batch_tokens,
     resolve_device,
     resolve_dtype,
@@ -46,6 +47,7 @@ class BackboneSpec:
     packed: whether texts are laid end to end instead of padded.
     linears: linear layers, `onednn` (on a CPU) or `torch`.
     batch_tokens: tokens a batch may have (padded ones where it is padded), or `auto`.
+    four_bit: the weights in 4 bits (bitsandbytes' nf4, CUDA only), as QLoRA is trained.
     remote_code: run code from the checkpoint's repository; off unless asked for by name.
     """
 
@@ -58,6 +60,7 @@ class BackboneSpec:
     packed: bool | Literal["auto"] = "auto"
     linears: Linears = "auto"
     batch_tokens: int | Literal["auto"] = "auto"
+    four_bit: bool = False
     remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -165,7 +168,7 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
     refuse_other_base(adapters, checkpoint.fingerprint)
     for adapter in adapters:
         model, tokenizer = merge_adapter(model, tokenizer, adapter)
-    model = model.to(device).eval().requires_grad_(False)
+    model = (model if spec.four_bit else model.to(device)).eval().requires_grad_(False)
     linears = prepack(model, spec.linears)
     if device == "cpu":
         keep_freed_memory()
@@ -203,7 +206,7 @@ def identity(spec: BackboneSpec) -> dict[str, Any]:
         "name": spec.name,
         "weights": spec.source.fetch().fingerprint,
         "adapters": [fingerprint(adapter) for adapter in chained(spec.adapters)],
-        "dtype": resolve_dtype(spec.dtype, spec.device),
+        "dtype": ("nf4_" if spec.four_bit else "") + resolve_dtype(spec.dtype, spec.device),
     }
 
 
@@ -243,7 +246,9 @@ def _model(
     from transformers import AutoModel
 
     for kernel in kernels:
-        options = {"dtype": getattr(torch, dtype), "attn_implementation": kernel}
+        options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": kernel}
+        if spec.four_bit:
+            options |= four_bits(resolve_device(spec.device), dtype)
         try:
             if checkpoint.weights is not None:
                 with torch.random.fork_rng(devices=[]):

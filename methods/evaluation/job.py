@@ -70,6 +70,7 @@ class Job:
     cache: Mapping[str, Any] = field(default_factory=lambda: {"folder": None, "gib": 0})
     overrides: list[str] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
+    verb: str = "evaluate"
 
     def run(self) -> float | None:
         """Evaluate every task of every cell; the mean of main scores, for a sweeper to maximise.
@@ -269,7 +270,7 @@ class Job:
             "method_config": _fields(cell),
             "backbone": self.identity,
             "reports": [self.config["report"]] if self.config.get("report") else [],
-            "command": "dec2vec evaluate " + shlex.join(self.overrides),
+            "command": f"dec2vec {self.verb} {shlex.join(self.overrides)}",
             "config": dict(self.config),
             **environment(),
         }

