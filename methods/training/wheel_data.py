@@ -69,14 +69,11 @@ def _kind(letter: str) -> str:
 
 
 def substitutions() -> Rows:
-    """Example sentences, with a synonym put in (positive), with an antonym or, for lack of one, a
-    sister term put in (negative)."""
+    """Example sentences, with a synonym put in (positive), and with an antonym (negative).
+
+    Only words that have both.
+    """
     every = synsets()
-    sisters: dict[str, list[str]] = {}
-    for synset in every.values():
-        for symbol, target, *_ in synset.pointers:
-            if symbol in ("@", "&"):
-                sisters.setdefault(target, []).append(synset.words[0])
     draw, rows = random.Random(SEED), []
     for synset in every.values():
         for example in synset.examples:
@@ -84,21 +81,15 @@ def substitutions() -> Rows:
             others = [w for i, w in enumerate(synset.words) if i != place]
             if place is None or not others or len(example.split()) < 3:
                 continue
-            against = [
+            antonyms = [
                 every[target].words[theirs - 1]
                 for symbol, target, own, theirs in synset.pointers
                 if symbol == "!" and own == place + 1 and target in every
-            ] or [
-                word
-                for symbol, target, *_ in synset.pointers
-                if symbol in ("@", "&")
-                for word in sisters[target]
-                if word not in synset.words
             ]
-            if against:
+            if antonyms:
                 word = synset.words[place]
                 positive = _put(example, word, draw.choice(others))
-                negative = _put(example, word, draw.choice(against))
+                negative = _put(example, word, draw.choice(antonyms))
                 if len({example, positive, negative}) == 3:
                     rows.append({"query": example, "positive": positive, "negative": negative})
     draw.shuffle(rows)
