@@ -34,8 +34,9 @@ def run(config: DictConfig) -> None:
     except Exception as error:
         # What the user got wrong needs no traceback; what we did does.
         log.error("%s", error, exc_info=not isinstance(error, ValueError | OSError))
-        raise SystemExit(1) from error
-    log.info("dec2vec evaluate method=%s adapter=%s", choices["method"], folder)
+        raise
+    given = "model=folder model.source.path=" if job.whole else "adapter="
+    log.info("dec2vec evaluate method=%s %s%s", choices["method"], given, folder)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from methods.backbone.loader import identity
+from methods.backbone.sources import Folder
 from methods.evaluation.config import Plan, backbone_of, make, method_of
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.job import Job
@@ -64,12 +65,15 @@ def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None
     values: Any = OmegaConf.to_container(config, resolve=True)
     wanted = {key: value for key, value in values["evaluate"].items() if value}
     job.release()
-    for adapters in (job.spec.adapters, (str(folder),)):
-        if job.method.new_tokens and not adapters:
+    trained = replace(job.spec, adapters=(str(folder),))
+    if job.whole:
+        own = Folder(path=str(folder))
+        trained = replace(job.spec, name=f"{job.spec.name}-{folder.name}", source=own, adapters=())
+    for spec in (job.spec, trained):
+        if job.method.new_tokens and spec is job.spec and not spec.adapters:
             continue  # there is nothing to read them with
-        plan = Plan(name, replace(job.spec, adapters=adapters), [job.method], Instructions())
         Job(
-            plan=plan,
+            plan=Plan(name, spec, [job.method], Instructions()),
             tasks=make(TaskList, {**wanted, "mirror": values["mirror"]}),
             runs=Path(values["runs"]),
             overrides=job.overrides,

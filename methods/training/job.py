@@ -4,6 +4,7 @@
     FOLDER/training.json                                      what it was trained on, with and from
     FOLDER/below/N_NAME/                                      the adapters it stands on, in order
     FOLDER/loss.csv, loss.png                                 loss, learning rate, validation
+    FOLDER/model.safetensors, config.json, tokenizer.json     instead, where all weights are trained
     FOLDER/checkpoints/                                       to go on from; removed when it is done
 
 The same command goes on from the last whole checkpoint, and does nothing once all is done.
@@ -130,6 +131,11 @@ class TrainJob:
             backbone.model.enable_input_require_grads()
         return backbone
 
+    @property
+    def whole(self) -> bool:
+        """Whether all weights are trained: then the folder holds a model, not an adapter."""
+        return self.recipe.trainable.kind == "full"
+
     def release(self) -> None:
         """Let go of the model."""
         self.__dict__.pop("backbone", None)
@@ -212,8 +218,11 @@ class TrainJob:
             shutil.copytree(
                 adapter, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("below")
             )
-        save_trained(trainer.trained, self.folder)
-        if self.tokens_added:
+        if self.whole:
+            trainer.trained.save_pretrained(str(self.folder))
+        else:
+            save_trained(trainer.trained, self.folder)
+        if self.tokens_added or self.whole:
             self.backbone.tokenizer.save_pretrained(str(self.folder))
         trained, every = count(trainer.trained)
         state = trainer.state

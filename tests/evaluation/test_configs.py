@@ -42,10 +42,10 @@ def test_every_cell_of_every_experiment_instantiates(experiment):
     verb = first.split()[2]
     assert first.startswith(f"# dec2vec {verb} experiment={experiment}")
     for job in jobs:
-        config = compose([f"experiment={experiment}", *job], verb=verb)
         if verb == "evaluate":
-            assert plan(config, name=str(job)).cells
+            assert plan(compose([f"experiment={experiment}", *job]), name=str(job)).cells
         else:
+            config = compose([f"experiment={experiment}", "model=tiny", *job], verb=verb)
             assert train_job(config, title=str(job), overrides=[]).data.sources
 
 

@@ -139,6 +139,18 @@ def test_bitfit_without_biases_offers_what_there_is(train):
         train("recipe.trainable.kind=bitfit").run()
 
 
+def test_all_weights_trained_are_a_model(train):
+    job = train("method=cpt_text", "recipe.trainable.kind=full", "recipe.learning_rate=1e-3")
+    folder = job.run()
+    whole = load_encoder("cpt_text", model=str(folder), dtype="float32").encode(TEXTS)
+    assert not np.allclose(whole, vectors("cpt_text"), atol=1e-2)
+    inner = job.backbone.model.eval()
+    ids = job.method.prepare_inputs(TEXTS[:1], tokenizer=job.backbone.tokenizer).ids
+    with torch.inference_mode():
+        expected = inner(torch.tensor(ids)).last_hidden_state[0, -1]
+    assert np.allclose(whole[0], expected.numpy(), atol=1e-4)
+
+
 def test_a_learned_temperature_is_learnt(train):
     job = train("recipe.temperature_is=learned", "recipe.learning_rate=1e-1")
     from methods.training import data
