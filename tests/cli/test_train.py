@@ -1,0 +1,50 @@
+"""`dec2vec train` as a user runs it."""
+
+import json
+
+from tests.cli.test_evaluate import dec2vec
+
+
+def pairs(folder):
+    rows = [
+        {"query": f"cat {i} on a road", "positive": f"a cat {i}", "negative": f"no {i}"}
+        for i in range(32)
+    ]
+    file = folder / "pairs.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    return file
+
+
+def arguments(folder, *more):
+    return [
+        "model=tiny",
+        "model.dtype=float32",
+        "data=file",
+        f"data.sources.mine.path={pairs(folder)}",
+        "recipe.steps=3",
+        "recipe.batch_size=8",
+        "runs=runs",
+        *more,
+    ]
+
+
+def test_a_race_trains_scores_and_ends_in_its_table(tmp_path):
+    race = ["experiment=fair_supervised", "method=sgpt,llm2vec", "evaluate.names=[DemoReuters]"]
+    more = ["evaluate.splits=null", "evaluate.subsets=null"]
+    code, said = dec2vec("train", *arguments(tmp_path, *race, *more), cwd=tmp_path)
+    assert code == 0, said
+    gains = (tmp_path / "runs" / "report" / "fair_supervised" / "gains.md").read_text()
+    assert gains.count("| sgpt (demo_") == 1 and gains.count("| llm2vec (demo_") == 1
+    assert "DemoReuters zero-shot" in gains and "dec2vec train -m" in gains
+    records = [json.loads(f.read_text()) for f in tmp_path.rglob("record/run.json")]
+    assert len(records) == 4 and sum(bool(r["training"]) for r in records) == 2
+
+
+def test_bad_data_ends_with_a_message_and_a_sweep_goes_on(tmp_path):
+    given = arguments(tmp_path, "recipe=demo", "data.sources.mine.columns.query=question")
+    code, said = dec2vec("train", *given, cwd=tmp_path)
+    assert code != 0 and "no column question; it has: query, positive, negative" in said
+    given = arguments(tmp_path, "recipe=demo", "recipe.trainable.kind=bitfit,added_bias")
+    code, said = dec2vec("train", "-m", *given, cwd=tmp_path)
+    assert code != 0 and "BitFit would train nothing" in said
+    assert len(list(tmp_path.rglob("training.json"))) == 1
