@@ -11,11 +11,10 @@ from sentence_transformers import (
 )
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 
-from methods.training.curve import Curve
-from methods.training.data import Loaded, text_column
+from methods.training.data import Loaded, text_columns
 from methods.training.losses import ContrastiveLoss
 from methods.training.module import Collator, MethodModule
-from methods.training.trainer import Recipes, steps_of
+from methods.training.trainer import Recipes
 
 if TYPE_CHECKING:
     from methods.training.job import TrainJob
@@ -30,7 +29,7 @@ class ContrastiveTrainer(Recipes, SentenceTransformerTrainer):
             return super().get_batch_sampler(dataset, *args, **kwargs)
         names = ("batch_size", "drop_last", "valid_label_columns", "generator", "seed")
         options = dict(zip(names, args, strict=False)) | kwargs
-        return NoDuplicatesBatchSampler(dataset.select_columns(text_column(dataset)), **options)
+        return NoDuplicatesBatchSampler(dataset.select_columns(text_columns(dataset)), **options)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None: training.json says what was done."""
@@ -40,8 +39,6 @@ def contrastive_trainer(job: TrainJob, loaded: Loaded, trained: Any) -> Contrast
     """The trainer of a contrastive recipe over loaded pairs."""
     backbone, recipe = job.backbone, job.recipe
     texts = loaded.rows
-    number = sum(map(len, texts.values()))
-    steps, schedule_steps = steps_of(recipe, number)
     module = MethodModule(backbone, job.method, trained, packed=job.packed)
     model = SentenceTransformer(modules=[module], device=backbone.choices["device"])
     loss = ContrastiveLoss(
@@ -53,17 +50,14 @@ def contrastive_trainer(job: TrainJob, loaded: Loaded, trained: Any) -> Contrast
         across_processes=job.processes.num_processes > 1,
     )
     return ContrastiveTrainer(
-        trained=trained,
-        recipe=recipe,
-        schedule_steps=schedule_steps,
-        validate=job.validation,
+        **job.options(
+            SentenceTransformerTrainingArguments, trained, rows=sum(map(len, texts.values()))
+        ),
         model=model,
-        args=job.arguments(SentenceTransformerTrainingArguments, steps),
         train_dataset=texts if len(texts) > 1 else next(iter(texts.values())),
         eval_dataset=next(iter(texts.values())).select([0]) if job.run_as.validate else None,
         loss=loss,
         data_collator=Collator(
             job.method, backbone.tokenizer, recipe.text_tokens, recipe.instruction
         ),
-        callbacks=[Curve(job.folder)],
     )

@@ -1,8 +1,8 @@
 """What is trained on: rows of query, positive and negatives, or of text; checked before any step.
 
-Files are memory-mapped, never held whole. Every fault is named with its row: missing columns, empty
-texts, a negative that is its positive. Texts that an evaluation task also has are counted and
-reported.
+Files are memory-mapped; what wheels ship is small and held. Every fault is named with its row:
+missing columns, empty texts, a negative that is its positive. Texts that an evaluation task also
+has are counted and reported.
 """
 
 from __future__ import annotations
@@ -117,9 +117,9 @@ def overlap(rows: DatasetDict, texts: Mapping[str, Sequence[str]]) -> dict[str, 
     return found
 
 
-def text_column(rows: Dataset) -> list[str]:
+def text_columns(rows: Dataset) -> list[str]:
     """The columns of a row that are read."""
-    return [c for c in rows.column_names if c not in ("instruction", "symmetric", "draw")]
+    return [c for c in rows.column_names if c not in ("instruction", "symmetric")]
 
 
 def _strings(row: Any) -> Iterator[str]:
@@ -270,7 +270,7 @@ def _told(rows: Dataset, source: Source) -> Dataset:
 def _faults(rows: Dataset) -> dict[int, str]:
     """What is wrong, by row."""
     faults: dict[int, str] = {}
-    columns = text_column(rows)
+    columns = text_columns(rows)
     row: Any
     for number, row in enumerate(tqdm(rows, desc="checking data", leave=False)):
         texts: Any = {column: row[column] for column in columns}

@@ -36,13 +36,11 @@ from methods.evaluation.records import check_writable, commit, environment
 from methods.evaluation.tasks import TaskList
 from methods.training import data, validation
 from methods.training.contrastive import contrastive_trainer
+from methods.training.curve import Curve
 from methods.training.mntp import mask_token, masked_trainer
 from methods.training.recipe import Recipe
 from methods.training.trainable import add_tokens, attach, count, quantizes, rows_of
-from methods.training.trainer import (
-    last_checkpoint,
-    save_trained,
-)
+from methods.training.trainer import last_checkpoint, save_trained, steps_of
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +164,19 @@ class TrainJob:
             return masked_trainer(self, loaded, trained)
         return contrastive_trainer(self, loaded, trained)
 
-    def arguments(self, kind: Any, steps: int) -> Any:
+    def options(self, kind: Any, trained: Any, *, rows: int) -> dict[str, Any]:
+        """What every trainer is given. kind: its class of arguments. rows: of the data."""
+        steps, schedule_steps = steps_of(self.recipe, rows)
+        return {
+            "trained": trained,
+            "recipe": self.recipe,
+            "schedule_steps": schedule_steps,
+            "validate": self._validation(),
+            "args": self._arguments(kind, steps),
+            "callbacks": [Curve(self.folder)],
+        }
+
+    def _arguments(self, kind: Any, steps: int) -> Any:
         recipe, run, device = self.recipe, self.run_as, self.backbone.choices["device"]
         processes = self.processes.num_processes
         if recipe.batch_size % processes:
@@ -205,8 +215,7 @@ class TrainJob:
             fsdp=run.fsdp or "",
         )
 
-    @property
-    def validation(self) -> Any:
+    def _validation(self) -> Any:
         if self.run_as.validate is None:
             return None
         return validation.Validation(self.backbone, self.method, self.run_as.validate)

@@ -31,7 +31,6 @@ from methods.backbone.forward import hidden_states
 from methods.backbone.head import load_head
 from methods.backbone.loader import Backbone
 from methods.base import Attention, added_by, tokenize
-from methods.training.curve import Curve
 from methods.training.data import Loaded
 from methods.training.recipe import Masking
 from methods.training.trainer import Recipes, steps_of
@@ -150,7 +149,7 @@ def masked_trainer(job: TrainJob, loaded: Loaded, trained: Any) -> MaskedTrainer
             f"the texts do not fill one block of {recipe.masking.length} tokens; lower "
             f"recipe.masking.length"
         )
-    steps, schedule_steps = steps_of(recipe, len(every))
+    steps, _ = steps_of(recipe, len(every))
     rows = Dataset.from_list(_drawn(every, steps * recipe.batch_size, job.run_as.seed))
     token = mask_token(recipe.masking, tokenizer)
     collator = MaskCollator(
@@ -168,16 +167,11 @@ def masked_trainer(job: TrainJob, loaded: Loaded, trained: Any) -> MaskedTrainer
         packed=job.packed,
     )
     return MaskedTrainer(
-        trained=trained,
-        recipe=recipe,
-        schedule_steps=schedule_steps,
-        validate=job.validation,
+        **job.options(TrainingArguments, trained, rows=len(every)),
         model=model,
-        args=job.arguments(TrainingArguments, steps),
         train_dataset=rows,
         eval_dataset=rows.select([0]) if job.run_as.validate else None,
         data_collator=collator,
-        callbacks=[Curve(job.folder)],
     )
 
 
