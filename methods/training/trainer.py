@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.helpers import disable_input_dtype_casting
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -57,7 +58,9 @@ class Recipes:
 
     def training_step(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         parent: Any = super()
-        loss = parent.training_step(*args, **kwargs)
+        # Autocast rounds what LoRA reads to its own dtype; PEFT would widen it to float32 first.
+        with disable_input_dtype_casting(self.trained, self.args.bf16 or self.args.fp16):
+            loss = parent.training_step(*args, **kwargs)
         if not torch.isfinite(loss):
             kept = last_checkpoint(Path(self.args.output_dir), clean=False)
             raise NotFinite(
