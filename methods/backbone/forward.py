@@ -91,21 +91,23 @@ def forward(
 
 
 def hidden_states(
-    backbone: Backbone, ids: Sequence[Sequence[int]], *, attention: Attention, packed: bool
-) -> Tensor:
-    """States after the final norm of one batch, rows in the order given: hidden_BLD.
+    backbone: Backbone,
+    ids: Sequence[Sequence[int]],
+    *,
+    attention: Attention,
+    packed: bool,
+    layers: Sequence[int] = (-1,),
+) -> dict[int, Tensor]:
+    """{layer: hidden_BLD} of one batch, rows in the order given.
 
     For training: gradients flow wherever they are enabled. packed: where the model allows it.
     """
     if not packed or attention not in backbone.packed:
-        return _padded_states(backbone, ids, attention, [-1])[-1]
+        return _padded_states(backbone, ids, attention, layers)
     order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
-    states_BLD = _packed_states(backbone, [ids[row] for row in order], attention, [-1], None)[-1]
-    places = torch.empty(len(order), dtype=torch.long, device=states_BLD.device)
-    places[torch.tensor(order, device=places.device)] = torch.arange(
-        len(order), device=places.device
-    )
-    return states_BLD[places]
+    states = _packed_states(backbone, [ids[row] for row in order], attention, layers, None)
+    places = torch.tensor(order, device=states[layers[0]].device).argsort()
+    return {layer: hidden_BLD[places] for layer, hidden_BLD in states.items()}
 
 
 def batches(lengths: Sequence[int], batch_tokens: int, *, packed: bool) -> Iterator[list[int]]:

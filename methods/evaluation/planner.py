@@ -25,10 +25,11 @@ import torch
 from tqdm import tqdm
 
 from methods import base, pooling
-from methods.backbone import attention, forward, kernels, linears, packed
+from methods.backbone import attention, forward, kernels, linears, packed, pooler
 from methods.backbone.cache import Store, code_digest, row_key
 from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone
+from methods.backbone.pooler import embed, layers_of
 from methods.base import Inputs, Method
 from methods.evaluation.records import code_fingerprint
 
@@ -58,10 +59,13 @@ class SharedPass:
     cells: Sequence[Method]
     store: Store | None = None
     usage: Usage = field(default_factory=Usage)
+    layers: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         layers = [resolve_layer(cell.layer, self.backbone.num_layers) for cell in self.cells]
         self.cells = [replace(c, layer=at) for c, at in zip(self.cells, layers, strict=True)]
+        needed = {layer for cell in self.cells for layer in layers_of(cell, self.backbone.pooler)}
+        self.layers = sorted(needed)
 
     def vectors(self, inputs: Inputs, cell: int, *, title: str = "") -> np.ndarray:
         """Un-normalised float32 vectors [N, D] of one cell; computes all cells of what is new."""
@@ -87,17 +91,17 @@ class SharedPass:
         """Read new rows; put this cell's vectors into `found` and all cells' into the store."""
         keys, asked = list(new), inputs.rows(list(new.values()))
         total = sum(map(len, asked.ids))
-        layers = sorted({cell.layer for cell in self.cells})
+        trained = self.backbone.pooler
         start = time.perf_counter()
         bar = tqdm(total=total, unit="tok", unit_scale=True, desc=title, delay=3, leave=False)
         how = self.cells[0].attention
         with bar, torch.inference_mode():
             for batch, states in forward.forward(
-                self.backbone, asked, attention=how, layers=layers
+                self.backbone, asked, attention=how, layers=self.layers
             ):
                 part = asked.rows(batch)
                 states = {layer: kept.float() for layer, kept in states.items()}  # once, not a cell
-                pooled = [one.pool(states[one.layer], part) for one in self.cells]
+                pooled = [embed(one, trained, states, part) for one in self.cells]
                 vectors_CBD = torch.stack(pooled).float().cpu().numpy()
                 for place in np.flatnonzero(~np.isfinite(vectors_CBD).all(axis=(0, 2))):
                     row = batch[place]
@@ -146,7 +150,7 @@ class SharedPass:
 
 @cache
 def _engine_code() -> str:
-    return code_digest(base, pooling, attention, forward, packed, kernels, linears)
+    return code_digest(base, pooling, attention, forward, packed, kernels, linears, pooler)
 
 
 def _pool_identity(cell: Method) -> Any:

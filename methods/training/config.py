@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from methods.backbone.loader import identity
+from methods.backbone.pooler import PoolerSpec
 from methods.backbone.sources import Folder
 from methods.evaluation.config import Plan, backbone_of, make, method_of
 from methods.evaluation.instructions import Instructions
@@ -84,8 +85,11 @@ def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None
 
 def recipe_of(values: dict[str, Any]) -> Recipe:
     """The recipe a YAML says, its fields checked."""
+    trainable = dict(values.get("trainable") or {})
+    pooler = trainable.pop("pooler", None) or {"kind": "none"}
+    trainable["pooler"] = None if pooler["kind"] == "none" else make(PoolerSpec, pooler)
     parts = {
         "masking": make(Masking, values.get("masking") or {}),
-        "trainable": make(Trainable, values.get("trainable") or {}),
+        "trainable": make(Trainable, trainable),
     }
     return make(Recipe, {**values, **parts})

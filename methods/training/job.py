@@ -1,6 +1,7 @@
 """One training: from a resolved config to an adapter folder.
 
     FOLDER/adapter_config.json, adapter_model.safetensors     PEFT's layout
+    FOLDER/pooler.safetensors                                 a pooling that was trained along
     FOLDER/training.json                                      what it was trained on, with and from
     FOLDER/below/N_NAME/                                      the adapters it stands on, in order
     FOLDER/loss.csv, loss.png                                 loss, learning rate, validation
@@ -31,6 +32,7 @@ from accelerate import PartialState
 from methods.backbone.adapters import chained
 from methods.backbone.attention import attending, configs_of
 from methods.backbone.loader import BackboneSpec, build_backbone, identity
+from methods.backbone.pooler import Pooler
 from methods.base import Method
 from methods.evaluation.records import check_writable, commit, environment
 from methods.evaluation.tasks import TaskList
@@ -117,6 +119,11 @@ class TrainJob:
         spec = dataclasses.replace(self.spec, linears="torch", four_bit=four_bit)
         backbone = build_backbone(spec)
         backbone.require(self.method.attention)
+        if backbone.pooler is not None:
+            raise ValueError(
+                f"{self.spec.adapters[-1]} has a {backbone.pooler.spec.kind} pooler, which reads "
+                f"what it was trained on; train on what lies below it instead"
+            )
         tokens = tuple(self.method.new_tokens)
         if self.recipe.objective == "mntp":
             tokens += (mask_token(self.recipe.masking, backbone.tokenizer),)
@@ -159,7 +166,14 @@ class TrainJob:
             rows.append(len(backbone.tokenizer) - 1)
         torch.manual_seed(self.run_as.seed)
         trained = attach(backbone.model, recipe.trainable, rows=rows)
-        log.info("trained: %d of %d numbers", *count(trained))
+        if recipe.trainable.pooler is not None:
+            text_config = backbone.model.config.get_text_config()
+            backbone.pooler = Pooler(
+                recipe.trainable.pooler,
+                hidden_size=text_config.hidden_size,
+                num_layers=backbone.num_layers,
+            ).to(backbone.choices["device"])
+        log.info("trained: %d of %d numbers", *count(trained, backbone.pooler))
         if recipe.objective == "mntp":
             return masked_trainer(self, loaded, trained)
         return contrastive_trainer(self, loaded, trained)
@@ -171,6 +185,7 @@ class TrainJob:
             "trained": trained,
             "recipe": self.recipe,
             "schedule_steps": schedule_steps,
+            "pooler": self.backbone.pooler,
             "validate": self._validation(),
             "args": self._arguments(kind, steps),
             "callbacks": [Curve(self.folder)],
@@ -207,7 +222,7 @@ class TrainJob:
             bf16="bfloat16" in self.backbone.identity["dtype"],
             fp16=self.backbone.identity["dtype"].removeprefix("nf4_") == "float16",
             ddp_backend="gloo" if device == "cpu" and processes > 1 else None,
-            ddp_find_unused_parameters=False if processes > 1 else None,
+            ddp_find_unused_parameters=self.method.layer != -1 if processes > 1 else None,
             dataloader_drop_last=True,
             remove_unused_columns=False,
             report_to="none",
@@ -230,10 +245,10 @@ class TrainJob:
         if self.whole:
             trainer.trained.save_pretrained(str(self.folder))
         else:
-            save_trained(trainer.trained, self.folder)
+            save_trained(trainer.trained, self.folder, trainer.pooler)
         if self.tokens_added or self.whole:
             self.backbone.tokenizer.save_pretrained(str(self.folder))
-        trained, every = count(trainer.trained)
+        trained, every = count(trainer.trained, trainer.pooler)
         state = trainer.state
         record = {
             "base": {key: identity(self.spec)[key] for key in ("name", "weights", "dtype")},

@@ -72,10 +72,10 @@ class MaskedModel(nn.Module):
 
     def forward(self, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """{"loss": mean over hidden tokens} of blocks [B, L]."""
-        hidden_BLD = hidden_states(
+        states = hidden_states(
             self.backbone, input_ids.tolist(), attention=self.attention, packed=self.packed
         )
-        return {"loss": mntp_loss(hidden_BLD, labels, self._head[0])}
+        return {"loss": mntp_loss(states[-1], labels, self._head[0])}
 
 
 @dataclass

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from methods.backbone.forward import hidden_states
 from methods.backbone.loader import Backbone
+from methods.backbone.pooler import embed, layers_of
 from methods.base import Inputs, Method, tokenize
 
 
@@ -27,7 +28,7 @@ class MethodModule(Module):
 
     def __init__(self, backbone: Backbone, method: Method, model: Any, *, packed: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.pooler = model, backbone.pooler
         self.backbone, self.method, self.packed = backbone, method, packed
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -39,10 +40,14 @@ class MethodModule(Module):
             )
         ]
         inputs = Inputs([ids for ids, _ in rows], [mask for _, mask in rows])
-        hidden_BLD = hidden_states(
-            self.backbone, inputs.ids, attention=self.method.attention, packed=self.packed
+        states = hidden_states(
+            self.backbone,
+            inputs.ids,
+            attention=self.method.attention,
+            packed=self.packed,
+            layers=layers_of(self.method, self.pooler),
         )
-        features["sentence_embedding"] = self.method.pool(hidden_BLD, inputs)
+        features["sentence_embedding"] = embed(self.method, self.pooler, states, inputs)
         return features
 
     def get_embedding_dimension(self) -> int:
@@ -74,13 +79,13 @@ class Collator:
     """Rows of data -> what the module reads, a group of tensors for every column of texts.
 
     text_tokens: query, document -> tokens that a raw text is cut to first. phrase: how a row's
-    instruction is put, with `{}` for it.
+    instruction is put, with `{}` for it; None for as evaluation does.
     """
 
     method: Method
     tokenizer: Any
     text_tokens: Mapping[str, int] = field(default_factory=dict)
-    phrase: str = "{}"
+    phrase: str | None = None
     valid_label_columns: Sequence[str] = ()  # sentence-transformers asks for it
     tokens: int = 0  # handed out so far
 
@@ -102,11 +107,14 @@ class Collator:
         ways = [(row.get("instruction") or None, bool(row.get("symmetric"))) for row in rows]
         for instruction, symmetric in dict.fromkeys(ways):
             places = [i for i, way in enumerate(ways) if way == (instruction, symmetric)]
+            if instruction:
+                phrased = self.phrase and self.phrase.format(instruction)
+                instruction = phrased or self.method.phrase_instruction(instruction)
             inputs = self.method.prepare_inputs(
                 [texts[i] for i in places],
                 tokenizer=self.tokenizer,
                 prompt_type=None if symmetric else side,
-                instruction=self.phrase.format(instruction) if instruction else None,
+                instruction=instruction,
             )
             for place, own, mask in zip(places, inputs.ids, inputs.pool_mask, strict=True):
                 ids[place], masks[place] = own, mask

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from methods.backbone.pooler import PoolerSpec
+
 Objective = Literal["contrastive", "mntp"]
 Kind = Literal["lora", "bitfit", "added_bias", "full"]
 
@@ -28,6 +30,7 @@ class Trainable:
     targets: linear layers under LoRA, by the end of their names, or `all-linear`.
     rows: rows of the input embeddings trained beside: `eos`, or the method's `new_tokens`.
     quantized: the frozen weights in 4 bits (bitsandbytes, CUDA only; `auto`: where there is CUDA).
+    pooler: a pooling that is trained along (backbone/pooler.py).
     """
 
     kind: Kind = "lora"
@@ -37,9 +40,14 @@ class Trainable:
     targets: Sequence[str] | str = "all-linear"
     rows: Sequence[str] = ()
     quantized: Literal["auto", "never"] = "never"
+    pooler: PoolerSpec | None = None
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.pooler is not None and self.kind == "full":
+            raise ValueError(
+                "recipe: a pooler lies beside an adapter, and kind=full makes none; use kind=lora"
+            )
         if unknown := set(self.rows) - {"eos", "new_tokens"}:
             raise ValueError(
                 f"recipe: rows {', '.join(sorted(unknown))} unknown; valid: eos, new_tokens"
@@ -80,7 +88,8 @@ class Recipe:
     symmetric: whether documents also look for their queries.
     text_tokens: query, document -> tokens a raw text is cut to before the method reads it.
     attention_dropout: of the attention weights, in training only.
-    instruction: how a source's instruction is phrased, with `{}` for it.
+    instruction: how a source's instruction is phrased, with `{}` for it; None for as evaluation
+        phrases it.
     twice: a text is its own positive, under another dropout (SimCSE).
     """
 
@@ -100,7 +109,7 @@ class Recipe:
     symmetric: bool = False
     negatives: int | None = None
     text_tokens: Mapping[str, int] = field(default_factory=dict)
-    instruction: str = "{}"
+    instruction: str | None = None
     twice: bool = False
     attention_dropout: float = 0.0
     masking: Masking = field(default_factory=Masking)
@@ -110,6 +119,8 @@ class Recipe:
         _check(self)
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("recipe: give either steps or epochs")
+        if self.objective == "mntp" and self.trainable.pooler is not None:
+            raise ValueError("recipe: objective=mntp predicts tokens and pools nothing; no pooler")
         for name in ("batch_size", "learning_rate", "temperature"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"recipe: {name} is {getattr(self, name)}; it is above 0")

@@ -65,9 +65,10 @@ def quantizes(device: str) -> bool:
     return resolve_device(device).startswith("cuda") and find_spec("bitsandbytes") is not None
 
 
-def count(model: nn.Module) -> tuple[int, int]:
+def count(*parts: nn.Module | None) -> tuple[int, int]:
     """Numbers that are trained, and all of them."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    parameters = [p for part in parts if part is not None for p in part.parameters()]
+    sizes = [(p.numel(), p.requires_grad) for p in parameters]
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
 

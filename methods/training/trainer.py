@@ -22,6 +22,8 @@ from peft.helpers import disable_input_dtype_casting
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from methods.backbone.pooler import FILE as POOLER
+from methods.backbone.pooler import Pooler, save_pooler
 from methods.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -35,8 +37,8 @@ class NotFinite(ValueError):
 class Recipes:
     """What both trainers do the same way.
 
-    trained: the PeftModel, or the model itself where all of it is trained.
-    validate: the score of the model as it stands, higher is better.
+    trained: the PeftModel, or the model itself where all of it is trained. pooler: what is trained
+    beside it. validate: the score of the model as it stands, higher is better.
     """
 
     def __init__(
@@ -45,10 +47,11 @@ class Recipes:
         trained: Any,
         recipe: Recipe,
         schedule_steps: int,
+        pooler: Pooler | None = None,
         validate: Callable[[], float] | None = None,
         **options: Any,
     ) -> None:
-        self.trained, self.recipe = trained, recipe
+        self.trained, self.recipe, self.pooler = trained, recipe, pooler
         self.schedule_steps, self.validate = schedule_steps, validate
         super().__init__(**options)
 
@@ -85,7 +88,7 @@ class Recipes:
     def _save(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        save_trained(self.trained, folder)
+        save_trained(self.trained, folder, self.pooler)
         if own := loss_state(self):
             save_file(own, folder / LOSS)
 
@@ -95,6 +98,8 @@ class Recipes:
             set_peft_model_state_dict(self.trained, state)
         else:
             self.trained.load_state_dict(state, strict=False)
+        if self.pooler is not None:
+            self.pooler.load_state_dict(load_file(Path(checkpoint) / POOLER))
         if own := loss_state(self):
             saved = load_file(Path(checkpoint) / LOSS)
             for name, value in own.items():
@@ -125,9 +130,12 @@ def loss_state(trainer: Any) -> dict[str, torch.Tensor]:
     return {name: p.data for name, p in named if name == "log_scale"}
 
 
-def save_trained(trained: Any, folder: Path) -> None:
-    """An adapter folder in PEFT's layout; of a model trained in full, its weights."""
+def save_trained(trained: Any, folder: Path, pooler: Pooler | None) -> None:
+    """An adapter folder in PEFT's layout, with its pooler; of a model trained in full, its
+    weights."""
     folder.mkdir(parents=True, exist_ok=True)
+    if pooler is not None:
+        save_pooler(pooler, folder)
     if isinstance(trained, PeftModel):
         state = get_peft_model_state_dict(trained)
         save_file({name: part.contiguous() for name, part in state.items()}, folder / WEIGHTS)

@@ -21,6 +21,7 @@ from methods.training.module import Collator, MethodModule
 from methods.training.trainable import attach
 from methods.training.trainer import NotFinite
 
+POOLER = [f"recipe.trainable.pooler.{size}" for size in ("latents=4", "heads=2", "head_size=8")]
 TEXTS = ["a cat on a road", "two ships", "red", "one slow blue tree under the moon"]
 
 
@@ -56,6 +57,8 @@ def test_every_recipe_composes_and_says_what_it_follows(recipe):
         ("echo", ["recipe.trainable.rows=[eos]", "method.template=instruct"]),
         ("e5_instruct", ["recipe.temperature_is=learned", "recipe.symmetric=true"]),
         ("cpt_text", ["recipe.mini_batch=4"]),
+        ("cpt_text", [*POOLER, "recipe.trainable.pooler.kind=multi_layer", "method.pooling=mean"]),
+        ("llm2vec", [*POOLER, "recipe.trainable.pooler.kind=latent_attention", "run.every=2"]),
     ],
 )
 def test_an_adapter_reads_as_it_was_trained(train, method, more):
@@ -63,9 +66,11 @@ def test_an_adapter_reads_as_it_was_trained(train, method, more):
     folder = job.run()
     options = {"delimiters": "new"} if method == "udever" else {}
     options |= {"template": "instruct"} if method == "echo" else {}
+    options |= {"pooling": job.method.pooling}
     encoder = load_encoder(method, model="tiny", dtype="float32", adapter=str(folder), **options)
+    phrased = encoder.method.phrase_instruction("Find it")  # as evaluation does
     found = encoder.method.prepare_inputs(
-        TEXTS, tokenizer=encoder.backbone.tokenizer, instruction="Find it"
+        TEXTS, tokenizer=encoder.backbone.tokenizer, instruction=phrased
     )
     module = MethodModule(job.backbone, job.method, job.backbone.model.eval(), packed=False)
     collator = Collator(job.method, job.backbone.tokenizer)
@@ -76,7 +81,7 @@ def test_an_adapter_reads_as_it_was_trained(train, method, more):
         trained = module(features)["sentence_embedding"].numpy()
     if job.method.normalize:
         trained /= np.linalg.norm(trained, axis=1, keepdims=True)
-    merged = encoder.encode(TEXTS, instruction="Find it")
+    merged = encoder.encode(TEXTS, instruction=phrased)
     assert np.allclose(merged, trained, atol=2e-4)
     if method != "udever":
         plain = load_encoder(method, model="tiny", dtype="float32", **options)
@@ -132,6 +137,32 @@ def test_an_adapter_of_another_base_is_refused(train):
     file.write_text(json.dumps(said))
     with pytest.raises(ValueError, match="was trained on dec2vec/tiny .sha256:0., this model is"):
         vectors("sgpt", str(folder))
+
+
+def test_a_pooler_ends_a_chain_and_reads_its_own_layers(train):
+    kind = "recipe.trainable.pooler.kind=multi_layer"
+    below = str(train("method=sgpt", kind, *POOLER).run())
+    with pytest.raises(ValueError, match="has a multi_layer pooler.*train on what lies below"):
+        train("method=sgpt", f"adapter={below}", out="above").run()
+    with pytest.raises(ValueError, match="stands on an adapter with a multi_layer pooler"):
+        vectors("sgpt", [below, str(train("method=sgpt", out="plain").run())])
+    with pytest.raises(ValueError, match="layer=1 with an adapter that brings a multi_layer"):
+        vectors("sgpt", below, layer=1)
+    with pytest.raises(ValueError, match="kind=full makes none"):
+        train(kind, "recipe.trainable.kind=full")
+    with pytest.raises(ValueError, match="pools nothing; no pooler"):
+        train(kind, "recipe.objective=mntp")
+
+
+def test_a_layer_is_trained_as_it_is_read(train):
+    job = train("method=sgpt", "method.layer=1", "recipe.learning_rate=1e-2")
+    state = weights(job.run())
+    moved = {
+        int(n.split("layers.")[1].split(".")[0])
+        for n, t in state.items()
+        if t.any() and "lora_B" in n
+    }
+    assert moved == {0}
 
 
 def test_bitfit_without_biases_offers_what_there_is(train):

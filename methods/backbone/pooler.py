@@ -1,0 +1,158 @@
+"""Poolings that are trained: what stands between a model's hidden states and one vector.
+
+A pooler is trained with an adapter, lies beside it as pooler.safetensors, and is part of what the
+adapter is: whoever reads with the adapter reads through it. A method still pools by its own mask,
+so every method can be trained with either.
+
+`latent_attention` (NV-Embed, Lee et al., arXiv 2405.17428; the released models' code): every token
+    attends to trained latents, then the method pools. 1. Its unit length is the method's business
+    (`normalize`) here.
+`multi_layer` (Pooling and Attention, Tang and Yang, arXiv 2409.02727; code
+    yixuantt/PoolingAndAttn @ccb7a76): the method pools every layer, a trained row for each layer is
+    added, trained latents attend to the layers, and their mean is the vector. 1. The code takes its
+    mask from `ids != pad`, which loses an end token that is also the padding; here it is the
+    method's mask. 2. As above.
+
+Sizes of both are those of a 7B model (8 heads of 4,096 and 512 latents; 32 of 2,048 and 768).
+
+B rows, L positions, D hidden size, K layers, R latents, Q queries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from methods.base import Inputs, Method
+
+FILE = "pooler.safetensors"
+PoolerKind = Literal["latent_attention", "multi_layer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolerSpec:
+    """Which pooler, and its sizes. head_size: None for the model's hidden size."""
+
+    kind: PoolerKind
+    latents: int = 512
+    heads: int = 8
+    head_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(PoolerKind):
+            raise ValueError(
+                f"pooler {self.kind!r} is unknown; valid: {', '.join(get_args(PoolerKind))}"
+            )
+
+
+class Pooler(nn.Module):
+    """Calling it with states {layer: hidden_BLD} and a method's pooling gives vectors [B, D].
+
+    layers: the layers that one vector needs, as `forward` counts them.
+    """
+
+    def __init__(self, spec: PoolerSpec, *, hidden_size: int, num_layers: int) -> None:
+        super().__init__()
+        self.spec = spec
+        head_size = spec.head_size or hidden_size
+        self.latents = nn.Parameter(torch.randn(spec.latents, hidden_size))
+        self.block = CrossAttention(hidden_size, heads=spec.heads, head_size=head_size)
+        self.layers = [-1]
+        if spec.kind == "multi_layer":
+            self.layers = [*range(1, num_layers), -1]
+            self.places = nn.Parameter(torch.randn(num_layers, hidden_size))
+
+    def forward(self, states: Mapping[int, Tensor], pool: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.spec.kind == "latent_attention":
+            hidden_BLD = states[-1].float()
+            return pool(self.block(hidden_BLD, self.latents.expand(len(hidden_BLD), -1, -1)))
+        pooled_BKD = torch.stack([pool(states[layer]) for layer in self.layers], dim=1)
+        queries_BRD = self.latents.expand(len(pooled_BKD), -1, -1)
+        return self.block(queries_BRD, pooled_BKD + self.places).mean(1)
+
+
+class CrossAttention(nn.Module):
+    """Queries [B, Q, D] attend to a context [B, K, D], then a gated layer; both residual, over
+    normalised inputs (Perceiver, arXiv 2103.03206)."""
+
+    def __init__(self, size: int, *, heads: int, head_size: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_queries, self.norm_context = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.to_queries = nn.Linear(size, heads * head_size, bias=False)
+        self.to_keys = nn.Linear(size, heads * head_size, bias=False)
+        self.to_values = nn.Linear(size, heads * head_size, bias=False)
+        self.out = nn.Linear(heads * head_size, size, bias=False)
+        self.norm = nn.LayerNorm(size)
+        self.widen, self.narrow = nn.Linear(size, 8 * size), nn.Linear(4 * size, size)
+
+    def forward(self, queries_BQD: Tensor, context_BKD: Tensor) -> Tensor:
+        context_BKD = self.norm_context(context_BKD)
+        read_BHQD = functional.scaled_dot_product_attention(
+            self._split(self.to_queries(self.norm_queries(queries_BQD))),
+            self._split(self.to_keys(context_BKD)),
+            self._split(self.to_values(context_BKD)),
+        )
+        states_BQD = queries_BQD + self.out(read_BHQD.transpose(1, 2).flatten(2))
+        values, gates = self.widen(self.norm(states_BQD)).chunk(2, dim=-1)
+        return states_BQD + self.narrow(values * functional.gelu(gates))
+
+    def _split(self, states_BQE: Tensor) -> Tensor:
+        return states_BQE.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def embed(
+    method: Method, pooler: Pooler | None, states: Mapping[int, Tensor], inputs: Inputs
+) -> Tensor:
+    """The vectors [B, D] of a batch: what a method pools of its layer, or a pooler makes of it."""
+    if pooler is None:
+        return method.pool(states[method.layer], inputs)
+    return pooler(states, lambda hidden_BLD: method.pool(hidden_BLD, inputs))
+
+
+def layers_of(method: Method, pooler: Pooler | None) -> list[int]:
+    """The layers that `embed` reads. Raises ValueError for a layer that a pooler does not read."""
+    if pooler is None:
+        return [method.layer]
+    if method.layer != -1:
+        raise ValueError(
+            f"layer={method.layer} with an adapter that brings a {pooler.spec.kind} pooler, which "
+            f"was trained on its own layers; leave layer at -1"
+        )
+    return pooler.layers
+
+
+def save_pooler(pooler: Pooler, folder: Path) -> None:
+    """Write pooler.safetensors, its sizes in the file's own header."""
+    from safetensors.torch import save_file
+
+    state = {name: part.detach().contiguous() for name, part in pooler.state_dict().items()}
+    save_file(state, folder / FILE, metadata={"pooler": json.dumps(asdict(pooler.spec))})
+
+
+def load_pooler(folder: Path, *, hidden_size: int, num_layers: int) -> Pooler | None:
+    """An adapter folder's pooler, frozen; None if it has none. Raises ValueError if it is cut
+    short or of another model."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    file = folder / FILE
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="pt") as opened:
+            spec = PoolerSpec(**json.loads(opened.metadata()["pooler"]))
+        pooler = Pooler(spec, hidden_size=hidden_size, num_layers=num_layers)
+        pooler.load_state_dict(load_file(file))
+    except SafetensorError as error:
+        raise ValueError(f"{file} cannot be read, it may be cut short: {error}") from error
+    except RuntimeError as error:
+        raise ValueError(f"{file} does not fit this model: {str(error)[:300]}") from error
+    return pooler.eval().requires_grad_(False)
