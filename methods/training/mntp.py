@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from datasets import Dataset, concatenate_datasets
+from datasets import concatenate_datasets
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import SequentialSampler
+from torch.utils.data import Dataset, SequentialSampler, Subset
 from transformers import Trainer, TrainingArguments
 
 from methods.backbone.forward import hidden_states
@@ -93,7 +94,7 @@ class MaskCollator:
     tokens: int = 0  # handed out so far
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        pairs = [self.hide(torch.tensor(row["ids"]), int(row["draw"])) for row in rows]
+        pairs = [self.hide(torch.tensor(row["ids"]).long(), int(row["draw"])) for row in rows]
         ids, labels = zip(*pairs, strict=True)
         self.tokens += sum(map(len, ids))
         return {"input_ids": torch.stack(ids), "labels": torch.stack(labels)}
@@ -142,15 +143,16 @@ class MaskedTrainer(Recipes, Trainer):
 def masked_trainer(job: TrainJob, loaded: Loaded, trained: Any) -> MaskedTrainer:
     """The trainer of a masked recipe over loaded texts."""
     recipe, tokenizer = job.recipe, job.backbone.tokenizer
-    texts = concatenate_datasets(list(loaded.rows.values()))["text"]
-    every = list(blocks(list(texts), tokenizer=tokenizer, length=recipe.masking.length))
-    if not every:
+    texts: Any = concatenate_datasets(list(loaded.rows.values()))["text"]
+    made = blocks(texts, tokenizer=tokenizer, length=recipe.masking.length)
+    every = np.array([np.array(block, dtype=np.int32) for block in made])
+    if not len(every):
         raise ValueError(
             f"the texts do not fill one block of {recipe.masking.length} tokens; lower "
             f"recipe.masking.length"
         )
     steps, _ = steps_of(recipe, len(every))
-    rows = Dataset.from_list(_drawn(every, steps * recipe.batch_size, job.run_as.seed))
+    rows = Drawn(every, steps * recipe.batch_size, job.run_as.seed)
     token = mask_token(recipe.masking, tokenizer)
     collator = MaskCollator(
         recipe.masking,
@@ -170,14 +172,22 @@ def masked_trainer(job: TrainJob, loaded: Loaded, trained: Any) -> MaskedTrainer
         **job.options(TrainingArguments, trained, rows=len(every)),
         model=model,
         train_dataset=rows,
-        eval_dataset=rows.select([0]) if job.run_as.validate else None,
+        eval_dataset=Subset(rows, [0]) if job.run_as.validate else None,
         data_collator=collator,
     )
 
 
-def _drawn(every: list[list[int]], number: int, seed: int) -> list[dict[str, Any]]:
+class Drawn(Dataset):
     """Blocks in the order they are read: shuffled anew for each pass over them."""
-    draw, order = random.Random(seed), []
-    while len(order) < number:
-        order += draw.sample(range(len(every)), len(every))
-    return [{"ids": every[place], "draw": i} for i, place in enumerate(order[:number])]
+
+    def __init__(self, every: np.ndarray, number: int, seed: int) -> None:
+        draw, order = random.Random(seed), []
+        while len(order) < number:
+            order += draw.sample(range(len(every)), len(every))
+        self.every, self.order = every, order[:number]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        return {"ids": self.every[self.order[place]], "draw": place}

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from methods.backbone.tiny import byte_tokenizer
-from methods.training.mntp import IGNORED, MaskCollator, blocks, mntp_loss
+from methods.training.mntp import IGNORED, Drawn, MaskCollator, MaskedModel, blocks, mntp_loss
 from methods.training.recipe import Masking
 
 
@@ -55,3 +57,43 @@ def test_blocks_are_texts_end_to_end_and_the_rest_of_a_thousand_is_dropped():
     found = list(blocks(["abcd", "efg", "hi"], tokenizer=tokenizer, length=4))
     assert [tokenizer.decode(ids) for ids in found] == ["abcd", "efgh"]
     assert len(list(blocks(["abc"] * 2000, tokenizer=tokenizer, length=1600))) == 2
+
+
+def test_every_block_is_read_before_one_is_read_again():
+    rows = Drawn(np.arange(12).reshape(4, 3), 10, seed=1)
+    first = [int(rows[place]["ids"][0]) for place in range(10)]
+    assert len(rows) == 10 and [rows[place]["draw"] for place in (0, 9)] == [0, 9]
+    assert sorted(first[:4]) == sorted(first[4:8]) == [0, 3, 6, 9] and first[:4] != first[4:8]
+
+
+@pytest.mark.parametrize("model", ["tiny", "smollm2"])
+def test_loss_and_gradient_are_those_of_a_causal_lm_that_sees_everything(model, encoder, smollm2):
+    """Logits of every position, the shift of transformers' causal loss, a mask of zeros."""
+    backbone = (encoder if model == "tiny" else smollm2)("llm2vec", linears="torch").backbone
+    inner = backbone.model
+    ids = torch.randint(5, 200, (3, 24), generator=torch.Generator().manual_seed(2))
+    hidden = torch.rand(ids.shape, generator=torch.Generator().manual_seed(4)) < 0.2
+    labels = ids.masked_fill(~hidden, IGNORED)
+    seen = ids.masked_fill(hidden, 3)
+    watched = [p for name, p in inner.named_parameters() if "q_proj" in name or "down_proj" in name]
+    head = inner.get_input_embeddings().weight.detach()
+    norms, losses = [], []
+    for ours in (True, False):
+        for parameter in watched:
+            parameter.requires_grad_(True)
+            parameter.grad = None
+        if ours:
+            loss = MaskedModel(backbone, inner, head)(seen, labels)["loss"]
+        else:
+            everything = torch.zeros(len(ids), 1, ids.shape[1], ids.shape[1])
+            states = inner(input_ids=seen, attention_mask=everything, use_cache=False)
+            logits = states.last_hidden_state @ head.T
+            loss = functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        loss.backward()
+        losses.append(loss.item())
+        norms.append(math.sqrt(sum(float(p.grad.square().sum()) for p in watched)))
+    for parameter in watched:
+        parameter.requires_grad_(False)
+        parameter.grad = None
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
