@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from analysis import figures
 from analysis.comparison import Comparison, compare
+from analysis.gains import gains_table, genre_table, poolings_table
 from analysis.measures import cost_table, geometry_table
 from analysis.page import page
 from analysis.results import inconsistencies, keep_tasks, load_results
@@ -29,7 +30,6 @@ from analysis.style import write
 from analysis.table import Table
 from analysis.tables import (
     difference_table,
-    gains_table,
     sts_table,
     task_table,
     trained_table,
@@ -74,7 +74,7 @@ MAIN: tuple[tuple[MakeTable, ...], tuple[str, ...]] = (
     ("types", "critical_difference", "cost", "similarities", "geometry"),
 )
 RACE: tuple[tuple[MakeTable, ...], tuple[str, ...]] = (
-    (gains_table, task_table, difference_table),
+    (gains_table, genre_table, task_table, difference_table),
     ("types",),
 )
 REPORTS = {
@@ -86,6 +86,7 @@ REPORTS = {
     "trained": RACE,
     "fair_supervised": RACE,
     "fair_unsupervised": RACE,
+    "pooling_and_attention": ((poolings_table, gains_table, task_table), ("types",)),
 }
 # What was run for no report may be anything: all that its rows allow.
 EVERYTHING = (

@@ -25,7 +25,7 @@ GEOMETRY = [
     *("mean_cosine", "uniformity", "effective_rank", "top_dimension", "top_components"),
     *("alignment", "centred", "whitened"),
 ]
-TRAINING = ["trained_on", "steps", "learning_rate", "train_seconds"]
+TRAINING = ["trained_on", "pooler", "steps", "learning_rate", "train_seconds"]
 COLUMNS = [
     *("source", "reports", "model", "revision", "adapters", "method", "options", "attention"),
     *("pooling", "layer", "dtype", "instructions", "digest", "default", "task", "type", "split"),
@@ -178,6 +178,7 @@ def _trained(adapters: list[Mapping[str, Any]]) -> dict[str, Any]:
     last = adapters[-1]
     return {
         "trained_on": ", ".join(last["data"]["sources"]),
+        "pooler": last.get("pooler"),
         "steps": last["steps"],
         "learning_rate": last["learning_rate"],
         "train_seconds": sum(adapter.get("seconds", 0) for adapter in adapters),

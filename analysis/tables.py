@@ -20,7 +20,6 @@ from analysis.table import Table
 
 LEVEL = " † not told from the best that kept examples by a paired bootstrap over them (Holm, 0.05)"
 UNTOLD = "; not tested: {}"
-TOLD = {"steps": "steps", "train_seconds": "seconds", "learning_rate": "learning rate"}
 INTERVALS = "95 % intervals in brackets: paired bootstrap over examples"
 
 
@@ -139,45 +138,6 @@ def trained_table(found: Comparison) -> Table | None:
     index = pd.MultiIndex.from_tuples(rows, names=["kind", *KEY])
     values, after = table.values.iloc[order].set_axis(index), after.iloc[order].set_axis(index)
     return Table(table.name, values, table.caption, after, table.unranked)
-
-
-def gains_table(found: Comparison) -> Table | None:
-    """What was trained beside the same method untrained; None where nothing was."""
-    rows = found.rows[found.rows["learning_rate"].notna()]
-    if rows.empty:
-        return None
-    groups = {found.short[task]: [task] for task in found.tasks}
-    if len(found.ranked) > 1:
-        groups["Average"] = found.ranked
-    names = [f"{task} {kind}" for task in groups for kind in ("zero-shot", "trained")]
-    values, after = blank(rows.index, names), blank(rows.index, names, "")
-    p_values: dict[tuple[Any, str], float] = {}
-    for column, tasks in groups.items():
-        means, drawn = found.mean(tasks), found.resampled(tasks)
-        for key in rows.index:
-            values.loc[[key], f"{column} trained"] = means[key]
-            if (base := found.untrained(key)) is None:
-                continue
-            values.loc[[key], f"{column} zero-shot"] = means[base]
-            text = f"{means[key] - means[base]:+.1f}"
-            if drawn is not None and key in drawn.estimate and base in drawn.estimate:
-                one = drawn.difference(key, base)
-                text += f" [{one.low:.1f}, {one.high:.1f}]"
-                p_values[key, f"{column} trained"] = one.p_value
-            if means[base] == means[base]:
-                after.loc[[key], f"{column} trained"] = f" ({text})"
-    for (key, column), p_value in holm(p_values).items():
-        if p_value < 0.05:
-            after.loc[[key], column] = after.loc[[key], column] + "*"
-    for column, name in TOLD.items():
-        values[name] = rows[column].astype(float)
-    about = f"Trained beside zero-shot; in parentheses the difference. {INTERVALS}, * p < 0.05 "
-    about += "after Holm's correction over the table. Data: "
-    about += "; ".join(f"{found.names[key]}: {row['trained_on']}" for key, row in rows.iterrows())
-    after = after.reindex(columns=values.columns, fill_value="")
-    digits = {"steps": 0, "seconds": 0, "learning rate": 5}
-    caption = found.caption(about + ".", [])
-    return Table("gains", values, caption, after, list(values.columns), digits)
 
 
 def score_table(

@@ -61,6 +61,7 @@ def told(adapter: str) -> dict[str, Any]:
     found = {key: about[key] for key in keys if key in about}
     if "recipe" in about:
         found["learning_rate"] = about["recipe"]["learning_rate"]
+        found["pooler"] = (about["recipe"]["trainable"].get("pooler") or {}).get("kind")
     return {"folder": Path(adapter).name, "weights": fingerprint(adapter), **found}
 
 

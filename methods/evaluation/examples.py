@@ -59,7 +59,7 @@ STATISTICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
 @dataclass(frozen=True)
 class Examples:
     """Columns split, subset, example (its place, or a query's id), value and, for a statistic
-    other than the mean, gold."""
+    other than the mean, gold; and genre, where the data say it."""
 
     statistic: str
     unit: str
@@ -143,8 +143,11 @@ def _similarities(
     task: Any, found: Any, split: str, subset: str, scores: Mapping[str, Any]
 ) -> dict[str, Sequence[Any]]:
     value = found[_of_metric(task.metadata.main_score, "cosine_scores")]
-    gold = gold_of(task, split, subset)
-    return {"example": range(len(value)), "value": value, "gold": _short(gold)}
+    gold, data = gold_of(task, split, subset), _data(task, split, subset)
+    columns = {"example": range(len(value)), "value": value, "gold": _short(gold)}
+    if "genre" in data.column_names:  # STSBenchmark's captions, forums and news
+        columns["genre"] = list(data["genre"])
+    return columns
 
 
 def _distances(

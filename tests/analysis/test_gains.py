@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from analysis.comparison import compare
+from analysis.gains import gains_table, genre_table, poolings_table
 from analysis.names import command
 from analysis.results import load_results
-from analysis.tables import gains_table
 from tests.analysis.test_tables import cell, examples
 
 TRAINED = {
@@ -56,9 +59,53 @@ def test_nothing_trained_is_no_table(tmp_path):
     assert gains_table(compare(load_results([tmp_path]))) is None
 
 
-def test_commands_keep_their_verb():
-    import pandas as pd
+def trained(root, method, scores, **changes):
+    """A cell as one with an adapter leaves it."""
+    folder = cell(root, method, scores)
+    file = folder / "record" / "run.json"
+    record = json.loads(file.read_text()) | changes
+    training = TRAINED | {"pooler": changes.get("pooler")}
+    record |= {"adapters": [f"x/{folder.name}"], "training": [training], "digest": folder.name}
+    file.write_text(json.dumps(record))
+    return folder
 
+
+def test_genres_stand_apart_with_what_training_gave_each(tmp_path):
+    draw = np.random.default_rng(1)
+    gold = draw.random(80)
+    genre = ["main-news"] * 40 + ["main-captions"] * 40
+    noisy = gold + np.where(np.arange(80) < 40, 0.01, 3) * draw.standard_normal(80)
+    for make, value in ((cell, draw.random(80)), (trained, noisy)):
+        folder = make(tmp_path, "sgpt", {"STSBenchmark": ("STS", 0.5)})
+        kept = {"split": "test", "subset": "default", "example": range(80), "value": value}
+        frame = pd.DataFrame(kept | {"gold": gold, "genre": genre})
+        if make is cell:
+            frame = frame.drop(columns="genre")  # as records were before
+        frame.to_csv(folder / "record" / "examples" / "STSBenchmark.csv.gz", index=False)
+    table = genre_table(compare(load_results([tmp_path])))
+    assert list(table.values) == ["captions (40)", "news (40)"]
+    assert table.values.iloc[0, 1] == pytest.approx(100 * spearmanr(gold[:40], noisy[:40])[0])
+    assert table.after.iloc[0, 1].endswith("*") and not table.after.iloc[0, 0].endswith("*")
+
+
+def test_poolings_stand_by_attention_against_the_last_causal_token(tmp_path):
+    def scores(share):
+        return {"A": ("Classification", examples(200, share))}
+
+    trained(tmp_path, "cpt_text", scores(0.5))
+    trained(tmp_path, "cpt_text", scores(0.9), pooling="mean", attention="bidirectional")
+    trained(tmp_path, "cpt_text", scores(0.7), pooler="multi_layer")
+    table = poolings_table(compare(load_results([tmp_path])))
+    rows = ["cpt_text: last", "cpt_text: mean", "cpt_text: multi_layer over last"]
+    assert list(table.values.index) == rows
+    assert table.after.loc[rows[0], "causal"] == " (=)"
+    assert table.values.loc[rows[1], "bidirectional"] == pytest.approx(90)
+    assert table.after.loc[rows[1], "bidirectional"].startswith(" (+40.0 [")
+    assert table.after.loc[rows[1], "bidirectional"].endswith("*")
+    assert "–" in table.to_markdown()
+
+
+def test_commands_keep_their_verb():
     lines = [f"dec2vec train experiment=fair method={name}" for name in ("echo", "sgpt")]
     assert command(pd.DataFrame({"command": lines})) == (
         "dec2vec train -m experiment=fair method=echo,sgpt"
