@@ -53,7 +53,8 @@ class Run:
 
     every: steps between checkpoints, and between validations. validate: tasks whose score chooses
         the best checkpoint (a validation split; never the test split that is reported).
-    packed: texts end to end in training where the model allows it.
+    packed: texts end to end in training where the model allows it. deepspeed, fsdp: as
+        transformers' TrainingArguments take them.
     """
 
     seed: int = 42
@@ -197,6 +198,11 @@ class TrainJob:
         if recipe.batch_size % processes:
             raise ValueError(
                 f"batch_size {recipe.batch_size} does not divide by {processes} processes"
+            )
+        if run.fsdp and device == "cpu":
+            raise ValueError(
+                "run.fsdp shards over GPUs; on a CPU accelerate would leave every process a whole "
+                "model and say nothing. Leave it out: processes then train as one all the same"
             )
         validated = run.validate is not None
         return kind(

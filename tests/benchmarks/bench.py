@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from baselines import Baselines
 from measure import cosines, cpu_seconds, passages, peak_mib, race, ratio, sentences
+from training import trained_rows
 
 from methods import load_encoder
 from methods.backbone import forward as engine
@@ -282,6 +283,7 @@ PARTS = {
     "prefix": prefix_rows,
     "cache": cache_rows,
     "growth": growth_rows,
+    "training": trained_rows,
 }
 
 

@@ -154,6 +154,11 @@ def test_a_pooler_ends_a_chain_and_reads_its_own_layers(train):
         train(kind, "recipe.objective=mntp")
 
 
+def test_shards_on_a_cpu_are_refused_rather_than_forgotten(train):
+    with pytest.raises(ValueError, match="run.fsdp shards over GPUs"):
+        train("run.fsdp=full_shard").run()
+
+
 def test_a_layer_is_trained_as_it_is_read(train):
     job = train("method=sgpt", "method.layer=1", "recipe.learning_rate=1e-2")
     state = weights(job.run())

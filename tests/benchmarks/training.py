@@ -1,0 +1,82 @@
+"""What packing gains in training: whole steps of the same trainer over the same triplets, laid end
+to end and padded."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import tempfile
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from measure import passages, race, ratio, sentences
+
+from methods.backbone.attention import attending
+from methods.evaluation.config import compose
+from methods.training import data
+from methods.training.config import train_job
+
+STEPS, BATCH = 3, 32
+
+
+def trained_rows(args: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """SGPT with LoRA: forward, loss, backward and optimiser; tokens that a step reads."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, texts in (("sentences", sentences(3 * BATCH)), ("passages", passages(3 * BATCH))):
+            file = Path(folder) / f"{kind}.jsonl"
+            columns = ("query", "positive", "negative")
+            triplets = [dict(zip(columns, texts[i::BATCH], strict=True)) for i in range(BATCH)]
+            file.write_text("\n".join(map(json.dumps, triplets)))
+            for dtype in args.dtypes:
+                made = {
+                    name: Training(args, file, dtype, packed=name == "packed")
+                    for name in ("packed", "padded")
+                }
+                collate = made["packed"].trainer.data_collator
+                before = collate.tokens
+                with redirect_stdout(io.StringIO()):
+                    took = race(made, args.rounds)
+                read = (collate.tokens - before) / (args.rounds + 1)
+                speed = read / statistics.median(took["packed"])
+                rows.append(
+                    (
+                        f"training, {kind}",
+                        f"tokens per CPU second, packed, {dtype}",
+                        f"{speed:,.0f}",
+                    )
+                )
+                rows.append(
+                    (f"training, {kind}", f"packed against the same trainer padded, {dtype}",
+                     ratio(took["padded"], took["packed"]))
+                )  # fmt: skip
+    return rows
+
+
+class Training:
+    """Calling it trains for a few steps."""
+
+    def __init__(self, args: argparse.Namespace, file: Path, dtype: str, *, packed: bool) -> None:
+        given = [
+            "recipe=demo",
+            f"model={args.model}",
+            f"model.device={args.device}",
+            f"model.dtype={dtype}",
+            "data=file",
+            f"data.sources.mine.path={file}",
+            f"recipe.steps={STEPS}",
+            f"recipe.batch_size={BATCH}",
+            f"run.packed={packed}",
+            "run.every=1000",
+            f"out={file.parent / f'{file.stem}_{dtype}_{packed}'}",
+        ]
+        self.job = train_job(compose(given, verb="train"), title="bench", overrides=given)
+        loaded = data.load(self.job.data, texts_only=False, negatives=1, seed=0)
+        self.trainer: Any = self.job._trainer(loaded)
+
+    def __call__(self) -> None:
+        with attending(self.job.backbone.model, self.job.method.attention):
+            self.trainer.train()
