@@ -62,17 +62,18 @@ def train_job(config: DictConfig, *, title: str, overrides: list[str]) -> TrainJ
 
 
 def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None:
-    """Evaluate what was trained, and the same without it, into records under `runs`."""
+    """Evaluate what was trained, and before it the same without, into records under `runs`."""
     values: Any = OmegaConf.to_container(config, resolve=True)
     wanted = {key: value for key, value in values["evaluate"].items() if value}
+    before = wanted.pop("before", False)
     job.release()
     trained = replace(job.spec, adapters=(str(folder),))
     if job.whole:
         own = Folder(path=str(folder))
         trained = replace(job.spec, name=f"{job.spec.name}-{folder.name}", source=own, adapters=())
-    for spec in (job.spec, trained):
-        if job.method.new_tokens and spec is job.spec and not spec.adapters:
-            continue  # there is nothing to read them with
+    # New tokens cannot be read before an adapter brings their rows.
+    before = before and (bool(job.spec.adapters) or not job.method.new_tokens)
+    for spec in (job.spec, trained) if before else (trained,):
         Job(
             plan=Plan(name, spec, [job.method], Instructions()),
             tasks=make(TaskList, {**wanted, "mirror": values["mirror"]}),
