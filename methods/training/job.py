@@ -18,7 +18,6 @@ import json
 import logging
 import shlex
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -103,14 +102,13 @@ class TrainJob:
                 log.warning(
                     "%s: %d of %d texts are in the data", task, found["shared"], found["texts"]
                 )
-        start = time.perf_counter()
         with attending(self.backbone.model, self.method.attention):
             trainer = self._trainer(loaded)
             with self.processes.main_process_first():  # which removes what was not finished
                 done = last_checkpoint(self.folder / "checkpoints")
             trainer.train(resume_from_checkpoint=str(done) if done else None)
         if trainer.is_world_process_zero():
-            self._keep(trainer, about, time.perf_counter() - start)
+            self._keep(trainer, about)
         return self.folder
 
     @cached_property
@@ -241,7 +239,7 @@ class TrainJob:
             return None
         return validation.Validation(self.backbone, self.method, self.run_as.validate)
 
-    def _keep(self, trainer: Any, about: dict[str, Any], seconds: float) -> None:
+    def _keep(self, trainer: Any, about: dict[str, Any]) -> None:
         below = chained(self.spec.adapters)
         for place, adapter in enumerate(below):
             target = self.folder / "below" / f"{place}_{Path(adapter).name}"
@@ -267,8 +265,7 @@ class TrainJob:
             "trained": trained,
             "of": every,
             "steps": state.global_step,
-            "seconds": round(seconds, 1),
-            "tokens": trainer.data_collator.tokens,
+            **trainer.spent(),
             "loss": next((e["loss"] for e in reversed(state.log_history) if "loss" in e), None),
             "best": {"step": state.best_global_step, "score": state.best_metric}
             if state.best_metric is not None

@@ -9,9 +9,11 @@ before it.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ from methods.backbone.pooler import Pooler, save_pooler
 from methods.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
-WEIGHTS, STATE, LOSS = "adapter_model.safetensors", "trainer_state.json", "loss.safetensors"
+WEIGHTS, STATE = "adapter_model.safetensors", "trainer_state.json"
+LOSS, SPENT = "loss.safetensors", "spent.json"
 
 
 class NotFinite(ValueError):
@@ -54,6 +57,19 @@ class Recipes:
         self.trained, self.recipe, self.pooler = trained, recipe, pooler
         self.schedule_steps, self.validate = schedule_steps, validate
         super().__init__(**options)
+
+    def train(self: Any, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
+        self.before, self.start = {"seconds": 0.0, "tokens": 0}, time.perf_counter()
+        if resume_from_checkpoint is not None:
+            self.before = json.loads((Path(resume_from_checkpoint) / SPENT).read_text())
+        parent: Any = super()
+        return parent.train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def spent(self: Any) -> dict[str, float]:
+        """Seconds and tokens so far, those before a resumption among them."""
+        seconds = self.before["seconds"] + time.perf_counter() - self.start
+        tokens = self.before["tokens"] + self.data_collator.tokens
+        return {"seconds": round(seconds, 1), "tokens": tokens}
 
     def create_scheduler(self: Any, num_training_steps: int, optimizer: Any = None) -> Any:
         parent: Any = super()
@@ -91,6 +107,7 @@ class Recipes:
         save_trained(self.trained, folder, self.pooler)
         if own := loss_state(self):
             save_file(own, folder / LOSS)
+        (folder / SPENT).write_text(json.dumps(self.spent()))
 
     def _load_from_checkpoint(self: Any, checkpoint: str, model: Any = None) -> None:
         state = load_file(Path(checkpoint) / WEIGHTS)

@@ -74,7 +74,18 @@ class Stubborn(ToySTS):
         return {**super()._evaluate_subset(*args, **kwargs), "cosine_spearman": 0.123}
 
 
-TOYS = {t.metadata.name: t for t in (ToySTS, ToyPairs, ToyClasses, ToyRetrieval, Stubborn)}
+class ToyGenres(ToySTS):
+    metadata = _metadata("ToyGenres", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+
+    def load_data(self, num_proc=None, **kwargs):
+        super().load_data()
+        part = self.dataset["default"]["test"]
+        genres = ["news" if i % 3 else "captions" for i in range(len(part))]
+        self.dataset["default"]["test"] = part.add_column("genre", genres)
+
+
+TOYS = (ToySTS, ToyPairs, ToyClasses, ToyRetrieval, Stubborn, ToyGenres)
+TOYS = {t.metadata.name: t for t in TOYS}
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +122,12 @@ def test_examples_give_the_main_score_again(name, statistic, unit, count, tmp_pa
     again = STATISTICS[statistic](kept["value"].to_numpy(), gold.to_numpy())
     assert again == pytest.approx(result.get_score(), abs=1e-4)
     assert result.get_score() not in (0, 1)  # which would be no test
+
+
+def test_pairs_keep_the_genre_that_their_data_say(tmp_path):
+    record, _ = run(tmp_path, "ToyGenres")
+    kept = pd.read_csv(record.path.parent / "examples" / "ToyGenres.csv.gz")
+    assert kept["genre"].tolist() == ["news" if i % 3 else "captions" for i in range(20)]
 
 
 def test_examples_that_do_not_give_the_main_score_are_not_kept(tmp_path, caplog):

@@ -243,6 +243,25 @@ def test_validation_keeps_the_best_and_refuses_the_test_split(train, monkeypatch
         train(*given, out="other").run()
 
 
+@pytest.mark.parametrize(("before", "rows"), [("true", [False, True]), ("false", [True])])
+def test_what_is_scored_before_training_is_a_choice(train, monkeypatch, before, rows):
+    from methods.training import config as module
+
+    job, scored = train("method=sgpt", "evaluate.names=[DemoLee]"), []
+
+    class Scored:
+        def __init__(self, *, plan, **_):
+            scored.append(bool(plan.spec.adapters))
+
+        def run(self):
+            """Nothing."""
+
+    monkeypatch.setattr(module, "Job", Scored)
+    given = [*job.overrides, f"evaluate.before={before}"]
+    module.score(job, job.run(), compose(given, verb="train"), name="sgpt")
+    assert scored == rows
+
+
 COMMAND = [sys.executable, "-m", "methods.cli", "train", "model=tiny", "model.dtype=float32"]
 
 
@@ -279,6 +298,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(pairs, tmp_path):
         assert process.wait() == 0, process.stdout.read().decode()
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+    tokens, again = (
+        json.loads((tmp_path / name / "training.json").read_text())["tokens"]
+        for name in ("whole", "killed")
+    )
+    assert tokens <= again < tokens * 1.02  # a batch was at hand when it was killed
 
 
 def test_two_processes_have_the_loss_of_one(pairs, tmp_path):
