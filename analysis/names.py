@@ -30,7 +30,9 @@ def labels(frame: pd.DataFrame) -> pd.DataFrame:
     ours = short[cells["source"] == "run"]
     common = ours.mode().iat[0] if len(ours) else ""
     parts["model"] = short.where((short != common) & (cells["source"] == "run"), "")
-    parts["adapters"] = cells["adapters"].map(said)
+    made = cells["adapters"].map(said)  # ours end in a digest
+    parts["adapters"] = made.str.replace(r"_[0-9a-f]{8}(?=\+|$)", "", regex=True)
+    parts["pooler"] = cells["pooler"].map(said)
     parts["source"] = cells["source"].where(cells["source"] != "run", "")
     joined = pd.DataFrame(parts).apply(lambda row: ", ".join(filter(None, row)), axis=1)
     # Never merged silently: what is still alike is told apart by what lies deeper.

@@ -54,6 +54,16 @@ def test_an_interval_is_of_the_difference_and_none_is_made_up(found):
     assert "[" not in behind["B trained"] and "[" not in behind["Average trained"]
 
 
+def test_a_row_is_called_by_its_recipe_and_by_a_digest_only_where_that_is_not_enough(tmp_path):
+    for name, digest in (("nli_0a1b2c3d", "1"), ("nli_9f8e7d6c", "2"), ("mntp_0a1b2c3d", "3")):
+        folder = cell(tmp_path, "sgpt", {"A": ("Classification", 0.5)})
+        file = folder / "record" / "run.json"
+        record = json.loads(file.read_text())
+        file.write_text(json.dumps(record | {"adapters": [f"x/{name}"], "digest": digest}))
+    names = sorted(compare(load_results([tmp_path])).names.values())
+    assert names == ["sgpt (mntp)", "sgpt (nli, digest 1)", "sgpt (nli, digest 2)"]
+
+
 def test_nothing_trained_is_no_table(tmp_path):
     cell(tmp_path, "sgpt", {"A": ("Classification", 0.5)})
     assert gains_table(compare(load_results([tmp_path]))) is None

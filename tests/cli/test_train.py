@@ -34,7 +34,7 @@ def test_a_race_trains_scores_and_ends_in_its_table(tmp_path):
     code, said = dec2vec("train", *arguments(tmp_path, *race, *more), cwd=tmp_path)
     assert code == 0, said
     gains = (tmp_path / "runs" / "report" / "fair_supervised" / "gains.md").read_text()
-    assert gains.count("| sgpt (demo_") == 1 and gains.count("| llm2vec (demo_") == 1
+    assert gains.count("| sgpt (demo)") == 1 and gains.count("| llm2vec (demo)") == 1
     assert "DemoReuters zero-shot" in gains and "dec2vec train -m" in gains
     records = [json.loads(f.read_text()) for f in tmp_path.rglob("record/run.json")]
     assert len(records) == 4 and sum(bool(r["training"]) for r in records) == 2
