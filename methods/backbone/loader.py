@@ -33,7 +33,7 @@ from methods.backbone.hardware import (
 )
 from methods.backbone.linears import Linears, keep_freed_memory, prepack
 from methods.backbone.packed import Form, packs
-from methods.backbone.pooler import Pooler, load_pooler
+from methods.backbone.pooler import Pooler, pooler_of
 from methods.backbone.sources import Checkpoint, Source
 from methods.backbone.tiny import byte_tokenizer
 from methods.base import Attention
@@ -200,7 +200,7 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
         attentions=attentions,
         packed=packed,
         form=form,
-        pooler=_pooler(adapters, text_config, device),
+        pooler=pooler_of(adapters, text_config, device),
     )
 
 
@@ -212,21 +212,6 @@ def identity(spec: BackboneSpec) -> dict[str, Any]:
         "adapters": [fingerprint(adapter) for adapter in chained(spec.adapters)],
         "dtype": ("nf4_" if spec.four_bit else "") + resolve_dtype(spec.dtype, spec.device),
     }
-
-
-def _pooler(adapters: Sequence[str], config: Any, device: str) -> Pooler | None:
-    """The pooler of the last adapter; none before it may have one, since vectors end there."""
-    found = None
-    for adapter in adapters:
-        if found is not None:
-            raise ValueError(
-                f"{adapter} stands on an adapter with a {found.spec.kind} pooler, which reads what "
-                f"that adapter left; give the adapter with the pooler last"
-            )
-        found = load_pooler(
-            Path(adapter), hidden_size=config.hidden_size, num_layers=config.num_hidden_layers
-        )
-    return None if found is None else found.to(device)
 
 
 def _config(checkpoint: Checkpoint, remote_code: bool) -> Any:

@@ -21,10 +21,10 @@ B rows, L positions, D hidden size, K layers, R latents, Q queries.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -135,6 +135,24 @@ def save_pooler(pooler: Pooler, folder: Path) -> None:
 
     state = {name: part.detach().contiguous() for name, part in pooler.state_dict().items()}
     save_file(state, folder / FILE, metadata={"pooler": json.dumps(asdict(pooler.spec))})
+
+
+def pooler_of(adapters: Sequence[str], config: Any, device: str) -> Pooler | None:
+    """The pooler of the last adapter; none before it may have one, since vectors end there.
+
+    config: the model's own text config.
+    """
+    found = None
+    for adapter in adapters:
+        if found is not None:
+            raise ValueError(
+                f"{adapter} stands on an adapter with a {found.spec.kind} pooler, which reads what "
+                f"that adapter left; give the adapter with the pooler last"
+            )
+        found = load_pooler(
+            Path(adapter), hidden_size=config.hidden_size, num_layers=config.num_hidden_layers
+        )
+    return None if found is None else found.to(device)
 
 
 def load_pooler(folder: Path, *, hidden_size: int, num_layers: int) -> Pooler | None:
