@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from transformers import TrainerCallback
 
+log = logging.getLogger(__name__)
 COLUMNS = ["step", "loss", "learning_rate", "grad_norm", "eval_score"]
 
 
@@ -30,7 +32,13 @@ class Curve(TrainerCallback):
             return
         rows = pd.DataFrame(state.log_history).reindex(columns=COLUMNS)
         rows = rows.groupby("step", as_index=False).last()
-        rows.to_csv(self.folder / "loss.csv", index=False)
+        try:
+            rows.to_csv(self.folder / "loss.csv", index=False)
+            self._draw(rows)
+        except OSError as error:  # a checkpoint that does not fit will say so; a curve may lack
+            log.warning("no curve in %s: %s", self.folder, error)
+
+    def _draw(self, rows: pd.DataFrame) -> None:
         figure = Figure(figsize=(6.9, 2.7), layout="constrained")
         axes = figure.subplots()
         loss = rows.dropna(subset=["loss"])

@@ -27,13 +27,14 @@ from typing import Any
 import datasets
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 
 from methods.backbone.adapters import chained
 from methods.backbone.attention import attending, configs_of
 from methods.backbone.loader import BackboneSpec, build_backbone, identity
 from methods.backbone.pooler import Pooler
 from methods.base import Method
-from methods.evaluation.records import check_writable, commit, environment
+from methods.evaluation.records import check_writable, commit, environment, write_whole
 from methods.evaluation.tasks import TaskList
 from methods.training import data, validation
 from methods.training.contrastive import contrastive_trainer
@@ -108,7 +109,13 @@ class TrainJob:
                 done = last_checkpoint(self.folder / "checkpoints")
             trainer.train(resume_from_checkpoint=str(done) if done else None)
         if trainer.is_world_process_zero():
-            self._keep(trainer, about)
+            try:
+                self._keep(trainer, about)
+            except (OSError, SafetensorError) as error:
+                raise OSError(
+                    f"{self.folder} cannot be written: {error}. Free some space; the same command "
+                    f"goes on from the last checkpoint"
+                ) from error
         return self.folder
 
     @cached_property
@@ -276,5 +283,5 @@ class TrainJob:
             **commit(),
         }
         text = json.dumps(record, indent=2, default=str) + "\n"
-        (self.folder / "training.json").write_text(text, encoding="utf-8")
+        write_whole(self.folder / "training.json", text)
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)

@@ -23,6 +23,7 @@ from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.helpers import disable_input_dtype_casting
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers import TrainerState
 
 from methods.backbone.pooler import FILE as POOLER
 from methods.backbone.pooler import Pooler, save_pooler
@@ -61,7 +62,15 @@ class Recipes:
     def train(self: Any, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
         self.before, self.start = {"seconds": 0.0, "tokens": 0}, time.perf_counter()
         if resume_from_checkpoint is not None:
-            self.before = json.loads((Path(resume_from_checkpoint) / SPENT).read_text())
+            checkpoint = Path(resume_from_checkpoint)
+            self.before = json.loads((checkpoint / SPENT).read_text())
+            state = TrainerState.load_from_json(str(checkpoint / STATE))
+            if state.global_step >= self.args.max_steps:  # transformers would take one step more
+                self.state = state
+                self._load_from_checkpoint(resume_from_checkpoint)
+                if self.args.load_best_model_at_end:
+                    self._load_best_model()
+                return None
         parent: Any = super()
         return parent.train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 

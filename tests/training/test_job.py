@@ -229,6 +229,27 @@ def test_a_full_disk_names_the_folder_and_leaves_no_half_checkpoint(train, monke
     assert not list((job.folder / "checkpoints").glob("checkpoint-*"))
 
 
+def test_a_disk_that_is_full_at_the_end_leaves_no_finished_training(train, monkeypatch, caplog):
+    from methods.training import curve
+    from methods.training import job as module
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    undisturbed = train("run.every=2", out="undisturbed").run()
+    job = train("run.every=2")
+    monkeypatch.setattr(module, "save_trained", full)
+    monkeypatch.setattr(curve.Curve, "_draw", full)
+    with pytest.raises(OSError, match="adapter cannot be written: .*goes on from the last checkp"):
+        job.run()
+    assert "no curve in" in caplog.text and not (job.folder / "training.json").exists()
+    monkeypatch.undo()
+    train("run.every=2").run()
+    assert json.loads((job.folder / "training.json").read_text())["steps"] == 6
+    one, other = weights(undisturbed), weights(job.folder)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_validation_keeps_the_best_and_refuses_the_test_split(train, monkeypatch):
     from methods.training import job as module
 
