@@ -19,21 +19,19 @@ from methods.evaluation.config import compose
 from methods.training import data
 from methods.training.config import train_job
 
-STEPS, BATCH = 3, 32
-
 
 def trained_rows(args: argparse.Namespace) -> list[tuple[str, str, str]]:
     """SGPT with LoRA: forward, loss, backward and optimiser; tokens that a step reads."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for kind, texts in (("sentences", sentences(3 * BATCH)), ("passages", passages(3 * BATCH))):
-            file = Path(folder) / f"{kind}.jsonl"
+        for kind, of, batch in (("sentences", sentences, 32), ("passages", passages, 8)):
+            file, texts = Path(folder) / f"{kind}.jsonl", of(3 * batch)
             columns = ("query", "positive", "negative")
-            triplets = [dict(zip(columns, texts[i::BATCH], strict=True)) for i in range(BATCH)]
+            triplets = [dict(zip(columns, texts[i::batch], strict=True)) for i in range(batch)]
             file.write_text("\n".join(map(json.dumps, triplets)))
             for dtype in args.dtypes:
                 made = {
-                    name: Training(args, file, dtype, packed=name == "packed")
+                    name: Training(args, file, dtype, batch, packed=name == "packed")
                     for name in ("packed", "padded")
                 }
                 collate = made["packed"].trainer.data_collator
@@ -57,9 +55,11 @@ def trained_rows(args: argparse.Namespace) -> list[tuple[str, str, str]]:
 
 
 class Training:
-    """Calling it trains for a few steps."""
+    """Calling it takes one step, over all of a file."""
 
-    def __init__(self, args: argparse.Namespace, file: Path, dtype: str, *, packed: bool) -> None:
+    def __init__(
+        self, args: argparse.Namespace, file: Path, dtype: str, batch: int, *, packed: bool
+    ) -> None:
         given = [
             "recipe=demo",
             f"model={args.model}",
@@ -67,9 +67,9 @@ class Training:
             f"model.dtype={dtype}",
             "data=file",
             f"data.sources.mine.path={file}",
-            f"recipe.steps={STEPS}",
-            f"recipe.batch_size={BATCH}",
-            f"run.packed={packed}",
+            "recipe.steps=1",
+            f"recipe.batch_size={batch}",
+            f"run.packed={str(packed).lower()}",
             "run.every=1000",
             f"out={file.parent / f'{file.stem}_{dtype}_{packed}'}",
         ]
