@@ -117,7 +117,7 @@ class Comparison:
         done = self.frame[(self.frame["status"] == "done") & self.frame["statistic"].notna()]
         found = {}
         for task, group in done.groupby("task"):
-            examples = _examples(str(task), group)
+            examples = examples_of(str(task), group)
             statistics = group["statistic"].unique()
             if len(examples) < 2 or len(statistics) > 1:
                 continue
@@ -255,8 +255,9 @@ def compare(frame: pd.DataFrame, *, samples: int = SAMPLES, common: bool = False
     return Comparison(named[named["task"].isin(tasks)], samples, common=tasks)
 
 
-def _examples(task: str, group: pd.DataFrame) -> dict[Any, pd.DataFrame]:
-    """The examples of a task by row key, in one order; rows of other examples are left out."""
+def examples_of(task: str, group: pd.DataFrame) -> dict[Any, pd.DataFrame]:
+    """The examples of a task's shown split by row key, in one order; rows of other examples are
+    left out. group: the task's rows of a named frame."""
     found: dict[Any, pd.DataFrame] = {}
     for key, row in group.drop_duplicates(KEY).set_index(KEY).iterrows():
         kept = load_examples(row["folder"], task)

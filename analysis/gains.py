@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparison import Comparison
-from analysis.results import load_examples
+from analysis.comparison import Comparison, examples_of
 from analysis.statistics import Resampled, holm, resample
 from analysis.table import Table
 from analysis.tables import INTERVALS, blank
@@ -44,7 +43,8 @@ def gains_table(found: Comparison) -> Table | None:
     _star(after, p_values)
     for column, name in TOLD.items():
         values[name] = rows[column].astype(float)
-    about = f"Trained beside zero-shot; in parentheses the difference. {INTERVALS}, {STARS}. Data: "
+    about = f"Trained beside zero-shot; in parentheses the difference. {INTERVALS}, {STARS}. "
+    about += "Steps are of the last adapter, seconds of the chain. Data: "
     about += "; ".join(f"{found.names[key]}: {row['trained_on']}" for key, row in rows.iterrows())
     after = after.reindex(columns=values.columns, fill_value="")
     digits = {"steps": 0, "seconds": 0, "learning rate": 5}
@@ -56,10 +56,8 @@ def genre_table(found: Comparison) -> Table | None:
     """STSBenchmark by genre (captions, forums, news): trained, and what that is more than
     zero-shot. None where no row kept its examples' genres."""
     trained, task = _trained(found), "STSBenchmark"
-    ours = found.frame[(found.frame["task"] == task) & (found.frame["status"] == "done")]
-    folders = ours.drop_duplicates(["label", "setting"]).set_index(["label", "setting"])["folder"]
-    kept = {key: load_examples(folder, task) for key, folder in folders.items()}
-    kept = {key: frame for key, frame in kept.items() if frame is not None}
+    done = found.frame[(found.frame["task"] == task) & (found.frame["status"] == "done")]
+    kept = examples_of(task, done)
     genres = next((f["genre"] for f in kept.values() if "genre" in f), None)
     if genres is None or trained.empty:
         return None
@@ -99,7 +97,10 @@ def poolings_table(found: Comparison) -> Table | None:
     keys: dict[str, dict[str, Any]] = {}
     for key, row in rows.sort_values(["method", "pooler", "pooling"]).iterrows():
         name = f"{row['pooler']} over {row['pooling']}" if row["pooler"] else row["pooling"]
-        keys.setdefault(f"{row['method']}: {name}", {}).setdefault(row["attention"], key)
+        name = f"{row['method']}: {name}"
+        if row["attention"] in keys.get(name, {}):  # trained in another way too
+            name += f" {key[1]}"  # pyright: ignore[reportIndexIssue]
+        keys.setdefault(name, {})[row["attention"]] = key
     columns = [c for c in ("causal", "bidirectional") if any(c in own for own in keys.values())]
     index = pd.Index(list(keys))
     values, after = blank(index, columns), blank(index, columns, "")
@@ -118,10 +119,11 @@ def poolings_table(found: Comparison) -> Table | None:
                 after.loc[name, column] = f" ({one.estimate:+.1f} [{one.low:.1f}, {one.high:.1f}])"
                 p_values[name, column] = one.p_value
     _star(after, p_values)
-    about = (
-        f"Average over {', '.join(found.short[task] for task in found.ranked)} by what is pooled "
-    )
-    about += "and by attention, all trained alike; in parentheses the difference to the last token "
+    tasks = ", ".join(found.short[task] for task in found.ranked)
+    alike = (rows[["trained_on", "steps", "learning_rate"]].nunique() < 2).all()
+    about = f"Average over {tasks} by what is pooled and by attention, "
+    about += "all trained alike" if alike else "not all trained alike (gains says how)"
+    about += "; in parentheses the difference to the last token "
     about += f"under causal attention. {INTERVALS}, {STARS}."
     caption = found.caption(about, found.ranked)
     return Table("pooling_and_attention", values, caption, after, unranked=columns)

@@ -123,17 +123,21 @@ def layers_of(method: Method, pooler: Pooler | None) -> list[int]:
         return [method.layer]
     if method.layer != -1:
         raise ValueError(
-            f"layer={method.layer} with an adapter that brings a {pooler.spec.kind} pooler, which "
-            f"was trained on its own layers; leave layer at -1"
+            f"layer={method.layer} and a {pooler.spec.kind} pooler, which reads layers of its own; "
+            f"leave layer at -1"
         )
     return pooler.layers
 
 
-def save_pooler(pooler: Pooler, folder: Path) -> None:
-    """Write pooler.safetensors, its sizes in the file's own header."""
+def save_pooler(pooler: Pooler, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+    """Write pooler.safetensors, its sizes in the file's own header.
+
+    state: its weights, if they are not the module's own.
+    """
     from safetensors.torch import save_file
 
-    state = {name: part.detach().contiguous() for name, part in pooler.state_dict().items()}
+    state = pooler.state_dict() if state is None else state
+    state = {name: part.detach().contiguous() for name, part in state.items()}
     save_file(state, folder / FILE, metadata={"pooler": json.dumps(asdict(pooler.spec))})
 
 

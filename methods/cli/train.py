@@ -26,7 +26,7 @@ def run(config: DictConfig) -> None:
     try:
         job = train_job(config, title=choices["recipe"], overrides=overrides)
         folder = job.run()
-        if config.evaluate.names:
+        if config.evaluate.names and job.processes.is_main_process:
             score(job, folder, config, name=choices["method"])
     except KeyboardInterrupt:
         log.warning("interrupted; the same command goes on from the last checkpoint")

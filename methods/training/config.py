@@ -44,7 +44,8 @@ def train_job(config: DictConfig, *, title: str, overrides: list[str]) -> TrainJ
         run["validate"] = make(TaskList, wanted)
     folder = config.out
     if folder is None:
-        about = [asdict(method), asdict(recipe), asdict(data), identity(spec), run]
+        about = [f"{type(method).__module__}.{type(method).__qualname__}", asdict(method)]
+        about += [asdict(recipe), asdict(data), identity(spec), run]
         mark = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
         folder = Path(config.runs) / "adapters" / f"{title}_{mark[:8]}"
     return TrainJob(

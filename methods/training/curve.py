@@ -15,15 +15,12 @@ COLUMNS = ["step", "loss", "learning_rate", "grad_norm", "eval_score"]
 
 
 class Curve(TrainerCallback):
-    """Writes loss.csv and loss.png at every checkpoint and at the end."""
+    """Writes loss.csv and loss.png at every checkpoint."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.write(state)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.write(state)
 
     def write(self, state: Any) -> None:

@@ -31,6 +31,8 @@ from safetensors import SafetensorError
 
 from methods.backbone.adapters import chained
 from methods.backbone.attention import attending, configs_of
+from methods.backbone.forward import resolve_layer
+from methods.backbone.hardware import resolve_device
 from methods.backbone.loader import BackboneSpec, build_backbone, identity
 from methods.backbone.pooler import Pooler
 from methods.base import Method
@@ -42,7 +44,7 @@ from methods.training.curve import Curve
 from methods.training.mntp import mask_token, masked_trainer
 from methods.training.recipe import Recipe
 from methods.training.trainable import add_tokens, attach, count, quantizes, rows_of
-from methods.training.trainer import last_checkpoint, save_trained, steps_of
+from methods.training.trainer import last_checkpoint, steps_of
 
 log = logging.getLogger(__name__)
 
@@ -103,26 +105,44 @@ class TrainJob:
                 log.warning(
                     "%s: %d of %d texts are in the data", task, found["shared"], found["texts"]
                 )
+        layer = resolve_layer(self.method.layer, self.backbone.num_layers)
+        self.method = dataclasses.replace(self.method, layer=layer)
         with attending(self.backbone.model, self.method.attention):
             trainer = self._trainer(loaded)
             with self.processes.main_process_first():  # which removes what was not finished
                 done = last_checkpoint(self.folder / "checkpoints")
             trainer.train(resume_from_checkpoint=str(done) if done else None)
-        if trainer.is_world_process_zero():
-            try:
-                self._keep(trainer, about)
-            except (OSError, SafetensorError) as error:
-                raise OSError(
-                    f"{self.folder} cannot be written: {error}. Free some space; the same command "
-                    f"goes on from the last checkpoint"
-                ) from error
+        if trainer.state.global_step < trainer.args.max_steps:
+            raise ValueError(
+                f"training ended after {trainer.state.global_step} of {trainer.args.max_steps} "
+                f"steps: the data made no more batches of {self.recipe.batch_size}; lower "
+                f"recipe.batch_size"
+            )
+        Curve(self.folder).write(trainer.state)
+        try:
+            if not self.whole:
+                trainer.save_model(str(self.folder))
+            spent = trainer.spent()
+            if trainer.is_world_process_zero():
+                self._keep(trainer, about, spent)
+        except (OSError, SafetensorError) as error:
+            raise OSError(
+                f"{self.folder} cannot be written: {error}. Free some space; the same command "
+                f"goes on from the last checkpoint"
+            ) from error
+        self.processes.wait_for_everyone()
         return self.folder
 
     @cached_property
     def backbone(self) -> Any:
         """The model, its weights frozen and unpacked."""
         four_bit = self.recipe.trainable.quantized == "auto" and quantizes(self.spec.device)
+        if self.recipe.trainable.quantized == "auto":
+            log.info("weights %s", "in 4 bits" if four_bit else "not in 4 bits: no CUDA")
         spec = dataclasses.replace(self.spec, linears="torch", four_bit=four_bit)
+        device = str(self.processes.device)
+        if self.processes.num_processes > 1 and device.startswith("cuda"):
+            spec = dataclasses.replace(spec, device=device)
         backbone = build_backbone(spec)
         backbone.require(self.method.attention)
         if backbone.pooler is not None:
@@ -154,7 +174,7 @@ class TrainJob:
     @cached_property
     def processes(self) -> PartialState:
         """The processes that train together (torchrun, accelerate launch), often one."""
-        return PartialState(cpu=self.backbone.choices["device"] == "cpu")
+        return PartialState(cpu=resolve_device(self.spec.device) == "cpu")
 
     @cached_property
     def packed(self) -> bool:
@@ -167,6 +187,13 @@ class TrainJob:
 
     def _trainer(self, loaded: data.Loaded) -> Any:
         backbone, recipe = self.backbone, self.recipe
+        if recipe.objective == "contrastive":
+            for name, part in loaded.rows.items():
+                if len(part) < recipe.batch_size:
+                    raise ValueError(
+                        f"data {name} has {len(part)} rows, too few for one batch of "
+                        f"{recipe.batch_size}; lower recipe.batch_size"
+                    )
         rows = rows_of(self.method, recipe.trainable, backbone.tokenizer)
         if recipe.objective == "mntp" and self.tokens_added:
             rows.append(len(backbone.tokenizer) - 1)
@@ -232,6 +259,7 @@ class TrainJob:
             use_cpu=device == "cpu",
             bf16="bfloat16" in self.backbone.identity["dtype"],
             fp16=self.backbone.identity["dtype"].removeprefix("nf4_") == "float16",
+            ddp_broadcast_buffers=False if processes > 1 else None,
             ddp_backend="gloo" if device == "cpu" and processes > 1 else None,
             ddp_find_unused_parameters=self.method.layer != -1 if processes > 1 else None,
             dataloader_drop_last=True,
@@ -246,7 +274,7 @@ class TrainJob:
             return None
         return validation.Validation(self.backbone, self.method, self.run_as.validate)
 
-    def _keep(self, trainer: Any, about: dict[str, Any]) -> None:
+    def _keep(self, trainer: Any, about: dict[str, Any], spent: dict[str, float]) -> None:
         below = chained(self.spec.adapters)
         for place, adapter in enumerate(below):
             target = self.folder / "below" / f"{place}_{Path(adapter).name}"
@@ -255,14 +283,12 @@ class TrainJob:
             )
         if self.whole:
             trainer.trained.save_pretrained(str(self.folder))
-        else:
-            save_trained(trainer.trained, self.folder, trainer.pooler)
         if self.tokens_added or self.whole:
             self.backbone.tokenizer.save_pretrained(str(self.folder))
         trained, every = count(trainer.trained, trainer.pooler)
         state = trainer.state
         record = {
-            "base": {key: identity(self.spec)[key] for key in ("name", "weights", "dtype")},
+            "base": {key: self.backbone.identity[key] for key in ("name", "weights", "dtype")},
             "below": identity(self.spec)["adapters"],
             "method": {"class": f"{type(self.method).__module__}.{type(self.method).__qualname__}"}
             | dataclasses.asdict(self.method),
@@ -272,7 +298,7 @@ class TrainJob:
             "trained": trained,
             "of": every,
             "steps": state.global_step,
-            **trainer.spent(),
+            **spent,
             "loss": next((e["loss"] for e in reversed(state.log_history) if "loss" in e), None),
             "best": {"step": state.best_global_step, "score": state.best_metric}
             if state.best_metric is not None

@@ -49,7 +49,11 @@ class ContrastiveLoss(CachedMultipleNegativesRankingLoss):
             directions=("query_to_doc", "doc_to_query") if symmetric else ("query_to_doc",),
             partition_mode="per_direction" if symmetric else "joint",
         )
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature))) if learned else None
+        self.log_scale = None
+        if learned:
+            self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
+            if across_processes:  # what is wrapped for several processes is the model alone
+                self.log_scale.register_hook(_mean_of_processes)
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Any) -> Tensor:
         """The loss of a batch: features of queries, positives, and of each column of negatives."""
@@ -63,6 +67,13 @@ class ContrastiveLoss(CachedMultipleNegativesRankingLoss):
     def scale(self) -> Any:
         """What similarities are multiplied by."""
         return self.loss.scale if self.log_scale is None else self.log_scale.exp()
+
+
+def _mean_of_processes(gradient: Tensor) -> Tensor:
+    """A gradient averaged over processes, as those of the model are."""
+    gradient = gradient.clone()
+    torch.distributed.all_reduce(gradient)
+    return gradient / torch.distributed.get_world_size()
 
 
 def _stacked(columns: list[dict[str, Tensor]]) -> dict[str, Tensor]:

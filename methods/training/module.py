@@ -1,6 +1,6 @@
 """A method as a sentence-transformers module: token ids in, the method's own vectors out.
 
-B rows, L positions, D hidden size. The same module serves training and export.
+B rows, L positions, D hidden size.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
     from peft import LoraConfig, get_peft_model
 
     if trainable.kind == "full":
-        return model.requires_grad_(True)
+        return model.float().requires_grad_(True)  # small steps are lost on half precision
     linears = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
     common: dict[str, Any] = {"trainable_token_indices": rows} if rows else {}
     if trainable.kind == "lora":

@@ -14,13 +14,14 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.helpers import disable_input_dtype_casting
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import TrainerState
@@ -75,9 +76,11 @@ class Recipes:
         return parent.train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def spent(self: Any) -> dict[str, float]:
-        """Seconds and tokens so far, those before a resumption among them."""
+        """Seconds and tokens so far, those before a resumption among them; asked by all processes
+        together, whose tokens are summed."""
         seconds = self.before["seconds"] + time.perf_counter() - self.start
-        tokens = self.before["tokens"] + self.data_collator.tokens
+        tokens = torch.tensor(self.data_collator.tokens, device=self.args.device)
+        tokens = int(self.accelerator.reduce(tokens, "sum")) + self.before["tokens"]
         return {"seconds": round(seconds, 1), "tokens": tokens}
 
     def create_scheduler(self: Any, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -87,7 +90,7 @@ class Recipes:
     def training_step(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         parent: Any = super()
         # Autocast rounds what LoRA reads to its own dtype; PEFT would widen it to float32 first.
-        with disable_input_dtype_casting(self.trained, self.args.bf16 or self.args.fp16):
+        with _unwidened(self.trained if self.args.bf16 or self.args.fp16 else None):
             loss = parent.training_step(*args, **kwargs)
         if not torch.isfinite(loss):
             kept = last_checkpoint(Path(self.args.output_dir), clean=False)
@@ -111,12 +114,16 @@ class Recipes:
         return metrics
 
     def _save(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_trained(self.trained, folder, self.pooler)
-        if own := loss_state(self):
-            save_file(own, folder / LOSS)
-        (folder / SPENT).write_text(json.dumps(self.spent()))
+        """state_dict: of the whole model, where it is sharded and had to be gathered."""
+        folder, parts = Path(output_dir or self.args.output_dir), {}
+        for part in (self.trained, self.pooler):
+            if part is not None and state_dict is not None:
+                name = next(name for name, one in self.model.named_modules() if one is part)
+                own = {n.removeprefix(f"{name}."): t for n, t in state_dict.items()}
+                parts[part] = {n: own[n] for n in part.state_dict()}
+        save_trained(self.trained, folder, parts.get(self.trained))
+        if self.pooler is not None:
+            save_pooler(self.pooler, folder, parts.get(self.pooler))
 
     def _load_from_checkpoint(self: Any, checkpoint: str, model: Any = None) -> None:
         state = load_file(Path(checkpoint) / WEIGHTS)
@@ -137,7 +144,13 @@ class Recipes:
 
     def _save_checkpoint(self: Any, *args: Any, **kwargs: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        spent = self.spent()
         try:
+            if self.is_world_process_zero():
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / SPENT).write_text(json.dumps(spent))
+                if own := loss_state(self):
+                    save_file(own, folder / LOSS)
             parent: Any = super()
             parent._save_checkpoint(*args, **kwargs)
         except (OSError, SafetensorError, RuntimeError) as error:
@@ -149,6 +162,18 @@ class Recipes:
             ) from error
 
 
+@contextmanager
+def _unwidened(model: torch.nn.Module | None) -> Iterator[None]:
+    layers = [part for part in model.modules() if isinstance(part, LoraLayer)] if model else []
+    for layer in layers:
+        layer.cast_input_dtype_enabled = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.cast_input_dtype_enabled = True
+
+
 def loss_state(trainer: Any) -> dict[str, torch.Tensor]:
     """What a loss itself learns (a temperature)."""
     loss = getattr(trainer, "loss", None)
@@ -156,22 +181,22 @@ def loss_state(trainer: Any) -> dict[str, torch.Tensor]:
     return {name: p.data for name, p in named if name == "log_scale"}
 
 
-def save_trained(trained: Any, folder: Path, pooler: Pooler | None) -> None:
-    """An adapter folder in PEFT's layout, with its pooler; of a model trained in full, its
-    weights."""
+def save_trained(trained: Any, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
+    """An adapter folder in PEFT's layout; of a model trained in full, its weights.
+
+    state: all weights, if they are not the model's own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    if pooler is not None:
-        save_pooler(pooler, folder)
     if isinstance(trained, PeftModel):
-        state = get_peft_model_state_dict(trained)
-        save_file({name: part.contiguous() for name, part in state.items()}, folder / WEIGHTS)
+        own: Any = get_peft_model_state_dict(trained, state_dict=state)
+        save_file({name: part.contiguous() for name, part in own.items()}, folder / WEIGHTS)
         config = trained.peft_config["default"]
         before, config.inference_mode = config.inference_mode, True
         config.save_pretrained(str(folder))
         config.inference_mode = before
     else:
-        state = {name: part.contiguous() for name, part in trained.state_dict().items()}
-        save_file(state, folder / WEIGHTS)
+        whole: Any = trained.state_dict() if state is None else state
+        save_file({name: part.contiguous() for name, part in whole.items()}, folder / WEIGHTS)
 
 
 def last_checkpoint(folder: Path, *, clean: bool = True) -> Path | None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from methods import load_encoder
 from methods.evaluation.config import CONF, choices, compose
+from methods.training import data
 from methods.training.config import train_job
 from methods.training.contrastive import contrastive_trainer
 from methods.training.module import Collator, MethodModule
@@ -85,7 +86,12 @@ def test_an_adapter_reads_as_it_was_trained(train, method, more):
     assert np.allclose(merged, trained, atol=2e-4)
     if method != "udever":
         plain = load_encoder(method, model="tiny", dtype="float32", **options)
-        assert not np.allclose(merged, plain.encode(TEXTS, instruction="Find it"), atol=1e-2)
+        untrained = plain.encode(TEXTS, instruction=phrased)
+        if job.backbone.pooler is not None:
+            state = weights(folder)
+            assert any(t.any() for name, t in state.items() if "lora_B" in name)
+        else:
+            assert not np.allclose(merged, untrained, atol=1e-2)
 
 
 def test_training_packed_is_training_padded(train):
@@ -146,7 +152,7 @@ def test_a_pooler_ends_a_chain_and_reads_its_own_layers(train):
         train("method=sgpt", f"adapter={below}", out="above").run()
     with pytest.raises(ValueError, match="stands on an adapter with a multi_layer pooler"):
         vectors("sgpt", [below, str(train("method=sgpt", out="plain").run())])
-    with pytest.raises(ValueError, match="layer=1 with an adapter that brings a multi_layer"):
+    with pytest.raises(ValueError, match="layer=1 and a multi_layer pooler"):
         vectors("sgpt", below, layer=1)
     with pytest.raises(ValueError, match="kind=full makes none"):
         train(kind, "recipe.trainable.kind=full")
@@ -159,15 +165,66 @@ def test_shards_on_a_cpu_are_refused_rather_than_forgotten(train):
         train("run.fsdp=full_shard").run()
 
 
-def test_a_layer_is_trained_as_it_is_read(train):
-    job = train("method=sgpt", "method.layer=1", "recipe.learning_rate=1e-2")
+@pytest.mark.parametrize(("layer", "trained"), [(1, {0}), (-2, {0, 1}), (3, {0, 1, 2})])
+def test_a_layer_is_trained_as_it_is_read(train, layer, trained):
+    job = train("method=sgpt", f"method.layer={layer}", "recipe.learning_rate=1e-2")
     state = weights(job.run())
     moved = {
         int(n.split("layers.")[1].split(".")[0])
         for n, t in state.items()
         if t.any() and "lora_B" in n
     }
-    assert moved == {0}
+    assert moved == trained
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ["method=echo", "recipe.trainable.rows=[eos]", "method.template=instruct"],
+        ["method=sgpt", "recipe.trainable.kind=added_bias"],
+        ["method=cpt_text", "recipe.trainable.kind=full"],
+        ["method=sgpt", "recipe.trainable.pooler.kind=latent_attention", *POOLER],
+    ],
+)
+def test_half_precision_trains_what_float32_trains(train, kind):
+    losses = []
+    for dtype in ("float32", "bfloat16"):
+        job = train(*kind, f"model.dtype={dtype}", "recipe.learning_rate=1e-2", out=dtype)
+        losses.append(pd.read_csv(job.run() / "loss.csv")["loss"])
+        names = [p.dtype for p in job.backbone.model.parameters() if p.requires_grad]
+        assert set(names) == {torch.float32}
+    assert losses[1].tolist() == pytest.approx(losses[0].tolist(), rel=0.15)
+
+
+def test_too_few_rows_for_a_batch_are_an_error_and_no_adapter(train):
+    job = train("recipe.batch_size=80")
+    with pytest.raises(ValueError, match="data mine has 64 rows, too few for one batch of 80"):
+        job.run()
+    assert not (job.folder / "training.json").exists()
+
+
+def test_methods_alike_but_for_their_class_do_not_share_a_folder():
+    given = ["recipe=demo", "model=tiny", "method.delimiters=new", "method.max_length=300"]
+    folders = {
+        train_job(
+            compose([*given, f"method={name}"], verb="train"), title="demo", overrides=[]
+        ).folder
+        for name in ("cpt_text", "udever")
+    }
+    assert len(folders) == 2
+
+
+@pytest.mark.parametrize("pooler", [[], ["recipe.trainable.pooler.kind=multi_layer", *POOLER]])
+def test_weights_gathered_from_shards_are_saved_as_ones_own(train, tmp_path, pooler):
+    job = train("method=sgpt", *pooler)
+    trainer = job._trainer(data.load(job.data, texts_only=False, negatives=1, seed=0))
+    gathered = {name: part + 1 for name, part in trainer.model.state_dict().items()}
+    trainer._save(str(tmp_path / "own"))
+    trainer._save(str(tmp_path / "gathered"), state_dict=gathered)
+    for file in {p.name for p in (tmp_path / "own").glob("*.safetensors")}:
+        own, other = (load_file(tmp_path / name / file) for name in ("own", "gathered"))
+        assert own.keys() == other.keys()
+        assert all(torch.allclose(own[name] + 1, other[name]) for name in own)
 
 
 def test_bitfit_without_biases_offers_what_there_is(train):
@@ -189,8 +246,6 @@ def test_all_weights_trained_are_a_model(train):
 
 def test_a_learned_temperature_is_learnt(train):
     job = train("recipe.temperature_is=learned", "recipe.learning_rate=1e-1")
-    from methods.training import data
-
     loaded = data.load(job.data, texts_only=False, negatives=1, seed=0)
     trained = attach(job.backbone.model, job.recipe.trainable, rows=[])
     trainer = contrastive_trainer(job, loaded, trained)
@@ -203,9 +258,20 @@ def test_dropout_makes_a_text_its_own_positive(train, tmp_path):
     file = tmp_path / "texts.jsonl"
     file.write_text("\n".join(json.dumps({"text": f"{w} {w}s here"}) for w in "abcdefgh"))
     more = ["method=llm2vec", "recipe.twice=true", "recipe.attention_dropout=0.3"]
-    folder = train(*more, path=str(file)).run()
-    curve = pd.read_csv(folder / "loss.csv")
-    assert (curve["grad_norm"] > 0).all()
+    job = train(*more, path=str(file))
+    folder = job.run()
+    assert (pd.read_csv(folder / "loss.csv")["grad_norm"] > 0).all()
+    module = MethodModule(job.backbone, job.method, job.backbone.model, packed=job.packed)
+    rows = [{"query": text} for text in TEXTS]
+    features = {
+        k.removeprefix("query_"): v
+        for k, v in Collator(job.method, job.backbone.tokenizer)(rows).items()
+    }
+    for training in (True, False):
+        module.train(training)
+        with torch.no_grad():
+            one, other = (module(dict(features))["sentence_embedding"] for _ in range(2))
+        assert torch.equal(one, other) is not training
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(train):
@@ -238,7 +304,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_no_finished_training(train, monke
 
     undisturbed = train("run.every=2", out="undisturbed").run()
     job = train("run.every=2")
-    monkeypatch.setattr(module, "save_trained", full)
+    monkeypatch.setattr(module.TrainJob, "_keep", full)
     monkeypatch.setattr(curve.Curve, "_draw", full)
     with pytest.raises(OSError, match="adapter cannot be written: .*goes on from the last checkp"):
         job.run()
@@ -248,6 +314,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_no_finished_training(train, monke
     assert json.loads((job.folder / "training.json").read_text())["steps"] == 6
     one, other = weights(undisturbed), weights(job.folder)
     assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (job.folder / "loss.png").is_file()
 
 
 def test_validation_keeps_the_best_and_refuses_the_test_split(train, monkeypatch):
