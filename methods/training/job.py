@@ -91,6 +91,20 @@ class TrainJob:
         if (self.folder / "training.json").is_file():
             log.info("%s is trained already", self.folder)
             return self.folder
+        loaded, about = self._data()
+        layer = resolve_layer(self.method.layer, self.backbone.num_layers)
+        self.method = dataclasses.replace(self.method, layer=layer)
+        with attending(self.backbone.model, self.method.attention):
+            trainer = self._trainer(loaded)
+            with self.processes.main_process_first():  # which removes what was not finished
+                done = last_checkpoint(self.folder / "checkpoints")
+            trainer.train(resume_from_checkpoint=str(done) if done else None)
+        self._finish(trainer, about)
+        self.processes.wait_for_everyone()
+        return self.folder
+
+    def _data(self) -> tuple[data.Loaded, dict[str, Any]]:
+        """The rows, and what a record says of them."""
         loaded = data.load(
             self.data,
             texts_only=self.recipe.objective == "mntp",
@@ -105,13 +119,10 @@ class TrainJob:
                 log.warning(
                     "%s: %d of %d texts are in the data", task, found["shared"], found["texts"]
                 )
-        layer = resolve_layer(self.method.layer, self.backbone.num_layers)
-        self.method = dataclasses.replace(self.method, layer=layer)
-        with attending(self.backbone.model, self.method.attention):
-            trainer = self._trainer(loaded)
-            with self.processes.main_process_first():  # which removes what was not finished
-                done = last_checkpoint(self.folder / "checkpoints")
-            trainer.train(resume_from_checkpoint=str(done) if done else None)
+        return loaded, about
+
+    def _finish(self, trainer: Any, about: dict[str, Any]) -> None:
+        """Write what was trained. Raises ValueError if it was not trained to its last step."""
         if trainer.state.global_step < trainer.args.max_steps:
             raise ValueError(
                 f"training ended after {trainer.state.global_step} of {trainer.args.max_steps} "
@@ -130,8 +141,6 @@ class TrainJob:
                 f"{self.folder} cannot be written: {error}. Free some space; the same command "
                 f"goes on from the last checkpoint"
             ) from error
-        self.processes.wait_for_everyone()
-        return self.folder
 
     @cached_property
     def backbone(self) -> Any:
