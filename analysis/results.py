@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def _cell(path: Path) -> Iterator[dict[str, Any]]:
         **{name: record.get(name) for name in COLUMNS if name in record},
         "source": "run",
         "reports": ", ".join(record.get("reports", [])),
-        "adapters": "+".join(Path(adapter).name for adapter in record.get("adapters", [])),
+        "adapters": "+".join(_chain(record)),
         "options": ", ".join(f"{key}={value}" for key, value in options.items()),
         "default": bool(own)
         and not options
@@ -169,6 +170,13 @@ def _cell(path: Path) -> Iterator[dict[str, Any]]:
             row |= {"status": "missing", "message": f"no scores of it in {task}.json"}
         for part in parts or [{}]:
             yield {**row, **part}
+
+
+def _chain(record: Mapping[str, Any]) -> list[str]:
+    """The adapters of a cell by name, those first that others stand on (below/N_NAME)."""
+    given = [Path(adapter).name for adapter in record.get("adapters", [])]
+    merged = [part["folder"] for part in record.get("training", []) if "folder" in part]
+    return [re.sub(r"^\d+_", "", name) if name not in given else name for name in merged] or given
 
 
 def _trained(adapters: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -28,8 +28,8 @@ def found(tmp_path):
     after = {"A": ("Classification", examples(200, 0.8)), "B": ("Clustering", 0.3)}
     cell(tmp_path, "sgpt", before)
     cell(tmp_path, "echo", before)
-    below = {"title": "mntp", "seconds": 50.0}
-    chain = {"adapters": ["x/mntp", "x/nli"], "training": [below, TRAINED]}
+    below = {"title": "mntp", "seconds": 50.0, "folder": "0_mntp"}
+    chain = {"adapters": ["x/nli"], "training": [below, TRAINED | {"folder": "nli"}]}
     folder = cell(tmp_path, "sgpt", after)
     file = folder / "record" / "run.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | chain | {"digest": "1"}))
