@@ -18,8 +18,8 @@ from methods.evaluation.instructions import Instructions
 from methods.evaluation.job import Job
 from methods.evaluation.tasks import TaskList
 from methods.training.data import Data, Source
-from methods.training.job import Run, TrainJob
-from methods.training.recipe import Masking, Recipe, Trainable
+from methods.training.job import TrainJob
+from methods.training.recipe import Masking, Recipe, Run, Trainable
 
 
 def train_job(config: DictConfig, *, title: str, overrides: list[str]) -> TrainJob:

@@ -37,36 +37,15 @@ from methods.backbone.loader import BackboneSpec, build_backbone, identity
 from methods.backbone.pooler import Pooler
 from methods.base import Method
 from methods.evaluation.records import check_writable, commit, environment, write_whole
-from methods.evaluation.tasks import TaskList
 from methods.training import data, validation
 from methods.training.contrastive import contrastive_trainer
 from methods.training.curve import Curve
 from methods.training.mntp import mask_token, masked_trainer
-from methods.training.recipe import Recipe
+from methods.training.recipe import Recipe, Run
 from methods.training.trainable import add_tokens, attach, count, quantizes, rows_of
 from methods.training.trainer import last_checkpoint, steps_of
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """How a training is run: changes speed and what is kept, not what is learnt.
-
-    every: steps between checkpoints, and between validations. validate: tasks whose score chooses
-        the best checkpoint (a validation split; never the test split that is reported).
-    packed: texts end to end in training where the model allows it. deepspeed, fsdp: as
-        transformers' TrainingArguments take them.
-    """
-
-    seed: int = 42
-    every: int = 100
-    keep: int = 2
-    validate: TaskList | None = None
-    packed: bool = True
-    gradient_checkpointing: bool = False
-    deepspeed: str | None = None
-    fsdp: str | None = None
 
 
 @dataclass

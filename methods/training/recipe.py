@@ -1,4 +1,4 @@
-"""What a recipe YAML says: an objective, its numbers, and what is trained."""
+"""What a recipe YAML says (an objective, its numbers, what is trained), and how it is run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from methods.backbone.pooler import PoolerSpec
+from methods.evaluation.tasks import TaskList
 
 Objective = Literal["contrastive", "mntp"]
 Kind = Literal["lora", "bitfit", "added_bias", "full"]
@@ -126,3 +127,23 @@ class Recipe:
                 raise ValueError(f"recipe: {name} is {getattr(self, name)}; it is above 0")
         if unknown := set(self.text_tokens) - {"query", "document"}:
             raise ValueError(f"recipe: text_tokens of {', '.join(unknown)}; valid: query, document")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How a training is run: changes speed and what is kept, not what is learnt.
+
+    every: steps between checkpoints, and between validations. validate: tasks whose score chooses
+        the best checkpoint (a validation split; never the test split that is reported).
+    packed: texts end to end in training where the model allows it. deepspeed, fsdp: as
+        transformers' TrainingArguments take them.
+    """
+
+    seed: int = 42
+    every: int = 100
+    keep: int = 2
+    validate: TaskList | None = None
+    packed: bool = True
+    gradient_checkpointing: bool = False
+    deepspeed: str | None = None
+    fsdp: str | None = None
