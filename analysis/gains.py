@@ -41,6 +41,8 @@ def gains_table(found: Comparison) -> Table | None:
             if means[base] == means[base]:
                 after.loc[[key], f"{column} trained"] = f" ({text})"
     _star(after, p_values)
+    unknown = [name for name in names if values[name].isna().all()]
+    values = values.drop(columns=unknown)  # nothing was scored before
     for column, name in TOLD.items():
         values[name] = rows[column].astype(float)
     about = f"Trained beside zero-shot; in parentheses the difference. {INTERVALS}, {STARS}. "

@@ -64,6 +64,12 @@ def test_a_row_is_called_by_its_recipe_and_by_a_digest_only_where_that_is_not_en
     assert names == ["sgpt (mntp)", "sgpt (nli, digest 1)", "sgpt (nli, digest 2)"]
 
 
+def test_what_nobody_scored_before_training_has_no_column(tmp_path):
+    trained(tmp_path, "sgpt", {"A": ("Classification", 0.5)})
+    table = gains_table(compare(load_results([tmp_path])))
+    assert "A trained" in table.values and "A zero-shot" not in table.values
+
+
 def test_nothing_trained_is_no_table(tmp_path):
     cell(tmp_path, "sgpt", {"A": ("Classification", 0.5)})
     assert gains_table(compare(load_results([tmp_path]))) is None
