@@ -45,9 +45,15 @@ def gains_table(found: Comparison) -> Table | None:
     values = values.drop(columns=unknown)  # nothing was scored before
     for column, name in TOLD.items():
         values[name] = rows[column].astype(float)
-    about = f"Trained beside zero-shot; in parentheses the difference. {INTERVALS}, {STARS}. "
+    about = ""
+    if after.ne("").any(axis=None):
+        about = "Trained beside zero-shot; in parentheses the difference. "
+        about += f"{INTERVALS}, {STARS}. "
     about += "Steps are of the last adapter, seconds of the chain. Data: "
-    about += "; ".join(f"{found.names[key]}: {row['trained_on']}" for key, row in rows.iterrows())
+    common = rows["trained_on"].mode()[0]
+    others = rows[rows["trained_on"] != common]
+    named = (f"{found.names[key]}: {row['trained_on']}" for key, row in others.iterrows())
+    about += "; ".join([common, *named])
     after = after.reindex(columns=values.columns, fill_value="")
     digits = {"steps": 0, "seconds": 0, "learning rate": 5}
     caption = found.caption(about + ".", [])

@@ -42,7 +42,7 @@ def test_a_row_trained_stands_beside_the_same_row_untrained(found):
     assert list(table.values.index) == [("sgpt", "(mntp+nli)")]
     assert (row["A zero-shot"], row["A trained"]) == pytest.approx((50, 80))
     assert (row["steps"], row["seconds"], row["learning rate"]) == (100, 250, 5e-4)
-    assert "Data: sgpt (mntp+nli): pairs." in table.caption
+    assert "Data: pairs." in table.caption and "zero-shot; in parentheses" in table.caption
     printed = table.to_markdown()
     assert "80.0 (+30.0 [" in printed and "])*" in printed and "30.0 (-10.0)" in printed
 
@@ -68,6 +68,15 @@ def test_what_nobody_scored_before_training_has_no_column(tmp_path):
     trained(tmp_path, "sgpt", {"A": ("Classification", 0.5)})
     table = gains_table(compare(load_results([tmp_path])))
     assert "A trained" in table.values and "A zero-shot" not in table.values
+    assert "zero-shot" not in table.caption
+
+
+def test_data_that_one_row_alone_was_trained_on_is_named_with_it(tmp_path):
+    trained(tmp_path, "sgpt", {"A": ("Classification", 0.5)})
+    trained(tmp_path, "echo", {"A": ("Classification", 0.5)})
+    folder = trained(tmp_path, "llm2vec", {"A": ("Classification", 0.5)}, source="wikipedia")
+    caption = gains_table(compare(load_results([tmp_path]))).caption
+    assert f"Data: pairs; llm2vec ({folder.name}): wikipedia." in caption
 
 
 def test_nothing_trained_is_no_table(tmp_path):
@@ -75,12 +84,12 @@ def test_nothing_trained_is_no_table(tmp_path):
     assert gains_table(compare(load_results([tmp_path]))) is None
 
 
-def trained(root, method, scores, **changes):
+def trained(root, method, scores, source="pairs", **changes):
     """A cell as one with an adapter leaves it."""
     folder = cell(root, method, scores)
     file = folder / "record" / "run.json"
     record = json.loads(file.read_text()) | changes
-    training = TRAINED | {"pooler": changes.get("pooler")}
+    training = TRAINED | {"pooler": changes.get("pooler"), "data": {"sources": {source: {}}}}
     record |= {"adapters": [f"x/{folder.name}"], "training": [training], "digest": folder.name}
     file.write_text(json.dumps(record))
     return folder
