@@ -15,6 +15,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from methods.evaluation.config import CONF
@@ -37,8 +38,7 @@ def run(config: DictConfig) -> float | None:
         raise
     except Exception as error:
         status = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        # What the user got wrong needs no traceback; what we did does.
-        log.error("%s", error, exc_info=not isinstance(error, ValueError | TasksFailed))
+        end(error, ValueError, TasksFailed)
         raise
     finally:
         (folder / "status.json").write_text(json.dumps(status, indent=2) + "\n")
@@ -60,6 +60,15 @@ def job(config: DictConfig) -> Any:
         overrides=list(hydra_config.overrides.task),
         config=values,
     )
+
+
+def end(error: Exception, *expected: type[Exception]) -> None:
+    """Log what ended a job. What the user got wrong needs no traceback, what we did does: so a run
+    of its own exits here on what is expected, and Hydra has none to print."""
+    known = isinstance(error, expected)
+    log.error("%s", error, exc_info=not known)
+    if known and HydraConfig.get().mode == RunMode.RUN:
+        sys.exit(1)
 
 
 class AfterSweep(Callback):

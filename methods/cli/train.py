@@ -10,7 +10,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from methods.cli.evaluate import hydra_arguments
+from methods.cli.evaluate import end, hydra_arguments
 from methods.evaluation.config import CONF
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,7 @@ def run(config: DictConfig) -> None:
         log.warning("interrupted; the same command goes on from the last checkpoint")
         raise
     except Exception as error:
-        # What the user got wrong needs no traceback; what we did does.
-        log.error("%s", error, exc_info=not isinstance(error, ValueError | OSError))
+        end(error, ValueError, OSError)
         raise
     given = "model=folder model.source.path=" if job.whole else "adapter="
     log.info("dec2vec evaluate method=%s %s%s", choices["method"], given, folder)
