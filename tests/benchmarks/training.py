@@ -24,7 +24,7 @@ def trained_rows(args: argparse.Namespace) -> list[tuple[str, str, str]]:
     """SGPT with LoRA: forward, loss, backward and optimiser; tokens that a step reads."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for kind, of, batch in (("sentences", sentences, 32), ("passages", passages, 8)):
+        for kind, of, batch in (("sentences", sentences, 32), ("passages", passages, 4)):
             file, texts = Path(folder) / f"{kind}.jsonl", of(3 * batch)
             columns = ("query", "positive", "negative")
             triplets = [dict(zip(columns, texts[i::batch], strict=True)) for i in range(batch)]

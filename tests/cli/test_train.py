@@ -4,8 +4,6 @@ import json
 
 from tests.cli.test_evaluate import dec2vec
 
-RATES = ("demo", "demo_2e-3")
-
 
 def pairs(folder):
     rows = [
@@ -36,11 +34,10 @@ def test_a_race_trains_scores_and_ends_in_its_table(tmp_path):
     code, said = dec2vec("train", *arguments(tmp_path, *race, *more), cwd=tmp_path)
     assert code == 0, said
     gains = (tmp_path / "runs" / "report" / "fair_supervised" / "gains.md").read_text()
-    rows = [f"| {method} ({recipe})" for method in ("sgpt", "llm2vec") for recipe in RATES]
-    assert [gains.count(row) for row in rows] == [1] * 4
+    assert gains.count("| sgpt (demo)") == 1 and gains.count("| llm2vec (demo)") == 1
     assert "DemoReuters zero-shot" in gains and "dec2vec train -m" in gains
     records = [json.loads(f.read_text()) for f in tmp_path.rglob("record/run.json")]
-    assert len(records) == 6 and sum(bool(r["training"]) for r in records) == 4
+    assert len(records) == 4 and sum(bool(r["training"]) for r in records) == 2
 
 
 def test_bad_data_ends_with_a_message_and_a_sweep_goes_on(tmp_path):
