@@ -46,7 +46,7 @@ def gains_table(found: Comparison) -> Table | None:
     for column, name in TOLD.items():
         values[name] = rows[column].astype(float)
     about = ""
-    if after.ne("").any(axis=None):
+    if (after != "").any(axis=None):
         about = "Trained beside zero-shot; in parentheses the difference. "
         about += f"{INTERVALS}, {STARS}. "
     about += "Steps are of the last adapter, seconds of the chain. Data: "
