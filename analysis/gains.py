@@ -51,8 +51,8 @@ def gains_table(found: Comparison) -> Table | None:
         about += f"{INTERVALS}, {STARS}. "
     about += "Steps are of the last adapter, seconds of the chain. Data: "
     common = rows["trained_on"].mode()[0]
-    others = rows[rows["trained_on"] != common]
-    named = (f"{found.names[key]}: {row['trained_on']}" for key, row in others.iterrows())
+    others = rows[rows["trained_on"] != common].groupby("trained_on", sort=True)
+    named = (f"{data} in {', '.join(found.names[k] for k in of.index)}" for data, of in others)
     about += "; ".join([common, *named])
     after = after.reindex(columns=values.columns, fill_value="")
     digits = {"steps": 0, "seconds": 0, "learning rate": 5}

@@ -71,12 +71,12 @@ def test_what_nobody_scored_before_training_has_no_column(tmp_path):
     assert "zero-shot" not in table.caption
 
 
-def test_data_that_one_row_alone_was_trained_on_is_named_with_it(tmp_path):
+def test_data_that_few_rows_were_trained_on_is_named_with_them(tmp_path):
     trained(tmp_path, "sgpt", {"A": ("Classification", 0.5)})
     trained(tmp_path, "echo", {"A": ("Classification", 0.5)})
     folder = trained(tmp_path, "llm2vec", {"A": ("Classification", 0.5)}, source="wikipedia")
     caption = gains_table(compare(load_results([tmp_path]))).caption
-    assert f"Data: pairs; llm2vec ({folder.name}): wikipedia." in caption
+    assert f"Data: pairs; wikipedia in llm2vec ({folder.name})." in caption
 
 
 def test_nothing_trained_is_no_table(tmp_path):
