@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.identity import adapter_digest
+
 log = logging.getLogger(__name__)
 
 
@@ -30,19 +32,15 @@ def chained(adapters: Sequence[str]) -> list[str]:
             (Path(adapter) / "below").glob("*_*"), key=lambda p: int(p.name.split("_")[0])
         )
         for folder in [*map(str, below), adapter]:
-            found.setdefault(fingerprint(folder), folder)
+            found.setdefault(adapter_digest(folder), folder)
     return list(found.values())
 
 
-def fingerprint(adapter: str) -> str:
-    """A digest of an adapter's weights."""
-    from methods.backbone.sources import sha256
+def refuse_other_base(adapters: Iterable[str], weights: str, *, files: str | None = None) -> None:
+    """Raise ValueError for an adapter that says it was trained on other weights.
 
-    return "sha256:" + sha256(*sorted(Path(adapter).glob("*.safetensors")))[:16]
-
-
-def refuse_other_base(adapters: Iterable[str], weights: str) -> None:
-    """Raises ValueError for an adapter that says it was trained on other weights."""
+    files: digest of the model's config and tokenizer; others than in training are logged.
+    """
     for adapter in adapters:
         file = Path(adapter) / "training.json"
         base = json.loads(file.read_text(encoding="utf-8"))["base"] if file.is_file() else {}
@@ -51,9 +49,13 @@ def refuse_other_base(adapters: Iterable[str], weights: str) -> None:
                 f"{adapter} was trained on {base['name']} ({base['weights']}), this model is "
                 f"{weights}; give the model it was trained on, or train it on this one"
             )
+        if base.get("files", files) != files:
+            log.warning(
+                "%s was trained on these weights with another config.json or tokenizer", adapter
+            )
 
 
-def told(adapter: str) -> dict[str, Any]:
+def training_summary(adapter: str) -> dict[str, Any]:
     """What a folder says of its training, for the record; little of one made elsewhere."""
     file = Path(adapter) / "training.json"
     about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -62,7 +64,7 @@ def told(adapter: str) -> dict[str, Any]:
     if "recipe" in about:
         found["learning_rate"] = about["recipe"]["learning_rate"]
         found["pooler"] = (about["recipe"]["trainable"].get("pooler") or {}).get("kind")
-    return {"folder": Path(adapter).name, "weights": fingerprint(adapter), **found}
+    return {"folder": Path(adapter).name, "digest": adapter_digest(adapter), **found}
 
 
 def add_biases(model: nn.Module, linears: Iterable[str]) -> None:

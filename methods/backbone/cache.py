@@ -8,24 +8,18 @@ LMDB maps its file into memory and must not lie on a network file system.
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
 import logging
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 import lmdb
 import numpy as np
 from filelock import FileLock
-
-from methods.backbone.sources import cache_folder
 
 log = logging.getLogger(__name__)
 PAGE = 4096
@@ -213,32 +207,6 @@ def open_cache(folder: Path, max_bytes: int) -> EmbeddingCache:
     if opened is None:
         opened = _opened[folder] = EmbeddingCache(folder, max_bytes=max_bytes)
     return opened
-
-
-def default_folder() -> Path:
-    """Where embeddings are kept by default: $DEC2VEC_EMBEDDINGS, else in the user's cache."""
-    folder = os.environ.get("DEC2VEC_EMBEDDINGS")
-    return Path(folder).expanduser() if folder else cache_folder() / "embeddings"
-
-
-def row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:
-    """What is read and what may be pooled, in 16 bytes."""
-    tokens = np.asarray(list(ids), dtype=np.int32).tobytes()
-    digest = hashlib.blake2b(tokens, digest_size=16)
-    digest.update(len(tokens).to_bytes(8, "little") + bytes(pool_mask))
-    return digest.digest()
-
-
-def code_digest(*modules: ModuleType) -> str:
-    """A digest of modules' code, without docstrings and comments."""
-    digest = hashlib.sha256()
-    for module in modules:
-        tree = ast.parse(inspect.getsource(module))
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):  # noqa: UP038
-                node.body = node.body[ast.get_docstring(node) is not None :]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:16]
 
 
 def _with_checksum(key: bytes, vector: np.ndarray) -> bytes:

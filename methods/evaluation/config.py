@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from methods.backbone.cache import MemoryStore, Store, default_folder, open_cache
+from methods.backbone.cache import MemoryStore, Store, open_cache
 from methods.backbone.loader import BackboneSpec
 from methods.base import Method
 from methods.evaluation.instructions import Instructions
+from methods.evaluation.trained_as import trained_fields
+from methods.folders import CONF, embeddings_folder
 
 if TYPE_CHECKING:
     from methods.evaluation.encoder import Encoder
 
-CONF = Path(__file__).parents[2] / "conf"
+log = logging.getLogger(__name__)
 MEMORY_BYTES = 2 << 30
 CELL_AXES = ("pooling", "layer", "normalize")
 ROOT_AXES = ("attention", *CELL_AXES)
@@ -39,8 +43,12 @@ class Plan:
     all_layers: bool = False
 
 
-def plan(config: DictConfig, *, name: str) -> Plan:
-    """Everything a job needs to know before a model is loaded. Raises ValueError on bad input."""
+def plan(config: DictConfig, *, name: str, asked: Iterable[str] = ()) -> Plan:
+    """Everything a job needs to know before a model is loaded. Raises ValueError on bad input.
+
+    asked: overrides on the command line, which an adapter's own settings do not replace.
+    """
+    config = _as_trained(config, asked_fields(asked))
     axes = {axis: _listed(config[axis]) for axis in ROOT_AXES if config.get(axis) is not None}
     if len(axes.get("attention", [])) > 1:
         raise ValueError(
@@ -63,6 +71,44 @@ def plan(config: DictConfig, *, name: str) -> Plan:
     return Plan(name, spec, cells, instructions, all_layers)
 
 
+def asked_fields(overrides: Iterable[str]) -> set[str]:
+    """Return the fields of a method that overrides set by name, those of a template among them."""
+    found: set[str] = set()
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key.startswith("method.") or key in ROOT_AXES:
+            found.add(key.removeprefix("method."))
+        elif key == "template" and (file := CONF / "template" / f"{value}.yaml").is_file():
+            found |= {
+                str(field) for field in OmegaConf.select(OmegaConf.load(file), "method", default={})
+            }
+    return found
+
+
+def _as_trained(config: DictConfig, asked: set[str]) -> DictConfig:
+    """The config with the method as its adapter was trained, but for what is asked for."""
+    if not config.get("adapter"):
+        return config
+    target = get_class(config.method._target_)
+    usual = {f.name: f.default for f in fields(target)}
+    composed = _plain(config.method)
+    other = {k for k, v in composed.items() if k in usual and v != _listless(usual[k])}
+    adapters = [str(path) for path in _listed(config.adapter)]
+    trained = trained_fields(target, adapters, asked=asked | other)
+    changed = {k: v for k, v in trained.items() if composed.get(k, usual[k]) != _listless(v)}
+    if changed:
+        said = ", ".join(f"{key}={value}" for key, value in changed.items())
+        log.info("as %s was trained: %s", adapters[-1], said)
+        config = copy.deepcopy(config)
+        with open_dict(config):
+            config.method.update({key: _listless(value) for key, value in changed.items()})
+    return config
+
+
+def _listless(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def method_of(config: DictConfig, **axes: Any) -> Method:
     """The method a YAML names, with its fields checked."""
     values = _plain(config)
@@ -83,7 +129,7 @@ def store_of(folder: str | None, gib: float) -> Store:
     """Where a job keeps vectors: a folder (`auto`: the user's), or memory if there is none."""
     if folder is None:
         return MemoryStore(MEMORY_BYTES)
-    path = default_folder() if folder == "auto" else Path(folder)
+    path = embeddings_folder() if folder == "auto" else Path(folder)
     return open_cache(path, int(gib * 2**30))
 
 

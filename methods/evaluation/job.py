@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import resource
-import shlex
-import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,28 +22,32 @@ from typing import Any
 
 import datasets
 import mteb
-import torch
 from numpy.linalg import LinAlgError
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
-from methods.backbone.adapters import chained, told
+from methods.backbone.adapters import chained, training_summary
 from methods.backbone.forward import resolve_layer
+from methods.backbone.hardware import reset_peak_memory
 from methods.backbone.loader import Backbone, identity, load_backbone, peek
 from methods.base import Method
 from methods.evaluation import examples, geometry
 from methods.evaluation.config import Plan, store_of
 from methods.evaluation.encoder import Encoder, model_meta
+from methods.evaluation.entries import add_up, costs, is_same_score, stamp_parts, task_entry
 from methods.evaluation.planner import SharedPass, Usage
-from methods.evaluation.records import (
-    Record,
-    check_writable,
-    code_fingerprint,
-    commit,
-    digest,
-    environment,
+from methods.evaluation.records import Record
+from methods.evaluation.tasks import (
+    DataDigest,
+    TaskList,
+    load_data,
+    load_tasks,
+    unload_data,
 )
-from methods.evaluation.tasks import TaskList, load_data, load_tasks, unload_data
+from methods.evaluation.trained_as import differences
+from methods.identity import digest, engine_digest
+from methods.provenance import command_of, environment, portable
+from methods.records import CellRecord, PartRecord, TaskRecord, check_writable
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,9 @@ class Job:
     cache: Mapping[str, Any] = field(default_factory=lambda: {"folder": None, "gib": 0})
     overrides: list[str] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
+    config_dir: str | None = None
     verb: str = "evaluate"
+    _told: bool = field(default=False, init=False)
 
     def run(self) -> float | None:
         """Evaluate every task of every cell; the mean of main scores, for a sweeper to maximise.
@@ -86,9 +89,16 @@ class Job:
             for task in tasks:
                 self.plan.instructions.find(task.metadata)
         for cell, record in zip(self.cells, self.records, strict=True):
-            record.describe(self._about(cell))
+            record.describe(about := self._about(cell))
+            for name, (trained, now) in about.trained_as.items():
+                log.warning(
+                    "%s: the adapter was trained with %s, and is evaluated with %s as asked for",
+                    name,
+                    trained,
+                    now,
+                )
             for name, reason in missing.items():
-                record.note_absent(name, {"status": "missing", "error": reason})
+                record.write_entry_unless_scored(name, TaskRecord(status="missing", error=reason))
         with tqdm(tasks, desc=self.plan.name) as bar:
             failed = [name for task in bar for name in self._task(task)]
         if failed:
@@ -136,24 +146,37 @@ class Job:
         """Evaluate one task in every cell that lacks it; what failed, by name."""
         name = task.metadata.name
         try:
-            fingerprint = load_data(task)
+            data = load_data(task)
         except ValueError as error:
             log.error("%s", error)
             for record in self.records:
-                record.note_absent(name, self._entry(task, "failed", error=str(error)))
+                entry = task_entry(task, "failed", {}, error=str(error))
+                record.write_entry_unless_scored(name, entry)
             return [name]
         failed = []
         for index, record in enumerate(self.records):
-            stamp = {"data": fingerprint, "code": code_fingerprint(type(self.cells[index]))}
-            if not record.finished(task, **stamp):
-                failed += self._cell(task, index, record, stamp)
+            failed += self._cell(task, index, record, data)
         unload_data(task)
         return failed
 
-    def _cell(self, task: Any, index: int, record: Record, stamp: Mapping[str, str]) -> list[str]:
-        name, shared = task.metadata.name, self.shared  # a model that cannot load ends the job
-        keep = record.resumable(task, **stamp)
-        record.note(name, self._entry(task, "running", **stamp))
+    def _cell(self, task: Any, index: int, record: Record, data: DataDigest) -> list[str]:
+        """Score what a cell lacks of a task; what failed, by name."""
+        name = task.metadata.name
+        stamps = stamp_parts(task, self.cells[index], data)
+        before = record.entry(name)
+        scored = record.scored(name, before)
+        new = [part for part in stamps if not is_same_score(scored.get(part), stamps[part])]
+        stale = [part for part in new if part in scored]
+        kept = {part: stamp for part, stamp in scored.items() if part not in stale}
+        self._tell_of_engines(kept[part] for part in stamps if part in kept)
+        if not new:
+            if before["status"] != "done":  # another part of it failed or was stopped
+                record.write_entry(name, task_entry(task, "done", kept, before=before))
+            return []
+        shared = self.shared  # a model that cannot load ends the job
+        record.drop_scores(name, stale)
+        asked = {**kept, **{part: stamps[part] for part in new}}
+        record.write_entry(name, task_entry(task, "running", asked, before=before))
         start = time.perf_counter()
         watch = geometry.watch(task)
         folder = tempfile.TemporaryDirectory(prefix="dec2vec-")
@@ -168,56 +191,42 @@ class Job:
                 watch=watch,
             )
             shared.usage = Usage()
+            reset_peak_memory(self.backbone.choices["device"])
             result = mteb.evaluate(
                 encoder,  # pyright: ignore[reportArgumentType]  (its protocol includes __init__)
                 task,
                 cache=record.cache,
-                overwrite_strategy="only-missing" if keep else "always",
+                overwrite_strategy="only-missing",
                 co2_tracker=False,
                 encode_kwargs={"batch_size": 1024, "show_progress_bar": False},
                 prediction_folder=folder.name,
                 show_progress_bar=False,
             )
-            cost = self._cost(shared.usage, time.perf_counter() - start)
+            cost = costs(self.backbone, shared.usage, time.perf_counter() - start)
             details = self._details(task, record, watch, Path(folder.name), result.task_results[0])
+            add_up(before if kept else {}, cost, details)
         except Exception as error:  # recorded and reported; the other tasks go on
             log.error("%s failed on %s:\n%s", self.plan.name, name, traceback.format_exc())
             message = f"{type(error).__name__}: {error}"
-            record.note(name, self._entry(task, "failed", error=message, **stamp))
+            entry = task_entry(task, "failed", asked, before=before, error=message)
+            record.write_entry(name, entry)
             return [f"{name} ({message.splitlines()[0][:200]})"]
         finally:
             folder.cleanup()
-        record.note(name, self._entry(task, "done", **stamp, **cost, **details))
+        record.write_entry(name, task_entry(task, "done", asked, **cost, **details))
         score = 100 * result.task_results[0].get_score()
         log.info("%s %s %s: %.2f", self.plan.name, _cell_name(self.cells[index]), name, score)
         return []
 
-    def _entry(self, task: Any, status: str, **more: Any) -> dict[str, Any]:
-        return {
-            "status": status,
-            "type": task.metadata.type,
-            "main_score": task.metadata.main_score,
-            "splits": list(task.eval_splits),
-            "subsets": list(task.hf_subsets),
-            "missing_parts": getattr(task, "missing_parts", []),
-            "date": time.strftime("%Y-%m-%d"),
-            "commit": commit()["commit"],
-            **more,
-        }
-
-    def _cost(self, usage: Usage, seconds: float) -> dict[str, Any]:
-        speed = usage.tokens_computed / usage.seconds if usage.tokens_computed else None
-        return {
-            "seconds": round(seconds, 3),
-            "texts": usage.texts,
-            "cut_texts": usage.cut,
-            "tokens": usage.tokens,
-            "tokens_computed": usage.tokens_computed,
-            "tokens_per_second": speed and round(speed, 1),
-            "linear_weights": self.backbone.linear_weights,
-            "peak_memory_mib": _peak_memory(self.backbone.choices["device"]),
-            **self.backbone.choices,
-        }
+    def _tell_of_engines(self, kept: Iterable[PartRecord]) -> None:
+        """Say, once a job, that scores stay which another version of the engine made."""
+        if not self._told and any(stamp.engine != engine_digest() for stamp in kept):
+            self._told = True
+            log.info(
+                "scores made by another version of the engine stay as they are (records say which);"
+                " to compute them again delete their folder under %s, or give another runs=DIR",
+                self.runs / "results",
+            )
 
     def _details(
         self, task: Any, record: Record, watch: geometry.Watch, folder: Path, result: Any
@@ -252,28 +261,30 @@ class Job:
         """The instructions, where the method reads them: then they are part of what it is."""
         return dataclasses.asdict(self.plan.instructions) if cell.instructed else None
 
-    def _about(self, cell: Method) -> dict[str, Any]:
-        return {
-            "model": self.plan.spec.name,
-            "revision": self.identity["weights"],
-            "adapters": list(self.plan.spec.adapters),
-            "training": [told(adapter) for adapter in chained(self.plan.spec.adapters)],
-            "method": self.plan.name,
-            "options": _options(cell),
-            "default": {axis: getattr(type(cell), axis) for axis in AXES},
-            "attention": cell.attention,
-            "pooling": cell.pooling,
-            "layer": cell.layer,
-            "dtype": self.identity["dtype"],
-            "instructions": self.plan.instructions.source if cell.instructed else None,
-            "digest": self._meta(cell).experiment_kwargs["digest"],
-            "method_config": _fields(cell),
-            "backbone": self.identity,
-            "reports": [self.config["report"]] if self.config.get("report") else [],
-            "command": f"dec2vec {self.verb} {shlex.join(self.overrides)}",
-            "config": dict(self.config),
+    def _about(self, cell: Method) -> CellRecord:
+        return CellRecord(
+            model=self.plan.spec.name,
+            revision=self.identity["weights"],
+            adapters=portable(list(self.plan.spec.adapters)),
+            training=[training_summary(adapter) for adapter in chained(self.plan.spec.adapters)],
+            trained_as=differences(cell, self.plan.spec.adapters),
+            method=self.plan.name,
+            options=_options(cell),
+            default={axis: getattr(type(cell), axis) for axis in AXES},
+            attention=cell.attention,
+            pooling=cell.pooling,
+            layer=cell.layer,
+            dtype=self.identity["dtype"],
+            instructions=self.plan.instructions.source if cell.instructed else None,
+            digest=self._meta(cell).experiment_kwargs["digest"],
+            method_config=_fields(cell),
+            backbone=self.identity,
+            reports=[self.config["report"]] if self.config.get("report") else [],
+            command=command_of(self.verb, self.overrides, self.config_dir),
+            config_dir=portable(self.config_dir),
+            config=portable(dict(self.config)),
             **environment(),
-        }
+        )
 
 
 def _fields(cell: Method) -> dict[str, Any]:
@@ -296,11 +307,3 @@ def _options(cell: Method) -> dict[str, Any]:
 
 def _cell_name(cell: Method) -> str:
     return f"{cell.attention} {cell.pooling} {cell.layer}"
-
-
-def _peak_memory(device: str) -> float:
-    """MiB: of the process on a CPU, of the device on CUDA."""
-    if device.startswith("cuda"):
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

@@ -8,11 +8,8 @@ many layers and texts there are.
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import inspect
 import json
-import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -22,18 +19,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from methods import base, pooling
-from methods.backbone import attention, forward, kernels, linears, packed, pooler
-from methods.backbone.cache import Store, code_digest, row_key
+from methods.backbone import forward
+from methods.backbone.cache import Store
 from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone
 from methods.backbone.pooler import embed, layers_of
-from methods.base import Inputs, Method
-from methods.evaluation.records import code_fingerprint
-
-STANDARD_POOL = "return pool_inputs(hidden_BLD, inputs, self.pooling)"
+from methods.base import Inputs, Method, pool_inputs
+from methods.identity import class_code, engine_digest, row_key
 
 
 @dataclass
@@ -140,30 +135,35 @@ class SharedPass:
             "attention": attends,
             "run": [how["device"], how["kernel"], how["linears"], attends in self.backbone.packed],
             "steering": None,
-            "code": _engine_code(),
-            "transformers": version("transformers"),
+            "code": engine_digest(),
+            "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         }
         described = [{**shared, "layer": c.layer, "pool": _pool_identity(c)} for c in self.cells]
         texts = [json.dumps(d, sort_keys=True, default=str).encode() for d in described]
         return [hashlib.blake2b(text, digest_size=16).digest() for text in texts]
 
 
-@cache
-def _engine_code() -> str:
-    return code_digest(base, pooling, attention, forward, packed, kernels, linears, pooler)
-
-
 def _pool_identity(cell: Method) -> Any:
     """How a cell pools: by name where its method pools as all do, else all that it is."""
-    if _pools_as_all_do(type(cell)):
+    if _pools_by_mask(type(cell)):
         return cell.pooling
     values = {f.name: getattr(cell, f.name) for f in fields(cell) if f.name != "normalize"}
-    return [code_fingerprint(type(cell)), values]
+    return [class_code(type(cell)), values]
+
+
+def _pool_by_mask(self: Any, hidden_BLD: Tensor, inputs: Inputs) -> Tensor:
+    return pool_inputs(hidden_BLD, inputs, self.pooling)
 
 
 @cache
-def _pools_as_all_do(method: type[Method]) -> bool:
-    pool: Any = method.pool
-    function: Any = ast.parse(textwrap.dedent(inspect.getsource(pool))).body[0]
-    ours = pool.__globals__.get("pool_inputs") is base.pool_inputs
-    return ours and [ast.unparse(line) for line in function.body] == [STANDARD_POOL]
+def _pools_by_mask(method: type[Method]) -> bool:
+    """Whether a method's `pool` is `_pool_by_mask`, docstring and argument names aside: such
+    methods share cached vectors. Compared is what runs, since a lambda or a class from a notebook
+    has no source."""
+    pool = method.pool
+    code, ours = getattr(pool, "__code__", None), _pool_by_mask.__code__
+    if code is None or pool.__globals__.get("pool_inputs") is not pool_inputs:
+        return False
+    constants = set(code.co_consts) - {None, pool.__doc__}
+    same = (code.co_code, code.co_names) == (ours.co_code, ours.co_names)
+    return same and not constants and not code.co_freevars

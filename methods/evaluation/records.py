@@ -5,22 +5,15 @@
     runs/results/<org__model>/<revision>/experiments/<cell>/record/examples/<Task>.csv.gz
 
 The record stands one folder deeper because mteb takes every .json beside its results for a result.
-Every file is written aside and renamed, so that a killed run leaves none in half.
+What its fields mean is in methods/records.py. A score is kept by what it was made from: each split
+and subset of a task has a stamp of its own, so that one run never erases or repeats another's.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
-import inspect
 import json
-import os
-import platform
-import subprocess
-import tempfile
-from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +23,10 @@ from mteb import TaskResult
 from mteb.cache import ResultCache
 from mteb.models.model_meta import ModelMeta
 
-from methods.backbone.cache import code_digest
 from methods.evaluation.examples import Examples
+from methods.records import CellRecord, PartRecord, TaskRecord, read_json, write_whole
 
-PACKAGES = ("torch", "transformers", "tokenizers", "peft", "mteb", "datasets", "numpy")
+Part = tuple[str, str]  # a split and a subset
 
 
 class WholeResultCache(ResultCache):
@@ -68,35 +61,83 @@ class Record:
     def __init__(self, runs: Path, meta: ModelMeta) -> None:
         self.cache = WholeResultCache(runs)
         self.meta = meta
-        path = Path(self.cache.get_task_result_path(task_name="any", model_name=meta))
-        self.path = path.parent / "record" / "run.json"
+        self.path = self.result_file("any").parent / "record" / "run.json"
+
+    def result_file(self, task: str) -> Path:
+        """Return where mteb keeps a task's scores of this cell."""
+        return Path(self.cache.get_task_result_path(task_name=task, model_name=self.meta))
 
     def read(self) -> dict[str, Any]:
-        """The record as it stands; an unreadable one counts as none."""
-        try:
-            return json.loads(self.path.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+        """Return the record as it stands; one that was cut short counts as none."""
+        if not self.path.is_file():
             return {}
+        try:
+            json.loads(self.path.read_text(encoding="utf-8"))
+        except ValueError:
+            return {}
+        return read_json(self.path)
 
-    def describe(self, about: Mapping[str, Any]) -> None:
+    def describe(self, about: CellRecord) -> None:
         """State what the cell is; tasks recorded before stay, and the reports it is part of."""
 
         def change(record: dict[str, Any]) -> dict[str, Any]:
-            reports = dict.fromkeys([*record.get("reports", []), *about.get("reports", [])])
-            return {**about, "reports": list(reports), "tasks": record.get("tasks", {})}
+            reports = dict.fromkeys([*record.get("reports", []), *about.reports])
+            stated = {**about.to_json(), "reports": list(reports)}
+            return {**stated, "tasks": record.get("tasks", {})}
 
         self._change(change)
 
-    def note(self, task: str, entry: Mapping[str, Any]) -> None:
+    def write_entry(self, task: str, entry: TaskRecord) -> None:
         """State how a task stands."""
-        self._change(
-            lambda record: {**record, "tasks": {**record.get("tasks", {}), task: dict(entry)}}
-        )
+        stated = entry.to_json()
+        self._change(lambda record: {**record, "tasks": {**record.get("tasks", {}), task: stated}})
 
-    def note_absent(self, task: str, entry: Mapping[str, Any]) -> None:
+    def write_entry_unless_scored(self, task: str, entry: TaskRecord) -> None:
         """State why a task has no score, unless it has one: what is finished is never lost."""
-        if self.read().get("tasks", {}).get(task, {}).get("status") != "done":
-            self.note(task, entry)
+        before = self.read().get("tasks", {}).get(task, {})
+        if before.get("status") != "done" and not self.scored(task, before):
+            self.write_entry(task, entry)
+
+    def entry(self, task: str) -> dict[str, Any]:
+        """Return how a task stands; empty if it was never asked for."""
+        return self.read().get("tasks", {}).get(task, {})
+
+    def scored(self, task: str, entry: Mapping[str, Any]) -> dict[Part, PartRecord]:
+        """Return the parts of a task that have a score, with where it comes from.
+
+        Scores of schema 0 have one stamp for all splits and subsets of their run; it is theirs
+        only where there is one part. Else they are kept, and computed again when asked for.
+        """
+        result = self.cache.load_task_result(task, self.meta)
+        if result is None:
+            return {}
+        there = {(s, e["hf_subset"]) for s, entries in result.scores.items() for e in entries}
+        stamps = {
+            (split, subset): PartRecord.from_json(part)
+            for split, subsets in entry.get("parts", {}).items()
+            for subset, part in subsets.items()
+        }
+        if "parts" not in entry and entry.get("status") == "done":
+            data = entry["data"] if len(there) == 1 else "of several parts"
+            old = PartRecord(data=data, code=entry["code"], commit=entry.get("commit"))
+            stamps = dict.fromkeys(there, old)
+        return {part: stamp for part, stamp in stamps.items() if part in there}
+
+    def drop_scores(self, task: str, parts: Iterable[Part]) -> None:
+        """Take scores out of mteb's file that are about to be computed again."""
+        result, gone = self.cache.load_task_result(task, self.meta), set(parts)
+        if result is None:
+            self.result_file(task).unlink(missing_ok=True)
+            return
+        kept = {
+            split: [entry for entry in entries if (split, entry["hf_subset"]) not in gone]
+            for split, entries in result.scores.items()
+        }
+        result.scores = {split: entries for split, entries in kept.items() if entries}
+        if result.scores:
+            self.cache.save_to_cache(result, self.meta)
+        else:
+            self.result_file(task).unlink(missing_ok=True)
 
     def keep_examples(self, task: str, examples: Examples) -> dict[str, Any]:
         """Write a task's examples beside the record; what to state of them in its entry.
@@ -113,87 +154,15 @@ class Record:
         write_whole(path, packed)
         return {"statistic": examples.statistic, "unit": examples.unit, "count": len(frame)}
 
-    def finished(self, task: Any, *, data: str, code: str) -> bool:
-        """Whether every split and subset asked for is scored, with this data and this code."""
-        entry = self.read().get("tasks", {}).get(task.metadata.name, {})
-        if entry.get("status") != "done" or not self.resumable(task, data=data, code=code):
-            return False
-        result = self.cache.load_task_result(task.metadata.name, self.meta)
-        return result is not None and not result.get_missing_evaluations(task)
-
-    def resumable(self, task: Any, *, data: str, code: str) -> bool:
-        """Whether what is stored of a task comes from exactly this data and this code."""
-        entry = self.read().get("tasks", {}).get(task.metadata.name, {})
-        return entry.get("data") == data and entry.get("code") == code
-
     def _change(self, change: Any) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_suffix(".lock")):
             write_whole(self.path, json.dumps(change(self.read()), indent=2, default=str) + "\n")
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file aside and rename it. An OSError names the folder it could not write to."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content.encode() if isinstance(content, str) else content)
-            os.chmod(aside, 0o644)
-            os.replace(aside, path)
-        finally:
-            Path(aside).unlink(missing_ok=True)
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write {path.name} in {path.parent}: {error}") from error
-
-
-def check_writable(runs: Path) -> None:
-    """Fail now, not after an hour, if the runs folder cannot be written."""
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=runs):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"the runs folder {runs.resolve()} cannot be written ({error.strerror}); "
-            f"give another one: runs=DIR"
-        ) from error
-
-
-def digest(value: Any) -> str:
-    """Eight hex digits of a value's canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
-
-
-def code_fingerprint(cls: type) -> str:
-    """A digest of the modules a method is written in, without their docstrings and comments.
-
-    It stands in every task's entry, so that whoever edits a method gets new scores, not old ones.
-    """
-    shared = ("methods.base", "abc", "builtins")
-    modules = [inspect.getmodule(c) for c in cls.__mro__ if c.__module__ not in shared]
-    return code_digest(*dict.fromkeys(filter(None, modules)))
-
-
-def environment() -> dict[str, Any]:
-    """What the numbers were made with: package versions, machine, commit."""
-    return {
-        "versions": {name: version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        **commit(),
-    }
-
-
-@cache
-def commit() -> dict[str, Any]:
-    """The commit of this code, and whether it was changed since."""
-    folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
-    name = done.stdout.strip()
-    return {"commit": name.removesuffix("-dirty"), "dirty": name.endswith("-dirty")}
+def nest(stamps: Mapping[Part, PartRecord]) -> dict[str, dict[str, PartRecord]]:
+    """Return stamps by split and subset, as a record holds them."""
+    found: dict[str, dict[str, PartRecord]] = {}
+    for (split, subset), stamp in stamps.items():
+        found.setdefault(split, {})[subset] = stamp
+    return found

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from methods.backbone.sources import cache_folder
+from methods.folders import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +68,26 @@ def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
     return [task for task in tasks if task.metadata.name not in missing], missing
 
 
-def load_data(task: Any) -> str:
-    """Load a task's data and return its fingerprint: a digest of everything that is evaluated.
+@dataclass(frozen=True)
+class DataDigest:
+    """What a task is evaluated on: a digest of all of it, and (split, subset) -> of that part.
+
+    A classifier's part is its split and what it is trained on. A task asked for in one part only
+    has one digest.
+    """
+
+    whole: str
+    parts: Mapping[tuple[str, str], str]
+
+
+def load_data(task: Any) -> DataDigest:
+    """Load a task's data and return the digests of everything that is evaluated.
 
     Raises ValueError, naming the task, for data that cannot be read or has other columns.
     """
-    digest = hashlib.sha256()
-    for part in _parts(task):
+    whole, parts = hashlib.sha256(), {}
+    members = _parts(task)
+    for part in members:
         try:
             part.load_data()
         except Exception as error:  # every failure to read becomes one that says what was read
@@ -83,9 +96,20 @@ def load_data(task: Any) -> str:
                 f"{part.metadata.dataset['path']}: {type(error).__name__}: {error}"
             ) from error
         _check_columns(part)
-        for piece in _pieces(part):
-            digest.update(json.dumps(piece, sort_keys=True, default=str).encode())
-    return digest.hexdigest()[:16]
+        for where, piece in _pieces(part):
+            text = json.dumps(piece, sort_keys=True, default=str).encode()
+            whole.update(text)
+            for place in where:
+                parts.setdefault(place, hashlib.sha256()).update(text)
+    digest = whole.hexdigest()[:16]
+    if members != [task]:  # an aggregate's score is made of all its parts
+        return DataDigest(digest, {p: digest for p in asked_parts(task)})
+    return DataDigest(digest, {place: part.hexdigest()[:16] for place, part in parts.items()})
+
+
+def asked_parts(task: Any) -> list[tuple[str, str]]:
+    """Return the splits and subsets that a task is asked for, in order."""
+    return [(split, subset) for split in task.eval_splits for subset in task.hf_subsets]
 
 
 def unload_data(task: Any) -> None:
@@ -214,7 +238,7 @@ def _check_columns(task: Any) -> None:
         *_names(getattr(task, "label_column_name", ())),
         *(["score"] if task.metadata.type == "STS" else []),
     ]
-    for split, data in _splits(task):
+    for _, split, data in _splits(task):
         columns = getattr(data, "column_names", None)
         if needed and columns is not None and not set(needed) <= set(columns):
             raise ValueError(
@@ -227,34 +251,38 @@ def _names(columns: Any) -> list[str]:
     return [columns] if isinstance(columns, str) else [str(column) for column in columns]
 
 
-def _splits(task: Any) -> Iterable[tuple[Any, Any]]:
-    """(split, data) of every subset that is evaluated."""
+def _splits(task: Any) -> Iterable[tuple[list[tuple[str, str]], Any, Any]]:
+    """(parts that depend on it, split, data) of every subset that is evaluated."""
     dataset = task.dataset
-    subsets = [dataset[s] for s in task.hf_subsets if s in dataset] or [dataset]
-    for subset in subsets:
+    own = {(s,): dataset[s] for s in task.hf_subsets if s in dataset}
+    for names, subset in (own or {tuple(task.hf_subsets): dataset}).items():
         for split in task.eval_splits:
             if split not in subset:
                 raise ValueError(
                     f"{task.metadata.name} has no split {split}; its data has "
                     f"{', '.join(map(str, subset))}"
                 )
-            yield split, subset[split]
+            yield [(split, name) for name in names], split, subset[split]
         train = getattr(task, "train_split", None)
         if train in subset:
-            yield train, subset[train]
+            yield (
+                [(split, name) for split in task.eval_splits for name in names],
+                train,
+                subset[train],
+            )
 
 
-def _pieces(task: Any) -> Iterable[Any]:
-    """What a task's scores depend on, in JSON's terms, a little at a time."""
-    for split, data in _splits(task):
-        yield split
+def _pieces(task: Any) -> Iterable[tuple[list[tuple[str, str]], Any]]:
+    """What a task's scores depend on, in JSON's terms, a little at a time, and which parts do."""
+    for where, split, data in _splits(task):
+        yield where, split
         if hasattr(data, "column_names"):
-            yield from _batches(data)
+            yield from ((where, batch) for batch in _batches(data))
         else:  # retrieval: corpus, queries, relevance, candidates
             for part in ("corpus", "queries"):
-                yield from _batches(data[part])
-            yield data["relevant_docs"]
-            yield data.get("top_ranked")
+                yield from ((where, batch) for batch in _batches(data[part]))
+            yield where, data["relevant_docs"]
+            yield where, data.get("top_ranked")
 
 
 def _batches(data: Any) -> Iterable[Any]:

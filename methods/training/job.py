@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +35,9 @@ from methods.backbone.hardware import resolve_device
 from methods.backbone.loader import BackboneSpec, build_backbone, identity
 from methods.backbone.pooler import Pooler
 from methods.base import Method
-from methods.evaluation.records import check_writable, commit, environment, write_whole
+from methods.identity import engine_digest
+from methods.provenance import command_of, environment, portable
+from methods.records import TrainingRecord, check_writable, write_whole
 from methods.training import data, validation
 from methods.training.contrastive import contrastive_trainer
 from methods.training.curve import Curve
@@ -58,10 +59,12 @@ class TrainJob:
     data: data.Data
     run_as: Run
     folder: Path
+    name: str = ""
     title: str = ""
     mirror: str | None = None
     overrides: list[str] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
+    config_dir: str | None = None
 
     def run(self) -> Path:
         """Train, or go on, or find that all is done. Raises ValueError for what cannot be."""
@@ -275,27 +278,30 @@ class TrainJob:
             self.backbone.tokenizer.save_pretrained(str(self.folder))
         trained, every = count(trainer.trained, trainer.pooler)
         state = trainer.state
-        record = {
-            "base": {key: self.backbone.identity[key] for key in ("name", "weights", "dtype")},
-            "below": identity(self.spec)["adapters"],
-            "method": {"class": f"{type(self.method).__module__}.{type(self.method).__qualname__}"}
+        base = self.backbone.identity
+        record = TrainingRecord(
+            base={key: base[key] for key in ("name", "weights", "files", "dtype") if key in base},
+            below=identity(self.spec)["adapters"],
+            name=self.name,
+            method={"class": f"{type(self.method).__module__}.{type(self.method).__qualname__}"}
             | dataclasses.asdict(self.method),
-            "title": self.title,
-            "recipe": dataclasses.asdict(self.recipe),
-            "data": about,
-            "trained": trained,
-            "of": every,
-            "steps": state.global_step,
+            title=self.title,
+            recipe=dataclasses.asdict(self.recipe),
+            data=about,
+            trained=trained,
+            of=every,
+            steps=state.global_step,
             **spent,
-            "loss": next((e["loss"] for e in reversed(state.log_history) if "loss" in e), None),
-            "best": {"step": state.best_global_step, "score": state.best_metric}
+            loss=next((e["loss"] for e in reversed(state.log_history) if "loss" in e), None),
+            best={"step": state.best_global_step, "score": state.best_metric}
             if state.best_metric is not None
             else None,
-            "command": "dec2vec train " + shlex.join(self.overrides),
-            "config": dict(self.config),
+            engine=engine_digest(),
+            command=command_of("train", self.overrides, self.config_dir),
+            config_dir=portable(self.config_dir),
+            config=portable(dict(self.config)),
             **environment(),
-            **commit(),
-        }
-        text = json.dumps(record, indent=2, default=str) + "\n"
+        )
+        text = json.dumps(record.to_json(), indent=2, default=str) + "\n"
         write_whole(self.folder / "training.json", text)
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)

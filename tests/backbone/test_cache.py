@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from methods.backbone.cache import EmbeddingCache, MemoryStore, open_cache, row_key
+from methods.backbone.cache import EmbeddingCache, MemoryStore, open_cache
+from methods.identity import row_key
 
 
 def key(number):
@@ -140,7 +141,8 @@ def test_a_store_is_opened_once_a_process_and_again_with_another_bound(tmp_path)
 WRITER = """
 import sys, time, numpy as np
 from pathlib import Path
-from methods.backbone.cache import EmbeddingCache, row_key
+from methods.backbone.cache import EmbeddingCache
+from methods.identity import row_key
 cache = EmbeddingCache(Path(sys.argv[1]), max_bytes=1 << 26)
 for batch in range(int(sys.argv[2]), int(sys.argv[3])):
     numbers = range(10 * batch, 10 * batch + 10)
@@ -182,7 +184,8 @@ def test_two_processes_write_one_store_at_once(tmp_path):
 FULL = """
 import resource, signal, sys, numpy as np
 from pathlib import Path
-from methods.backbone.cache import EmbeddingCache, row_key
+from methods.backbone.cache import EmbeddingCache
+from methods.identity import row_key
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 cache = EmbeddingCache(Path(sys.argv[1]), max_bytes=1 << 26)
 one = lambda n: {row_key([n], [True]): np.full(600, n, dtype=np.float32)}

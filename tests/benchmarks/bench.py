@@ -38,7 +38,7 @@ from methods.backbone import forward as engine
 from methods.backbone.cache import MemoryStore, open_cache
 from methods.backbone.linears import PrepackedLinear
 from methods.evaluation.planner import SharedPass
-from methods.evaluation.records import environment
+from methods.provenance import environment
 
 METHODS = "cpt_text sgpt prompteol echo repllama udever e5_instruct llm2vec".split()
 POOLINGS = ("last", "mean", "weighted_mean")

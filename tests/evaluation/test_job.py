@@ -113,7 +113,7 @@ def test_other_data_or_other_code_is_computed_again(tmp_path, monkeypatch):
     changed.run()
     after = record(changed)["tasks"]["ToySTS"]
     assert after["data"] != before["data"] and after["tokens_computed"] > 0
-    monkeypatch.setattr("methods.evaluation.job.code_fingerprint", lambda cls: "edited")
+    monkeypatch.setattr("methods.evaluation.entries.class_code", lambda cls: "edited")
     edited = job(tmp_path)
     edited.run()
     assert record(edited)["tasks"]["ToySTS"]["code"] == "edited"
@@ -221,3 +221,127 @@ def test_a_runs_path_that_is_a_file_is_told_at_once(tmp_path):
 def test_wrong_tasks_are_told(wanted, told):
     with pytest.raises(ValueError, match=told):
         task_module.load_tasks(TaskList(**wanted))
+
+
+class TwoByTwo(ToySTS):
+    """Two subsets and two splits, counted where they are scored."""
+
+    metadata = _metadata("TwoByTwo", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+    metadata = metadata.model_copy(
+        update={"eval_langs": {"one": ["eng-Latn"], "two": ["eng-Latn"]}, "eval_splits": ["test"]}
+    )
+    shifts = {"one": 0.0, "two": 0.0}
+    scored = []
+
+    def load_data(self, num_proc=None, **kwargs):
+        super().load_data()
+        rows = self.dataset["default"]["test"]
+        self.dataset = {
+            subset: DatasetDict(
+                {
+                    split: rows.map(lambda row, by=shift: {"score": row["score"] + by})
+                    for split in ("validation", "test")
+                }
+            )
+            for subset, shift in self.shifts.items()
+        }
+
+    def _evaluate_subset(self, *args, **kwargs):
+        self.scored.append((kwargs["hf_split"], kwargs["hf_subset"]))
+        return super()._evaluate_subset(*args, **kwargs)
+
+
+@pytest.fixture
+def two_by_two(monkeypatch, tmp_path):
+    """A run of some splits and subsets in one runs folder: what it scored, and its job."""
+    find = task_module._task
+    monkeypatch.setattr(task_module, "_task", lambda n: TwoByTwo() if n == "TwoByTwo" else find(n))
+    monkeypatch.setattr(TwoByTwo, "scored", [])
+
+    def run(split, *subsets):
+        TwoByTwo.scored.clear()
+        done = job(
+            tmp_path,
+            tasks=("TwoByTwo",),
+            splits={"TwoByTwo": [split]},
+            subsets={"TwoByTwo": subsets},
+        )
+        done.run()
+        return list(TwoByTwo.scored), done
+
+    return run
+
+
+def scores_of(done):
+    file = done.records[0].result_file("TwoByTwo")
+    found = json.loads(file.read_text())["scores"]
+    return {(split, e["hf_subset"]) for split, entries in found.items() for e in entries}
+
+
+def test_one_part_of_a_task_never_erases_or_repeats_another(two_by_two):
+    assert two_by_two("test", "one")[0] == [("test", "one")]
+    assert two_by_two("validation", "two")[0] == [("validation", "two")]
+    scored, done = two_by_two("test", "one", "two")
+    assert scored == [("test", "two")]
+    assert scores_of(done) == {("test", "one"), ("test", "two"), ("validation", "two")}
+    entry = record(done)["tasks"]["TwoByTwo"]
+    assert entry["status"] == "done"
+    parts = {(split, subset) for split, subsets in entry["parts"].items() for subset in subsets}
+    assert parts == scores_of(done)
+    assert entry["texts"] == 3 * 40
+    assert set(entry["geometry"]) == {"test", "validation"}
+    for split, subsets in (("validation", ["two"]), ("test", ["one", "two"])):
+        assert two_by_two(split, *subsets)[0] == []
+
+
+def test_changed_data_recomputes_its_own_part_alone(two_by_two, monkeypatch):
+    two_by_two("test", "one", "two")
+    two_by_two("validation", "one")
+    monkeypatch.setattr(TwoByTwo, "shifts", {"one": 0.0, "two": 1.0})
+    scored, done = two_by_two("test", "one", "two")
+    assert scored == [("test", "two")]
+    assert scores_of(done) == {("test", "one"), ("test", "two"), ("validation", "one")}
+
+
+def test_a_part_that_fails_leaves_the_others_scores(two_by_two, monkeypatch):
+    two_by_two("test", "one")
+    monkeypatch.setattr(TwoByTwo, "_evaluate_subset", Broken._evaluate_subset)
+    with pytest.raises(TasksFailed, match="the disk caught fire"):
+        two_by_two("validation", "one")
+    monkeypatch.undo()
+
+
+def test_a_record_without_parts_is_read_as_it_was_written(tmp_path):
+    done = job(tmp_path)
+    done.run()
+    path = done.records[0].path
+    old = json.loads(path.read_text())
+    for name in ("schema", "processor", "trained_as", "config_dir"):
+        del old[name]
+    for name in ("parts", "engine"):
+        del old["tasks"]["ToySTS"][name]
+    path.write_text(json.dumps(old))
+    again = job(tmp_path)
+    again.run()
+    assert again.__dict__.get("backbone") is None  # nothing was computed
+    assert record(again)["schema"] == 1 and "parts" not in record(again)["tasks"]["ToySTS"]
+
+
+def test_a_record_of_a_newer_schema_is_refused(tmp_path):
+    done = job(tmp_path)
+    done.run()
+    path = done.records[0].path
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
+    with pytest.raises(ValueError, match="schema 99"):
+        job(tmp_path).run()
+
+
+def test_scores_of_another_engine_stay_and_are_said_to_be_so(tmp_path, monkeypatch, caplog):
+    score = job(tmp_path).run()
+    monkeypatch.setattr("methods.evaluation.entries.engine_digest", lambda: "another")
+    monkeypatch.setattr("methods.evaluation.job.engine_digest", lambda: "another")
+    with caplog.at_level("INFO"):
+        again = job(tmp_path)
+        assert again.run() == score
+    assert "another version of the engine" in caplog.text
+    assert record(again)["tasks"]["ToySTS"]["engine"] != "another"

@@ -1,0 +1,86 @@
+"""How an adapter is to be read: as it was trained, unless something else is asked for.
+
+`dec2vec train` writes the method and all its fields into training.json. Where an adapter is given
+they are the defaults: the method may be left out, and what is not asked for by name is what the
+adapter was trained with. What differs all the same is logged and recorded (`trained_as`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from methods.base import Method
+from methods.folders import CONF
+from methods.records import read_json
+
+log = logging.getLogger(__name__)
+
+
+def read_training(adapters: Sequence[str]) -> dict[str, Any]:
+    """Return the training record of the last adapter; empty for one made elsewhere."""
+    file = Path(adapters[-1]).expanduser() / "training.json" if adapters else None
+    return read_json(file) if file is not None and file.is_file() else {}
+
+
+def method_name(adapters: Sequence[str], *, config_dir: str | None = None) -> str | None:
+    """Return the name in conf/method of what the last adapter was trained with, if it says so.
+
+    Raises ValueError where its training names a class that no YAML has.
+    """
+    training = read_training(adapters)
+    if not training:
+        return None
+    if "name" in training:
+        return training["name"]
+    trained = training["method"]["class"]  # written before the name was
+    folders = [CONF, *([Path(config_dir)] if config_dir else [])]
+    for file in (f for folder in folders for f in sorted((folder / "method").glob("*.yaml"))):
+        if OmegaConf.select(OmegaConf.load(file), "_target_") == trained:
+            return file.stem
+    raise ValueError(
+        f"{adapters[-1]} was trained with {trained}, which no conf/method/*.yaml names; give "
+        f"method=NAME, and --config-dir for a method of your own"
+    )
+
+
+def trained_fields(
+    method: type[Method], adapters: Sequence[str], *, asked: Collection[str]
+) -> dict[str, Any]:
+    """Return the fields that the last adapter was trained with, those asked for by name aside.
+
+    Empty for an adapter made elsewhere, and for one of another method.
+    """
+    trained = read_training(adapters).get("method", {})
+    if trained.get("class") != f"{method.__module__}.{method.__qualname__}":
+        return {}
+    known = {field.name for field in fields(method)}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in trained.items()
+        if name in known and name not in asked
+    }
+
+
+def differences(cell: Method, adapters: Sequence[str]) -> dict[str, Any]:
+    """Return where a method is not what the last adapter was trained with: field -> [trained,
+    evaluated]. What is not read or pooled by (normalisation) does not count."""
+    trained: Mapping[str, Any] = read_training(adapters).get("method", {})
+    if not trained:
+        return {}
+    own = f"{type(cell).__module__}.{type(cell).__qualname__}"
+    if trained["class"] != own:
+        return {"class": [trained["class"], own]}
+    plain = {f.name: getattr(cell, f.name) for f in fields(cell)}
+    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in plain.items()}
+    ignored = ("normalize", "unnormalized", "queries_only")
+    return {
+        name: [trained[name], value]
+        for name, value in plain.items()
+        if name in trained and name not in ignored and trained[name] != value
+    }

@@ -1,0 +1,214 @@
+"""What is the same: every digest that results, vectors and adapters are keyed by. No torch here.
+
+One rule: whatever decides a vector is in its key. Weights, config.json and tokenizer files decide
+it (`model_files_digest`), adapter tensors and their config (`adapter_digest`), what is read and
+pooled (`row_key`), the method's own code (`class_code`) and the engine's (`engine_digest`).
+
+Two of them mean different things when they change. A method whose code changed is another method:
+its finished scores are computed again. An engine that changed should give the same scores: they
+stay, each with the engine it was made by, and reports say where rows differ in it. Cached vectors
+are cheap to lose, so their keys hold both.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from methods.folders import cache_folder
+
+HERE = Path(__file__).parent
+# Files of a model folder beside its weights that decide token ids or the forward pass.
+MODEL_FILES = ("config.json", "*token*.json", "*.model", "vocab*", "merges*", "*.py")
+LARGE = 16 << 20  # bytes; digests of larger files are remembered on disk
+
+
+def digest(value: Any, length: int = 8) -> str:
+    """Return hex digits of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def file_digest(*files: Path) -> str:
+    """Return the SHA-256 of files' contents, one after the other.
+
+    Computed once per state of the files: in this process for all, across processes for large ones.
+    """
+    states = tuple(_state(file) for file in files)
+    return _digests[states] if states in _digests else _read_and_remember(states, files)
+
+
+_digests: dict[Any, str] = {}
+
+
+def _state(file: Path) -> tuple[Any, ...]:
+    """What changes whenever a file's content does: ctime also where mtime was set back."""
+    stat = file.stat()
+    place = str(file.resolve())
+    return place, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _read_and_remember(states: tuple[Any, ...], files: tuple[Path, ...]) -> str:
+    note = None
+    if sum(state[2] for state in states) > LARGE:
+        note = cache_folder() / "digests" / digest(states, 32)
+        if note.is_file() and len(found := note.read_text().strip()) == 64:
+            _digests[states] = found
+            return found
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                whole.update(block)
+    found = whole.hexdigest()
+    if tuple(_state(file) for file in files) == states:  # nobody wrote while we read
+        _digests[states] = found
+        if note is not None:
+            _write_note(note, found)
+    return found
+
+
+def _write_note(note: Path, text: str) -> None:
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        aside = note.with_name(f".{note.name}-{os.getpid()}")
+        aside.write_text(text)
+        aside.replace(note)
+    except OSError:  # a full or read-only cache costs time, not a result
+        pass
+
+
+def model_files_digest(folder: Path) -> str:
+    """Return a digest of the files beside a model's weights that decide its vectors."""
+    found = {file for pattern in MODEL_FILES for file in folder.glob(pattern) if file.is_file()}
+    return digest({file.name: file_digest(file) for file in found}, 16)
+
+
+def adapter_digest(folder: str | Path) -> str:
+    """Return a digest of all of an adapter folder that decides vectors: its tensors (a trained
+    pooling's too), how they are merged, and the tokenizer it may bring."""
+    place = Path(folder)
+    tensors = {file.name: file_digest(file) for file in place.glob("*.safetensors")}
+    config = place / "adapter_config.json"
+    merged = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else None
+    return "sha256:" + digest([tensors, merged, model_files_digest(place)], 16)
+
+
+def adapter_tensors_digest(folder: str | Path) -> str:
+    """Return what records of schema 0 call an adapter by: a digest of its tensors alone."""
+    return "sha256:" + file_digest(*sorted(Path(folder).glob("*.safetensors")))[:16]
+
+
+def row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:
+    """Return what is encoded and what may be pooled of one row, in 16 bytes."""
+    tokens = np.asarray(list(ids), dtype=np.int32).tobytes()
+    key = hashlib.blake2b(tokens, digest_size=16)
+    key.update(len(tokens).to_bytes(8, "little") + bytes(pool_mask))
+    return key.digest()
+
+
+@cache
+def engine_digest() -> str:
+    """Return a digest of all code between a method's page and its vectors, read as files: the
+    contract and whole rooms, so that no list can forget a part."""
+    files = [HERE / f"{name}.py" for name in ("base", "inputs", "pooling")]
+    files += sorted((HERE / "backbone").glob("*.py"))
+    files += [HERE / "evaluation" / f"{name}.py" for name in ("encoder", "planner")]
+    return _sources_digest(file.read_text(encoding="utf-8") for file in files)
+
+
+def class_code(cls: type) -> str:
+    """Return a digest of the code a method is written in, docstrings and comments aside.
+
+    Counted are the modules of its classes and, for a method outside this package, the modules
+    beside them that these import. The contract (methods.base) belongs to the engine.
+    """
+    modules: dict[str, ModuleType] = {}
+    unread: list[str] = []
+    for part in cls.__mro__:
+        if part.__module__ in ("methods.base", "abc", "builtins"):
+            continue
+        module = inspect.getmodule(part)
+        try:
+            if module is None:
+                raise OSError("a class of no module")
+            inspect.getsource(part)
+        except (OSError, TypeError):  # a notebook or a prompt: what runs is all there is
+            unread.append(_bytecode(part))
+        else:
+            modules[module.__name__] = module
+            modules |= {name: sys.modules[name] for name in _neighbours(module)}
+    sources = [inspect.getsource(module) for module in modules.values()]
+    found = _sources_digest(sources)
+    return digest([found, unread], 16) if unread else found
+
+
+def _neighbours(module: ModuleType, seen: set[str] | None = None) -> Iterator[str]:
+    """The modules that a plugin's module imports and that belong to it: those of its package, or
+    of its folder."""
+    seen = set() if seen is None else seen
+    own = (module.__package__ or "").split(".") if module.__package__ else []
+    root = Path(str(module.__file__)).parents[max(len(own) - 1, 0)]
+    if root == HERE:  # our own pages import the contract alone
+        return
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = (module.__package__ or "").split(".") if node.level else []
+            package = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*package, *filter(None, [node.module])])
+            names = [stem, *(f"{stem}.{alias.name}".lstrip(".") for alias in node.names)]
+        for name in names:
+            found = sys.modules.get(name)
+            if found is not None and name not in seen and _belongs(found, root):
+                seen.add(name)
+                yield name
+                yield from _neighbours(found, seen)
+
+
+def _belongs(module: ModuleType, root: Path) -> bool:
+    file = Path(getattr(module, "__file__", None) or "/")
+    ours = module.__name__.split(".")[0] in ("methods", "analysis")
+    installed = {"site-packages", "dist-packages"} & set(file.parts)
+    return file.suffix == ".py" and file.is_relative_to(root) and not ours and not installed
+
+
+def _sources_digest(sources: Iterable[str]) -> str:
+    whole = hashlib.sha256()
+    for source in sources:
+        tree = ast.parse(source)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                node.body = node.body[ast.get_docstring(node) is not None :]
+        whole.update(ast.dump(tree).encode())
+    return whole.hexdigest()[:16]
+
+
+def _bytecode(cls: type) -> str:
+    found = {}
+    for name, value in vars(cls).items():
+        function = getattr(value, "fget", value)
+        function = getattr(function, "__func__", function)
+        if isinstance(function, FunctionType):
+            found[name] = _code(function.__code__)
+        elif not name.startswith(("__", "_abc_")):
+            found[name] = repr(value).split(" at 0x")[0]  # an address is no content
+    return digest(found, 16)
+
+
+def _code(code: CodeType) -> list[Any]:
+    constants = [_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return [code.co_code.hex(), code.co_names, constants]

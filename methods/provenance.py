@@ -1,0 +1,89 @@
+"""What numbers are made with, for a record: versions, machine, commit, and the command itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from methods.folders import ROOT
+
+PACKAGES = ("torch", "transformers", "tokenizers", "peft", "mteb", "datasets", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Return what numbers are made with: package versions, machine, processor, commit."""
+    return {
+        "versions": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "processor": processor(),
+        **commit(),
+    }
+
+
+@cache
+def processor() -> str:
+    """Return the processor's name and its widest units, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    known = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    flags = set(known.get("flags", known.get("Features", "")).split())
+    units = [f for f in ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "bf16") if f in flags]
+    name = known.get("model name", platform.machine())
+    return ", ".join([name, *units[:1]])
+
+
+@cache
+def commit() -> dict[str, Any]:
+    """Return the commit of this code, and whether tracked files were changed since; None for both
+    where this code is in no repository of its own."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "methods/provenance.py")  # not another's repository
+        name = git("rev-parse", "--short=12", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": name, "dirty": bool(changed)}
+
+
+def portable(value: Any) -> Any:
+    """Return a config value with absolute paths written relative to where the command runs.
+
+    A record is read on other machines: where its author keeps folders is no part of it. A path that
+    shares nothing with the working folder stays as it was given.
+    """
+    if isinstance(value, Mapping):
+        return {key: portable(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(part) for part in value]
+    if isinstance(value, str) and os.path.isabs(value) and os.path.exists(value):
+        here = os.getcwd()
+        if os.path.commonpath([here, os.path.abspath(value)]) != os.path.sep:
+            return os.path.relpath(value, here)
+    return value
+
+
+def command_of(verb: str, overrides: Iterable[str], config_dir: str | None = None) -> str:
+    """Return the command that asks for the same again, to be pasted where this one was given."""
+    options = [] if config_dir is None else ["--config-dir", portable(config_dir)]
+    given = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        given.append(f"{key}{equals}{portable(value)}")
+    return f"dec2vec {verb} {shlex.join([*options, *given])}".rstrip()
