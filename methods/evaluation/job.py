@@ -36,14 +36,13 @@ from methods.backbone.loader import Backbone, identity, load_backbone, peek
 from methods.base import Method
 from methods.evaluation import examples, geometry
 from methods.evaluation.config import Plan, store_of
-from methods.evaluation.encoder import Encoder, model_meta
+from methods.evaluation.encoder import Encoder, cell_fields, cell_meta
 from methods.evaluation.planner import SharedPass, Usage
 from methods.evaluation.records import (
     Record,
     check_writable,
     code_fingerprint,
     commit,
-    digest,
     environment,
 )
 from methods.evaluation.tasks import TaskList, load_data, load_tasks, unload_data
@@ -233,24 +232,13 @@ class Job:
         return {"examples": kept, "geometry": measured}
 
     def _meta(self, cell: Method) -> Any:
-        described = {**_fields(cell), "identity": self.identity, "instructions": self._table(cell)}
-        adapters = "+".join(Path(adapter).name for adapter in self.plan.spec.adapters)
-        return model_meta(
-            self.plan.spec.name,
-            revision=self.identity["weights"].replace(":", "-"),
-            experiment={
-                "method": self.plan.name,
-                "attention": cell.attention,
-                "pooling": cell.pooling,
-                "layer": cell.layer,
-                "adapter": adapters or None,
-                "digest": digest(described),
-            },
+        return cell_meta(
+            cell,
+            method=self.plan.name,
+            identity=self.identity,
+            instructions=self.plan.instructions,
+            adapters=self.plan.spec.adapters,
         )
-
-    def _table(self, cell: Method) -> Any:
-        """The instructions, where the method reads them: then they are part of what it is."""
-        return dataclasses.asdict(self.plan.instructions) if cell.instructed else None
 
     def _about(self, cell: Method) -> dict[str, Any]:
         return {
@@ -267,7 +255,7 @@ class Job:
             "dtype": self.identity["dtype"],
             "instructions": self.plan.instructions.source if cell.instructed else None,
             "digest": self._meta(cell).experiment_kwargs["digest"],
-            "method_config": _fields(cell),
+            "method_config": cell_fields(cell),
             "backbone": self.identity,
             "reports": [self.config["report"]] if self.config.get("report") else [],
             "command": f"dec2vec {self.verb} {shlex.join(self.overrides)}",
@@ -276,21 +264,13 @@ class Job:
         }
 
 
-def _fields(cell: Method) -> dict[str, Any]:
-    return {"class": f"{type(cell).__module__}.{type(cell).__qualname__}", **_values(cell)}
-
-
-def _values(cell: Method) -> dict[str, Any]:
-    return {f.name: getattr(cell, f.name) for f in dataclasses.fields(cell)}
-
-
 def _options(cell: Method) -> dict[str, Any]:
     """The fields that differ from the method's own defaults, axes aside."""
     defaults = {f.name: f.default for f in dataclasses.fields(cell)}
     return {
         name: value
-        for name, value in _values(cell).items()
-        if name not in AXES and value != defaults[name]
+        for name, value in cell_fields(cell).items()
+        if name not in (*AXES, "class") and value != defaults[name]
     }
 
 
