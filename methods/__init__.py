@@ -3,21 +3,56 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import os
+
     from methods.evaluation.encoder import Encoder
 
 __all__ = ["load_encoder"]
 
 
-def load_encoder(method: str, *, model: str, adapter: Any = None, **overrides: Any) -> "Encoder":
-    """An encoder by the names of conf/, resolved exactly as `dec2vec evaluate` resolves them.
+def load_encoder(
+    method: str,
+    *,
+    model: "str | os.PathLike[str] | None" = None,
+    adapter: Any = None,
+    cache: "str | os.PathLike[str] | None" = "auto",
+    config_dir: "str | os.PathLike[str] | None" = None,
+    instructions: str = "mteb",
+    **fields: Any,
+) -> "Encoder":
+    """Load an encoder by the names of conf/, resolved exactly as `dec2vec evaluate` resolves them.
 
-    method: a name in conf/method. model: a name in conf/model, a folder, a .gguf file or a Hub id.
+    method: a name in conf/method (`dec2vec methods` lists them).
+    model: a name in conf/model, a folder, a .gguf file or a Hub id; None for the method's own, else
+        the one in conf/evaluate.yaml.
     adapter: a PEFT folder or a list of them, merged in that order.
-    overrides: any field of the method or the model (`pooling="mean"`, `dtype="float32"`).
+    cache: where vectors are kept between calls and processes, so that no text is read twice:
+        `auto` for the folder that `dec2vec evaluate` uses ($DEC2VEC_EMBEDDINGS, else in the user's
+        cache), another folder on a local disk, or None to compute every vector anew. Whoever
+        changes the weights in ways torch does not count (through `.data`) gives None.
+    config_dir: a folder with method/*.yaml, model/*.yaml ... of your own, and the modules that
+        these name, as `--config-dir` is.
+    instructions: a name in conf/instructions, for mteb's tasks and methods that use instructions.
+    fields: one value for any field of the method (`attention`, `pooling`, `layer`, `max_length`,
+        `normalize`, `template` ...: its class in methods/) or of the model (`dtype`, `device`,
+        `kernel`, `packed`, `linears`, `batch_tokens` ...: BackboneSpec).
+    Raises ValueError for what is unknown and for several values where an encoder has one.
+
+    The model is shared with other encoders of the same model, adapter and dtype. Threads may share
+    an encoder; passes of one model then wait for each other. `mteb.evaluate(encoder, tasks)` stores
+    its results under the same model name, revision and experiment as `dec2vec evaluate`.
 
     >>> encoder = load_encoder("echo", model="smollm2_135m")          # doctest: +SKIP
     >>> vectors = encoder.encode(["a text"], prompt_type="query")     # doctest: +SKIP
     """
     from methods.evaluation.config import compose_encoder  # here, so that `import methods` is light
 
-    return compose_encoder(method, model=model, adapter=adapter, overrides=overrides)
+    return compose_encoder(
+        method,
+        model=model,
+        adapter=adapter,
+        overrides=fields,
+        cache=cache,
+        config_dir=config_dir,
+        instructions=instructions,
+    )

@@ -8,7 +8,7 @@ tail and an end-of-sequence token survive any length.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -44,10 +44,11 @@ class Inputs:
 
     def mask(self, length: int, device: Any = "cpu") -> Tensor:
         """The pool mask of all rows, padded on the right to `length`: [B, length], boolean."""
-        if (length, device) not in self._masks:  # many cells pool the same rows
+        mask = self._masks.get((length, device))  # many cells pool the same rows
+        if mask is None:
             rows = [row + [False] * (length - len(row)) for row in self.pool_mask]
-            self._masks[length, device] = torch.tensor(rows, device=device)
-        return self._masks[length, device]
+            mask = self._masks[length, device] = torch.tensor(rows, device=device)
+        return mask
 
     @cached_property
     def _masks(self) -> dict[Any, Tensor]:
@@ -101,6 +102,37 @@ def encode_spans(
         ids.append([t.id for t in tokens])
         masks.append(pooled if any(pooled) else [True] * len(tokens))
     return Inputs(ids, masks, frozenset(cut))
+
+
+def check_texts(texts: Any) -> list[str]:
+    """Return an iterable of texts as a list of plain strings, in its order.
+
+    Raises ValueError, naming the text, for what is no text or cannot be encoded as UTF-8.
+    """
+    if isinstance(texts, str):
+        raise ValueError("encode takes a list of texts; for one text pass [text]")
+    listed = isinstance(texts, Iterable) and getattr(texts, "ndim", 1) == 1  # no table, no scalar
+    if not listed or isinstance(texts, bytes | bytearray | Mapping | Set):
+        raise ValueError(
+            f"encode takes a list of texts, not {type(texts).__name__}; pass list(...) of strings "
+            f"in the order their vectors should have"
+        )
+    return [check_text(text, name=f"text {index}") for index, text in enumerate(texts)]
+
+
+def check_text(text: Any, *, name: str) -> str:
+    """Return one text as a plain string. Raises ValueError, under `name`, for what is none."""
+    if not isinstance(text, str):
+        advice = "; decode it: .decode('utf-8')" if isinstance(text, bytes) else ""
+        raise ValueError(f"{name} is {type(text).__name__}, not a string{advice}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} has a lone surrogate ({text[error.start]!r} at character {error.start}): "
+            f"no tokenizer takes it; replace it by text.encode('utf-8', 'replace').decode('utf-8')"
+        ) from None
+    return str.__str__(text)  # numpy's strings and other subclasses become plain ones
 
 
 def tokenize(texts: Sequence[str], *, tokenizer: Any) -> list[list[int]]:

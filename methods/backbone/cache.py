@@ -21,6 +21,8 @@ import lmdb
 import numpy as np
 from filelock import FileLock
 
+from methods.backbone.locks import Lock
+
 log = logging.getLogger(__name__)
 PAGE = 4096
 T = TypeVar("T")
@@ -41,6 +43,7 @@ class MemoryStore:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes, self._bytes = max_bytes, 0
         self._vectors: dict[bytes, np.ndarray] = {}
+        self._lock = Lock()
 
     def get(self, keys: Sequence[bytes]) -> list[np.ndarray | None]:
         """One vector a key, or None."""
@@ -48,24 +51,35 @@ class MemoryStore:
 
     def put(self, vectors: Mapping[bytes, np.ndarray]) -> None:
         """Keep float32 vectors."""
-        for key, vector in vectors.items():
-            if key not in self._vectors:
-                self._vectors[key] = vector
-                self._bytes += vector.nbytes
-        while self._bytes > self.max_bytes:
-            self._bytes -= self._vectors.pop(next(iter(self._vectors))).nbytes
+        with self._lock:
+            for key, vector in vectors.items():
+                if key not in self._vectors:
+                    self._vectors[key] = vector
+                    self._bytes += vector.nbytes
+            while self._bytes > self.max_bytes:
+                self._bytes -= self._vectors.pop(next(iter(self._vectors))).nbytes
 
 
 class EmbeddingCache:
-    """Vectors kept on disk. Get one with `open_cache`: LMDB wants a file opened once a process."""
+    """Vectors kept on disk. Get one with `open_cache`: LMDB wants a file opened once a process.
+
+    Threads may share it. A forked process opens the file anew, and a copy is the same store.
+    """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self.folder, self.max_bytes = folder, max_bytes
         self._damaged: set[bytes] = set()
+        self._lock, self._process = Lock(), os.getpid()
         with self._said():
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "open.lock"):
                 self._open()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_cache, (self.folder, self.max_bytes)
+
+    def __deepcopy__(self, _memo: Any) -> EmbeddingCache:
+        return self
 
     def get(self, keys: Sequence[bytes]) -> list[np.ndarray | None]:
         """One vector a key, or None; what is damaged counts as absent, with a warning."""
@@ -125,9 +139,20 @@ class EmbeddingCache:
 
         self._whole(write)
 
+    def limit(self, max_bytes: int) -> None:
+        """Change what the store may hold; it is brought within it by the next `put`."""
+        with self._lock:
+            if max_bytes != self.max_bytes:
+                self._env.close()
+                self.max_bytes = max_bytes
+                self._open()
+
     def close(self) -> None:
         """Let go of the file."""
-        self._env.close()
+        with self._lock:
+            self._env.close()
+            if _opened.get(self.folder) is self:
+                del _opened[self.folder]
 
     def _shrink(self, txn: Any, total: int) -> int:
         cursor = txn.cursor(db=self._order)
@@ -172,7 +197,11 @@ class EmbeddingCache:
 
     def _whole(self, act: Callable[[], T]) -> T:
         """Act, and where the file itself proves damaged, act again on a new one."""
-        with self._said():
+        with self._lock, self._said():
+            if self._process != os.getpid():  # LMDB's file handles must not be used after a fork
+                self._env.close()
+                self._process = os.getpid()
+                self._open()
             try:
                 return act()
             except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
@@ -190,22 +219,23 @@ class EmbeddingCache:
         except (lmdb.Error, OSError) as error:
             raise OSError(
                 f"the embedding cache in {self.folder} cannot be used ({error}); free space there, "
-                f"give another folder (cache.folder=DIR), or do without (cache.folder=null)"
+                f"give another folder (cache.folder=DIR, in Python cache=DIR), or do without "
+                f"(cache.folder=null, in Python cache=None)"
             ) from error
 
 
 _opened: dict[Path, EmbeddingCache] = {}
+_opening = Lock()
 
 
 def open_cache(folder: Path, max_bytes: int) -> EmbeddingCache:
-    """The store in a folder, opened once a process; again if another bound is asked for."""
+    """The store in a folder, opened once a process; the bound asked for last holds for all."""
     folder = folder.expanduser().resolve()
-    opened = _opened.get(folder)
-    if opened is not None and opened.max_bytes != max_bytes:
-        opened.close()
-        opened = None
-    if opened is None:
-        opened = _opened[folder] = EmbeddingCache(folder, max_bytes=max_bytes)
+    with _opening:
+        opened = _opened.get(folder)
+        if opened is None:
+            opened = _opened[folder] = EmbeddingCache(folder, max_bytes=max_bytes)
+        opened.limit(max_bytes)
     return opened
 
 

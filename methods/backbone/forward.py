@@ -27,6 +27,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from methods.backbone.attention import attending
 from methods.backbone.loader import Backbone
+from methods.backbone.locks import lock_of
 from methods.backbone.packed import Stream, streaming
 from methods.base import Attention, Inputs
 
@@ -51,7 +52,8 @@ def forward(
     """Yield (rows of a batch, {layer: hidden_BLD}) until every row was read, longest rows first.
 
     Out of memory on CUDA halves the budget of tokens and reads the batch again; the new budget
-    stays, and `backbone.choices` says it. Raises ValueError for an attention the model does not
+    stays, and `backbone.choices` says it. Between batches the model is as it was, and threads may
+    share it: each batch is one locked pass. Raises ValueError for an attention the model does not
     obey and a row longer than its positions.
     """
     backbone.require(attention)
@@ -201,7 +203,7 @@ def _padded_states(
     lengths_B = torch.tensor([len(row) for row in ids], device=device)
     mask_BL = (torch.arange(length, device=device) < lengths_B[:, None]).long()
     mask = None if attention == "causal" or bool(mask_BL.all()) else mask_BL
-    with attending(model, attention):
+    with lock_of(model), attending(model, attention):
         return _run(model, layers, input_ids=ids_BL, attention_mask=mask)
 
 

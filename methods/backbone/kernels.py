@@ -53,7 +53,9 @@ def grouped(
     causal = stream.attention == "causal"
     (H, T, _), D = q_HTD.shape, v_KTD.shape[-1]
     out_THD = q_HTD.new_empty(T, H, D)
-    logsumexp_TH = torch.empty(T, H, device=q_HTD.device) if stream.prefix else None
+    logsumexp_TH = None
+    if stream.prefix:  # float32 by name: a load in another thread may change torch's default
+        logsumexp_TH = torch.empty(T, H, dtype=torch.float32, device=q_HTD.device)
     for start, rows, length in stream.groups:
         here = slice(start, start + rows * length)
         q, k, v = (

@@ -21,6 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from methods.backbone.adapters import chained, merge_adapter, refuse_other_base
 from methods.backbone.attention import obeys
+from methods.backbone.changes import note_loaded
 from methods.backbone.hardware import (
     Dtype,
     Kernel,
@@ -32,6 +33,7 @@ from methods.backbone.hardware import (
     resolve_kernels,
 )
 from methods.backbone.linears import Linears, keep_freed_memory, prepack
+from methods.backbone.locks import LOADING
 from methods.backbone.packed import Form, packs
 from methods.backbone.pooler import Pooler, pooler_of
 from methods.backbone.sources import Checkpoint, Source
@@ -132,7 +134,8 @@ class Backbone:
 
 def load_backbone(spec: BackboneSpec) -> Backbone:
     """The model a spec names, ready to embed. The last one asked for stays loaded."""
-    return _load(_Key(spec))
+    with LOADING:
+        return _load(_Key(spec))
 
 
 def peek(spec: BackboneSpec) -> tuple[Checkpoint, Any]:
@@ -167,7 +170,8 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
     kernels = resolve_kernels(spec.kernel, spec.device, dtype)
     checkpoint, config = peek(spec)
     tokenizer = _tokenizer(checkpoint, spec)
-    model, kernel = _model(checkpoint, config, spec, dtype, kernels)
+    with LOADING:
+        model, kernel = _model(checkpoint, config, spec, dtype, kernels)
     adapters = chained(spec.adapters)
     refuse_other_base(adapters, checkpoint.fingerprint, files=checkpoint.files)
     for adapter in adapters:
@@ -190,6 +194,7 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
     }
     log.info("loaded %s: %s, %s", spec.name, dtype, choices)
     text_config = config.get_text_config()
+    note_loaded(model)
     return Backbone(
         model=model,
         tokenizer=tokenizer,

@@ -26,6 +26,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from methods.backbone.attention import attending, configs_of
 from methods.backbone.kernels import CannotPack, Scoring, flash, grouped, padded
+from methods.backbone.locks import lock_of
 from methods.base import Attention
 
 NAME = "dec2vec_packed"
@@ -84,11 +85,14 @@ _stream: ContextVar[Stream] = ContextVar("stream")
 
 @contextmanager
 def streaming(model: nn.Module, stream: Stream) -> Iterator[None]:
-    """Within this block the model takes one row to be `stream`; after it, it is as before."""
-    configs = configs_of(model)
-    before = [(config, config._attn_implementation) for config in configs]
-    token = _stream.set(stream)
+    """Within this block the model takes one row to be `stream`; after it, it is as before.
+
+    Other threads wait for the block to end before they pass through this model.
+    """
     with ExitStack() as stack:
+        stack.enter_context(lock_of(model))
+        before = [(config, config._attn_implementation) for config in configs_of(model)]
+        token = _stream.set(stream)
         stack.callback(_stream.reset, token)
         for config, implementation in before:
             stack.callback(setattr, config, "_attn_implementation", implementation)
@@ -157,7 +161,7 @@ def packs(model: Any, attention: Attention, form: Form) -> bool:
         return False
     alone = []
     for row in rows:
-        with attending(model, attention):
+        with lock_of(model), attending(model, attention):
             ids = torch.tensor([row], device=device)
             alone.append(model(input_ids=ids, use_cache=False).last_hidden_state[0].float())
     expected = torch.cat(alone)

@@ -10,6 +10,7 @@ VERBS = {
     "report": "tables from what runs left behind",
     "cache": "the embeddings kept on disk: info, clear",
     "methods": "what methods there are, with their papers",
+    "try": "how similar each method finds a few texts, within seconds",
 }
 
 
@@ -18,7 +19,7 @@ def main() -> None:
     verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if verb in VERBS:
         sys.argv = [f"dec2vec {verb}", *sys.argv[2:]]
-        import_module(f"methods.cli.{verb}").main()
+        import_module(f"methods.cli.{'try_' if verb == 'try' else verb}").main()
     elif verb == "-sc":
         _complete()
     elif verb in ("-h", "--help"):

@@ -7,7 +7,6 @@ says that something failed.
 import argparse
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from methods.evaluation.config import CONF
+from methods.evaluation.plugins import export_importable
 
 log = logging.getLogger(__name__)
 
@@ -101,15 +101,9 @@ def hydra_arguments() -> None:
     parser.add_argument("--config-dir", "-cd")
     options, rest = parser.parse_known_args(sys.argv[1:])
     if options.config_dir is not None:
-        make_importable(options.config_dir)
+        try:
+            export_importable(options.config_dir)
+        except ValueError as error:
+            sys.exit(f"{sys.argv[0]}: {error}")
         rest = ["--config-dir", options.config_dir, *rest]  # Hydra wants its options first
     sys.argv = [sys.argv[0], *rest]
-
-
-def make_importable(folder: str | None) -> None:
-    """Let `_target_` name modules beside a --config-dir, here and in launchers' processes."""
-    if folder is not None:
-        path = str(Path(folder).resolve())
-        sys.path.insert(0, path)
-        paths = [path, *filter(None, [os.environ.get("PYTHONPATH")])]
-        os.environ["PYTHONPATH"] = os.pathsep.join(paths)

@@ -8,8 +8,8 @@ from pathlib import Path
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from methods.cli.evaluate import make_importable
 from methods.evaluation.config import CONF, choices
+from methods.evaluation.plugins import make_importable
 
 
 def main() -> None:
@@ -17,7 +17,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog=sys.argv[0], description=__doc__)
     parser.add_argument("--config-dir", help="a folder with more method/*.yaml")
     folder = parser.parse_args().config_dir
-    make_importable(folder)
+    if folder is not None:
+        try:
+            make_importable(folder)
+        except ValueError as error:
+            parser.error(str(error))
     for name in choices("method", config_dir=folder):
         file = next(
             path

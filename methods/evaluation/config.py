@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from methods.backbone.cache import MemoryStore, Store, open_cache
 from methods.backbone.loader import BackboneSpec
+from methods.backbone.locks import LOADING
 from methods.base import Method
 from methods.evaluation.instructions import Instructions
+from methods.evaluation.plugins import check_imported_from, make_importable
 from methods.evaluation.trained_as import trained_fields
 from methods.folders import CONF, embeddings_folder
 
@@ -147,33 +150,71 @@ def compose(
 
 
 def compose_encoder(
-    method: str, *, model: str, adapter: Any, overrides: Mapping[str, Any]
+    method: str,
+    *,
+    model: str | os.PathLike[str] | None,
+    adapter: Any = None,
+    overrides: Mapping[str, Any],
+    cache: str | os.PathLike[str] | None = "auto",
+    config_dir: str | os.PathLike[str] | None = None,
+    instructions: str = "mteb",
 ) -> Encoder:
-    """What `methods.load_encoder` does; see there."""
+    """What `methods.load_encoder` does; see there. model: None for the method's own default."""
     from methods.backbone.loader import load_backbone
-    from methods.evaluation.encoder import Encoder
+    from methods.evaluation.encoder import Encoder, cell_meta
+    from methods.evaluation.fields import check_adapter, set_fields
+    from methods.evaluation.planner import SharedPass
 
-    overrides = dict(overrides)
-    config_dir = overrides.pop("config_dir", None)
-    config = compose([f"method={method}", *_model_choice(model)], config_dir=config_dir)
-    method_fields = {field.name for field in fields(get_class(config.method._target_))}
-    model_fields = {field.name for field in fields(BackboneSpec)}
-    with open_dict(config):
-        config.adapter = adapter
-        for key, value in overrides.items():
-            if key in method_fields:
-                config.method[key] = value
-            elif key in model_fields:
-                config.model[key] = value
-            else:
-                raise ValueError(
-                    f"{key} is no field of method {method} ({', '.join(sorted(method_fields))}) "
-                    f"nor of a model ({', '.join(sorted(model_fields))})"
-                )
-    resolved = plan(config, name=method)
-    return Encoder(
-        load_backbone(resolved.spec), resolved.cells[0], instructions=resolved.instructions
+    folder = None if config_dir is None else str(make_importable(config_dir))
+    _check_name("method", method, folder)
+    _check_name("instructions", instructions, folder)
+    chosen = [f"method={method}", f"instructions={instructions}"]
+    if model is not None:
+        known = str(model) in choices("model", config_dir=folder)
+        chosen += [f"model={model}"] if known else _model_choice(str(model))
+    with LOADING:  # Hydra and a model's load set what holds for the whole process
+        config = compose(chosen, config_dir=folder)
+        if folder is not None:
+            check_imported_from(Path(folder), config.method._target_)
+        set_fields(config, overrides, method=method)
+        config.adapter = check_adapter(adapter)
+        resolved = plan(config, name=method)
+        store = _encoders_store(cache, config.cache.gib)
+        backbone = load_backbone(resolved.spec)
+        shared = SharedPass(backbone, resolved.cells, store)
+    meta = cell_meta(
+        shared.cells[0],
+        method=method,
+        identity=backbone.identity,
+        instructions=resolved.instructions,
+        adapters=resolved.spec.adapters,
     )
+    return Encoder(
+        backbone, resolved.cells[0], instructions=resolved.instructions, meta=meta, shared=shared
+    )
+
+
+def _check_name(group: str, name: Any, config_dir: str | None) -> None:
+    from methods.evaluation.fields import nearest
+
+    valid = choices(group, config_dir=config_dir)
+    if name not in valid:
+        raise ValueError(
+            f"{group} {name!r} is unknown; valid: {', '.join(valid)}{nearest(str(name), valid)}. "
+            f"One of your own is named with config_dir=DIR, which holds {group}/NAME.yaml"
+        )
+
+
+def _encoders_store(cache: Any, gib: float) -> Store | None:
+    """Where an encoder keeps vectors between calls, None for nowhere."""
+    if cache is None:
+        return None
+    if not isinstance(cache, str | os.PathLike) or not str(cache):
+        raise ValueError(
+            f"cache={cache!r} is unknown; valid: 'auto' (the folder that dec2vec evaluate uses), "
+            f"a folder on a local disk, or None to store no vectors"
+        )
+    return store_of(str(cache), gib)
 
 
 def choices(group: str, *, config_dir: str | None = None) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -10,15 +12,22 @@ from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 
 from methods.backbone.loader import Backbone
-from methods.base import Method, PromptType
+from methods.backbone.locks import lock_of
+from methods.base import Inputs, Method, PromptType
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.planner import SharedPass
+from methods.identity import digest
+from methods.inputs import check_text, check_texts
+
+SPEED_ONLY = {"batch_size", "show_progress_bar"}  # options of others' `encode` that move no vector
 
 
 class Encoder(AbsEncoder):
     """A method on a backbone: `encode` texts, or hand the encoder itself to mteb.
 
-    backbone: `.model`, `.tokenizer`. method: its fields. Both are public.
+    backbone: `.model`, `.tokenizer`. method: its fields. Both are public; other fields need another
+        encoder, which shares the model. Threads may share an encoder, and a backbone.
+    meta: who it is in mteb's results; from `cell_meta` where none is given.
     watch: shown the vectors of every task, with split and subset (geometry.py).
     """
 
@@ -34,12 +43,22 @@ class Encoder(AbsEncoder):
         watch: Callable[[np.ndarray, str | None, str | None], None] | None = None,
     ) -> None:
         backbone.require(method.attention)
-        self.backbone, self.method = backbone, method
+        self.backbone, self._method = backbone, method
         self.instructions = instructions or Instructions()
         self.model = backbone.model
-        self.mteb_model_meta = meta or model_meta(backbone.identity["name"])
         self.shared, self.cell = shared or SharedPass(backbone, [method]), cell
+        self.mteb_model_meta = meta or cell_meta(
+            self.shared.cells[cell],
+            method=type(method).__module__.rpartition(".")[2],
+            identity=backbone.identity,
+            instructions=self.instructions,
+        )
         self.watch = watch
+
+    @property
+    def method(self) -> Method:
+        """The method, as it was given."""
+        return self._method
 
     def encode(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -50,40 +69,110 @@ class Encoder(AbsEncoder):
         task_metadata: Any = None,
         hf_split: str | None = None,
         hf_subset: str | None = None,
-        **_mteb_options: Any,
+        **options: Any,
     ) -> np.ndarray:
         """Vectors [N, D], float32, in the order given; unit length only if the method normalises.
 
-        inputs: a list of texts; or, called by mteb with `task_metadata`, its batches, and then the
-        instruction is the task's. Raises ValueError for a vector that is not finite.
+        inputs: texts, in a list or any other iterable that has an order; or, called by mteb with
+            `task_metadata`, its batches, and then the instruction is the task's.
+        prompt_type: the side: `query`, `document`, or None for symmetric texts.
+        Raises ValueError, naming the text, for what is no text and for a vector that is not finite
+        or, where it should have unit length, zero.
         """
-        if task_metadata is None:
-            texts, task_type, title = _listed(inputs), "", type(self.method).__name__
-        else:
-            texts = [text for batch in inputs for text in batch["text"]]
-            task_type = task_metadata.type
-            prompt_type = getattr(prompt_type, "value", prompt_type)  # mteb's is an enum
-            if task_type in self.method.queries_only:
-                prompt_type = None
-            if self.method.instructed and prompt_type != "document":
-                instruction = self.method.phrase_instruction(self.instructions.find(task_metadata))
-            title = f"{type(self.method).__name__} {task_metadata.name}"
-        if prompt_type not in (None, *get_args(PromptType)):
+        if task_metadata is not None:
+            vectors_ND = self._encode_task(inputs, task_metadata, prompt_type, instruction)
+            if self.watch:
+                self.watch(vectors_ND, hf_split, hf_subset)
+            return vectors_ND
+        if unknown := sorted(set(options) - SPEED_ONLY):
             raise ValueError(
-                f"prompt_type {prompt_type!r} is unknown; valid: query, document, None"
+                f"encode has no option {', '.join(unknown)}; valid: prompt_type, instruction. "
+                f"What a method reads and pools, normalize too, are fields: load_encoder(...)"
             )
-        rows = self.method.prepare_inputs(
-            texts,
-            tokenizer=self.backbone.tokenizer,
-            prompt_type=prompt_type,
-            instruction=instruction,
-        )
-        vectors_ND = self.shared.vectors(rows, self.cell, title=title)
-        if self.method.normalize and task_type not in self.method.unnormalized:
-            vectors_ND = vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-        if self.watch and task_metadata is not None:
-            self.watch(vectors_ND, hf_split, hf_subset)
+        title = type(self.method).__name__
+        return self._encode(check_texts(inputs), prompt_type, instruction, title=title)
+
+    def _encode_task(
+        self, batches: Any, metadata: Any, side: Any, instruction: str | None
+    ) -> np.ndarray:
+        """Vectors of mteb's batches, encoded as its task asks."""
+        texts = check_texts(text for batch in batches for text in batch["text"])
+        side = getattr(side, "value", side)  # mteb's is an enum
+        if metadata.type in self.method.queries_only:
+            side = None
+        if self.method.instructed and side != "document":
+            instruction = self.method.phrase_instruction(self.instructions.find(metadata))
+        unit = self.method.normalize and metadata.type not in self.method.unnormalized
+        title = f"{type(self.method).__name__} {metadata.name}"
+        return self._encode(texts, side, instruction, unit=unit, title=title)
+
+    def _encode(
+        self,
+        texts: Sequence[str],
+        side: PromptType | None,
+        instruction: str | None,
+        *,
+        unit: bool | None = None,
+        title: str,
+    ) -> np.ndarray:
+        if side not in (None, *get_args(PromptType)):
+            raise ValueError(f"prompt_type {side!r} is unknown; valid: query, document, None")
+        if instruction is not None:
+            instruction = check_text(instruction, name="the instruction")
+        if not texts:  # only a vector tells how many dimensions there are
+            return self._encode(["a"], side, instruction, unit=False, title=title)[:0]
+        with lock_of(self.backbone.tokenizer):  # its Rust half refuses two threads at once
+            inputs: Any = self.method.prepare_inputs(
+                texts,
+                tokenizer=self.backbone.tokenizer,
+                prompt_type=side,
+                instruction=instruction,
+            )
+        if not isinstance(inputs, Inputs) or len(inputs) != len(texts):
+            got = f"{len(inputs)} rows" if isinstance(inputs, Inputs) else type(inputs).__name__
+            raise ValueError(
+                f"{type(self.method).__name__}.prepare_inputs returned {got} for {len(texts)} "
+                f"texts; it returns Inputs with one row for each text, in their order"
+            )
+        vectors_ND = self.shared.vectors(inputs, self.cell, title=title)
+        if unit or (unit is None and self.method.normalize):
+            return _unit_vectors(vectors_ND, inputs)
         return vectors_ND
+
+
+def cell_meta(
+    cell: Method,
+    *,
+    method: str,
+    identity: dict[str, Any],
+    instructions: Instructions,
+    adapters: Sequence[str] = (),
+) -> ModelMeta:
+    """Return who a cell is in mteb's results, from the command line and from Python alike.
+
+    cell: a method, its layer resolved. method: its name in conf/method. identity: the backbone's.
+    adapters: the folders that were asked for. What decides a vector is in the experiment's digest.
+    """
+    table = dataclasses.asdict(instructions) if cell.instructed else None
+    described = {**cell_fields(cell), "identity": identity, "instructions": table}
+    return model_meta(
+        identity["name"],
+        revision=identity["weights"].replace(":", "-"),
+        experiment={
+            "method": method,
+            "attention": cell.attention,
+            "pooling": cell.pooling,
+            "layer": cell.layer,
+            "adapter": "+".join(Path(adapter).name for adapter in adapters) or None,
+            "digest": digest(described),
+        },
+    )
+
+
+def cell_fields(cell: Method) -> dict[str, Any]:
+    """Return a method's class and all its fields, as records state them."""
+    values = {field.name: getattr(cell, field.name) for field in dataclasses.fields(cell)}
+    return {"class": f"{type(cell).__module__}.{type(cell).__qualname__}", **values}
 
 
 def model_meta(
@@ -101,11 +190,20 @@ def model_meta(
     )
 
 
-def _listed(texts: Any) -> list[str]:
-    if isinstance(texts, str):
-        raise ValueError("encode takes a list of texts; for one text pass [text]")
-    texts = list(texts)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f"text {index} is {type(text).__name__}, not a string")
-    return texts
+def _unit_vectors(vectors_ND: np.ndarray, inputs: Inputs) -> np.ndarray:
+    """Vectors brought to unit length. Raises ValueError, naming the text, for one that is zero."""
+    with np.errstate(over="ignore"):
+        norms_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    lost = ~np.isfinite(norms_N1[:, 0]) | (norms_N1[:, 0] < 1e-18)  # squares leave float32's range
+    if lost.any():
+        largest_N1 = np.abs(vectors_ND).max(axis=1, keepdims=True)
+        for row in np.flatnonzero(largest_N1 == 0):
+            raise ValueError(
+                f"text {row} gives a vector of zeros ({len(inputs.ids[row])} tokens), which has no "
+                f"direction and cannot be brought to unit length; use normalize=false, another "
+                f"pooling or layer, or leave the text out"
+            )
+        scale_N1 = np.where(lost[:, None], largest_N1, np.float32(1))
+        vectors_ND = vectors_ND / scale_N1
+        norms_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    return vectors_ND / norms_N1

@@ -33,7 +33,7 @@ from methods.backbone.loader import Backbone, identity, load_backbone, peek
 from methods.base import Method
 from methods.evaluation import examples, geometry
 from methods.evaluation.config import Plan, store_of
-from methods.evaluation.encoder import Encoder, model_meta
+from methods.evaluation.encoder import Encoder, cell_fields, cell_meta
 from methods.evaluation.entries import add_up, costs, is_same_score, stamp_parts, task_entry
 from methods.evaluation.planner import SharedPass, Usage
 from methods.evaluation.records import Record
@@ -45,7 +45,7 @@ from methods.evaluation.tasks import (
     unload_data,
 )
 from methods.evaluation.trained_as import differences
-from methods.identity import digest, engine_digest
+from methods.identity import engine_digest
 from methods.provenance import command_of, environment, portable
 from methods.records import CellRecord, PartRecord, TaskRecord, check_writable
 
@@ -242,24 +242,13 @@ class Job:
         return {"examples": kept, "geometry": measured}
 
     def _meta(self, cell: Method) -> Any:
-        described = {**_fields(cell), "identity": self.identity, "instructions": self._table(cell)}
-        adapters = "+".join(Path(adapter).name for adapter in self.plan.spec.adapters)
-        return model_meta(
-            self.plan.spec.name,
-            revision=self.identity["weights"].replace(":", "-"),
-            experiment={
-                "method": self.plan.name,
-                "attention": cell.attention,
-                "pooling": cell.pooling,
-                "layer": cell.layer,
-                "adapter": adapters or None,
-                "digest": digest(described),
-            },
+        return cell_meta(
+            cell,
+            method=self.plan.name,
+            identity=self.identity,
+            instructions=self.plan.instructions,
+            adapters=self.plan.spec.adapters,
         )
-
-    def _table(self, cell: Method) -> Any:
-        """The instructions, where the method reads them: then they are part of what it is."""
-        return dataclasses.asdict(self.plan.instructions) if cell.instructed else None
 
     def _about(self, cell: Method) -> CellRecord:
         return CellRecord(
@@ -277,7 +266,7 @@ class Job:
             dtype=self.identity["dtype"],
             instructions=self.plan.instructions.source if cell.instructed else None,
             digest=self._meta(cell).experiment_kwargs["digest"],
-            method_config=_fields(cell),
+            method_config=cell_fields(cell),
             backbone=self.identity,
             reports=[self.config["report"]] if self.config.get("report") else [],
             command=command_of(self.verb, self.overrides, self.config_dir),
@@ -287,21 +276,13 @@ class Job:
         )
 
 
-def _fields(cell: Method) -> dict[str, Any]:
-    return {"class": f"{type(cell).__module__}.{type(cell).__qualname__}", **_values(cell)}
-
-
-def _values(cell: Method) -> dict[str, Any]:
-    return {f.name: getattr(cell, f.name) for f in dataclasses.fields(cell)}
-
-
 def _options(cell: Method) -> dict[str, Any]:
     """The fields that differ from the method's own defaults, axes aside."""
     defaults = {f.name: f.default for f in dataclasses.fields(cell)}
     return {
         name: value
-        for name, value in _values(cell).items()
-        if name not in AXES and value != defaults[name]
+        for name, value in cell_fields(cell).items()
+        if name not in (*AXES, "class") and value != defaults[name]
     }
 
 

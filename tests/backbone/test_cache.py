@@ -1,6 +1,8 @@
 """Vectors on disk: kept whole, bounded, shared by processes, and damage is found out."""
 
+import copy
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -130,12 +132,44 @@ def test_clear_forgets_and_info_counts(cache):
     assert reopened(cache).info()["vectors"] == 3
 
 
-def test_a_store_is_opened_once_a_process_and_again_with_another_bound(tmp_path):
+def test_a_store_is_opened_once_a_process_and_another_bound_holds_for_all_who_have_it(tmp_path):
     first = open_cache(tmp_path, 1 << 20)
     first.put(vectors([1]))
     assert open_cache(tmp_path / "." / "x" / "..", 1 << 20) is first
     other = open_cache(tmp_path, 1 << 21)
-    assert other is not first and other.get([key(1)])[0] is not None
+    for store in (first, other):
+        assert store.get([key(1)])[0] is not None and store.info()["max_bytes"] == 1 << 21
+    first.close()
+    again = open_cache(tmp_path, 1 << 20)
+    assert again.get([key(1)])[0] is not None
+    again.close()
+
+
+def test_copies_and_pickles_of_a_store_are_the_store(tmp_path):
+    store = open_cache(tmp_path, 1 << 20)
+    assert copy.deepcopy(store) is store and pickle.loads(pickle.dumps(store)) is store
+    memory = MemoryStore(1 << 20)
+    memory.put(vectors([1]))
+    assert pickle.loads(pickle.dumps(memory)).get([key(1)])[0] is not None
+    store.close()
+
+
+def test_a_forked_process_reads_and_writes_the_same_store(tmp_path):
+    store = open_cache(tmp_path, 1 << 20)
+    store.put(vectors([0]))
+    for number in (1, 2):
+        child = os.fork()
+        if child == 0:
+            try:
+                assert all(vector is not None for vector in store.get([key(0), key(number - 1)]))
+                store.put(vectors([number]))
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert store.get([key(number)])[0] is not None
+    assert store.info()["vectors"] == 3
+    store.close()
 
 
 WRITER = """

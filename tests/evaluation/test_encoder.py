@@ -1,10 +1,17 @@
 """The encoder people use: order, refusals, normalisation, task types."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import mteb
 import numpy as np
+import pandas as pd
 import pytest
 
+from methods.base import Inputs
+from methods.evaluation.encoder import Encoder
 from methods.evaluation.instructions import Instructions
+from methods.sgpt import SGPT
 
 
 def test_vectors_are_float32_in_the_order_given_and_not_normalised(encoder):
@@ -33,10 +40,149 @@ def test_a_vector_that_is_not_finite_names_its_text(encoder):
         weight.data[token] = kept
 
 
-@pytest.mark.parametrize("bad", ["a text", ["a", None], [b"a"]])
-def test_what_is_no_list_of_texts_is_refused(bad, encoder):
-    with pytest.raises(ValueError, match="list of texts|not a string"):
+BAD = [
+    ("a text", "takes a list of texts; for one text"),
+    (np.str_("a text"), "takes a list of texts; for one text"),
+    (b"a text", "a list of texts, not bytes"),
+    (None, "a list of texts, not NoneType"),
+    (7, "a list of texts, not int"),
+    ({"a": 1}, "a list of texts, not dict"),
+    ({"a", "b"}, "a list of texts, not set"),
+    (pd.DataFrame({"text": ["a"]}), "a list of texts, not DataFrame"),
+    (["a", None], "text 1 is NoneType, not a string"),
+    ([b"a"], "text 0 is bytes, not a string; decode it"),
+    (["a", 7], "text 1 is int, not a string"),
+    ([["a", "b"]], "text 0 is list, not a string"),
+    (["a", "b\ud800c"], r"text 1 has a lone surrogate .*at character 1.*'replace'"),
+]
+
+
+@pytest.mark.parametrize(("bad", "told"), BAD)
+def test_what_is_no_list_of_texts_is_refused_by_its_place(bad, told, encoder):
+    with pytest.raises(ValueError, match=told):
         encoder("sgpt").encode(bad)
+
+
+def test_texts_that_come_through_mteb_are_checked_too(encoder):
+    for bad, told in BAD[-5:-2]:
+        with pytest.raises(ValueError, match=told):
+            encoder("sgpt").encode([{"text": bad}], task_metadata=Metadata(type="STS"))
+    with pytest.raises(ValueError, match="text 2 has a lone surrogate"):
+        encoder("sgpt").encode(
+            [{"text": ["a", "b"]}, {"text": ["\udfff"]}], task_metadata=Metadata(type="STS")
+        )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (text for text in ["a", "b"]),
+        np.array(["a", "b"]),
+        [np.str_("a"), "b"],
+        ("a", "b"),
+        pd.Series(["a", "b"], index=[5, 3]),
+        iter(["a", "b"]),
+    ],
+)
+def test_whatever_has_texts_in_an_order_is_taken(given, encoder):
+    loaded = encoder("sgpt")
+    assert np.array_equal(loaded.encode(given), loaded.encode(["a", "b"]))
+
+
+def test_options_that_encode_lacks_are_refused_and_those_of_speed_taken(encoder):
+    loaded = encoder("sgpt")
+    with pytest.raises(ValueError, match="no option normalize_embeddings, prompt"):
+        loaded.encode(["a"], normalize_embeddings=True, prompt="query: ")
+    with pytest.raises(ValueError, match="the instruction is int, not a string"):
+        loaded.encode(["a"], instruction=7)
+    assert loaded.encode(["a"], batch_size=4, show_progress_bar=False).shape == (1, 32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd(SGPT):
+    """SGPT, but for what a test puts in place of its rows or its vectors."""
+
+    rows: Any = None
+    vectors: Any = None
+
+    def prepare_inputs(self, texts, **more):
+        inputs = super().prepare_inputs(texts, **more)
+        return self.rows(inputs) if self.rows else inputs
+
+    def pool(self, hidden_BLD, inputs):
+        vectors_BD = super().pool(hidden_BLD, inputs)
+        return self.vectors(vectors_BD, hidden_BLD) if self.vectors else vectors_BD
+
+
+@pytest.fixture
+def odd(encoder):
+    return lambda **fields: Encoder(encoder("sgpt").backbone, Odd(**fields))
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (lambda i: Inputs(i.ids * 8, i.pool_mask * 8), "returned 24 rows for 3 texts"),
+        (lambda i: i.rows([0, 1]), "returned 2 rows for 3 texts"),
+        (lambda i: i.rows([]), "returned 0 rows for 3 texts"),
+        (lambda i: None, "returned NoneType for 3 texts"),
+        (lambda i: i.ids, "returned list for 3 texts"),
+        (lambda i: Inputs([*i.ids[:2], [999]], [*i.pool_mask[:2], [True]]), "text 2 the token id"),
+    ],
+)
+def test_rows_that_are_not_one_for_each_text_are_refused_by_the_methods_name(rows, told, odd):
+    with pytest.raises(ValueError, match=f"Odd.prepare_inputs .*{told}"):
+        odd(rows=rows).encode(["a", "bb", "ccc"])
+
+
+@pytest.mark.parametrize(
+    ("vectors", "told"),
+    [
+        (lambda v, h: h, r"\[3, 3, 32\] of torch.float32 for 3 texts"),
+        (lambda v, h: v[0], r"\[32\] of torch.float32"),
+        (lambda v, h: v[:-1], r"\[2, 32\] of torch.float32"),
+        (lambda v, h: v[:, :0], r"\[3, 0\] of torch.float32"),
+        (lambda v, h: v.long(), r"\[3, 32\] of torch.int64"),
+        (lambda v, h: None, "returned NoneType"),
+        (lambda v, h: v.numpy(), "returned ndarray"),
+    ],
+)
+def test_pooled_vectors_of_another_shape_or_kind_are_refused(vectors, told, odd):
+    with pytest.raises(ValueError, match=rf"Odd.pool returned {told}|Odd.pool {told}"):
+        odd(vectors=vectors).encode(["a", "bb", "ccc"])
+
+
+def test_nothing_has_as_many_dimensions_as_something(odd):
+    for size in (5, 64):
+        loaded = odd(vectors=lambda v, h, size=size: v.repeat(1, 2)[:, :size])
+        assert loaded.encode(["a", "b"]).shape == (2, size)
+        empty = loaded.encode([])
+        assert empty.shape == (0, size) and empty.dtype == np.float32
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_vectors_that_are_not_finite_or_have_no_direction_name_their_text(odd, normalize):
+    def spoilt(value):
+        def vectors(v, h):
+            v = v.clone()
+            v[0] = value  # the longest text comes first
+            return v
+
+        return odd(vectors=vectors, normalize=normalize)
+
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(
+            ValueError, match=r"text 1 gives a vector that is not finite \(3 tokens"
+        ):
+            spoilt(value).encode(["a", "bbb", "cc"])
+    if normalize:
+        with pytest.raises(ValueError, match=r"text 1 gives a vector of zeros \(3 tokens\)"):
+            spoilt(0.0).encode(["a", "bbb", "cc"])
+        for value in (1e30, 1e-30):  # whose squares are no float32
+            unit = spoilt(value).encode(["a", "bbb", "cc"])
+            assert np.allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-5)
+    else:
+        assert not spoilt(0.0).encode(["a", "bbb", "cc"])[1].any()
 
 
 def test_a_side_that_does_not_exist_is_refused(encoder):
