@@ -26,7 +26,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     runs sooner than a second process has started, and none where output is to be seen as it comes.
     """
     folders = all(Path(config.invocation_params.dir, argument).is_dir() for argument in config.args)
-    if not folders or config.option.capture == "no" or config.option.lf:
+    if not folders or config.option.capture == "no" or config.getoption("lf", False):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores or 1, MOST_PROCESSES)
