@@ -8,11 +8,26 @@ from methods.backbone import linears
 from methods.backbone.linears import PrepackedLinear, prepack
 from methods.backbone.loader import load_backbone
 from tests.backbone.architectures import SMALL, spec
+from tests.backbone.machine import needs_onednn, why_no_onednn
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_auto_prepacks_where_the_machine_can_and_falls_back_where_it_cannot(dtype):
+    expected = "torch" if why_no_onednn(dtype) else "onednn"
+    model = nn.Sequential(nn.Linear(48, 40, dtype=dtype))
+    assert prepack(model, "auto") == expected
+    assert isinstance(model[0], PrepackedLinear) is (expected == "onednn")
+    rows = torch.randn(3, 48, dtype=dtype)
+    assert model(rows).isfinite().all()
+    if expected == "torch":
+        with pytest.raises(ValueError, match="kernel.linears=onednn: torch .* on this CPU cannot"):
+            prepack(model, "onednn")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_prepacked_layer_is_the_layer(dtype, bias):
+    needs_onednn(dtype)
     linear = nn.Linear(48, 40, bias=bias, dtype=dtype)
     packed = PrepackedLinear(linear)
     near = {"atol": 1e-6, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 1e-2, "rtol": 1e-2}
@@ -25,6 +40,7 @@ def test_a_prepacked_layer_is_the_layer(dtype, bias):
 
 
 def test_weights_go_in_and_out_as_before():
+    needs_onednn()
     one, other = (nn.Sequential(nn.Linear(48, 40)) for _ in range(2))
     state = {key: value.clone() for key, value in other.state_dict().items()}
     prepack(one, "onednn")
@@ -53,6 +69,8 @@ def test_without_the_private_operators_layers_stay_torchs_own(monkeypatch):
 
 
 def test_a_layer_that_is_more_than_a_linear_layer_is_left_alone():
+    needs_onednn()
+
     class Scaled(nn.Linear):
         pass
 

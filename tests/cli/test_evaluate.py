@@ -1,51 +1,20 @@
 """The command as a user runs it, in processes of its own."""
 
 import json
-import os
-import subprocess
-import sys
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from tests.command import Command
+
 ROOT = Path(__file__).parents[2]
-TOY = '''
-from dataclasses import dataclass
-
-from methods.base import Method, Span, encode_spans, eos_ids, pool_inputs
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shout(Method):
-    """Shout (you, this year): the state at EOS, after some emphasis."""
-
-    emphasis: str = "!"
-
-    def prepare_inputs(self, texts, *, tokenizer, prompt_type=None, instruction=None):
-        rows = [(Span(t, cut=True), Span(self.emphasis), Span(eos_ids(tokenizer))) for t in texts]
-        return encode_spans(rows, tokenizer=tokenizer, max_length=self.max_length)
-
-    def pool(self, hidden_BLD, inputs):
-        return pool_inputs(hidden_BLD, inputs, self.pooling)
-'''
-YAML = """
-_target_: shout.Shout
-attention: causal
-pooling: last
-layer: -1
-max_length: 64
-normalize: false
-emphasis: "!!!"
-"""
 
 
 def started(*arguments, cwd):
     """The command, running."""
-    command = [sys.executable, "-c", "from methods.cli import main; main()", *arguments]
-    # A launcher's workers import the package too, from wherever the tests run it.
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command, cwd=cwd, text=True, env=environment, **pipes)
+    return Command(*arguments, cwd=cwd, environment={"HYDRA_FULL_ERROR": "0"})
 
 
 def dec2vec(*arguments, cwd):
@@ -53,6 +22,21 @@ def dec2vec(*arguments, cwd):
     process = started(*arguments, cwd=cwd)
     said, _ = process.communicate()
     return process.returncode, said
+
+
+def readme_blocks(language):
+    """The README's code blocks in one language."""
+    readme = (ROOT / "README.md").read_text()
+    return re.findall(rf"^```{language}\n(.+?)^```", readme, re.S | re.M)
+
+
+def write_readme_files(folder):
+    """Write what the README says to write: each block that begins with the name of its file."""
+    for block in (*readme_blocks("python"), *readme_blocks("yaml")):
+        if named := re.match(r"# (mine/\S+)\n", block):
+            file = folder / named[1]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block)
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +66,23 @@ def statuses(folder):
     return [json.loads(file.read_text())["status"] for file in files]
 
 
-def test_a_sweep_with_a_method_from_outside_runs_and_is_reported(tmp_path, base):
-    (tmp_path / "mine" / "method").mkdir(parents=True)
-    (tmp_path / "mine" / "shout.py").write_text(TOY)
-    (tmp_path / "mine" / "method" / "shout.yaml").write_text(YAML)
-    swept = ["-m", "method=shout,sgpt", "--config-dir", "mine", *base]
-    code, said = dec2vec("evaluate", *swept, cwd=tmp_path)
+def test_the_readmes_method_runs_by_the_readmes_command_and_is_reported(tmp_path, base):
+    """Its two files and its command as they stand there, on a smaller model and smaller tasks."""
+    write_readme_files(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "mine").rglob("*.*")) == [
+        "shout.py",
+        "shout.yaml",
+    ]
+    lines = [line for block in readme_blocks("bash") for line in block.splitlines()]
+    (command,) = (shlex.split(line) for line in lines if "--config-dir mine" in line)
+    assert command[:2] == ["dec2vec", "evaluate"]
+    code, said = dec2vec(*command[1:], *base, cwd=tmp_path)
     assert code == 0, said
-    assert statuses(tmp_path) == ["done", "done"]
+    assert statuses(tmp_path) == ["done"] * 3
+    records = [json.loads(file.read_text()) for file in tmp_path.rglob("record/run.json")]
+    assert {record["method"] for record in records} == {"shout", "sgpt", "echo"}
+    (shout,) = (record for record in records if record["method"] == "shout")
+    assert shout["options"] == {"emphasis": "!!!"}
     code, said = dec2vec("report", cwd=tmp_path)
     assert code == 0 and "| shout" in said and "| sgpt" in said and "STS avg" in said
     assert (tmp_path / "runs" / "report" / "runs" / "tasks.tex").is_file()
@@ -159,11 +152,6 @@ def test_the_shell_completes_verbs_groups_and_values(tmp_path, monkeypatch):
         monkeypatch.setenv("COMP_LINE", line)
         code, said = dec2vec("-sc", "query=bash", cwd=tmp_path)
         assert code == 0 and told in said.split()
-
-
-def test_the_readmes_method_is_the_one_tested_here():
-    readme = (ROOT / "README.md").read_text()
-    assert "class Shout(Method):" in readme and "--config-dir mine -m method=shout" in readme
 
 
 def tasks_of(folder):

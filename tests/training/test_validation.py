@@ -1,0 +1,95 @@
+"""The score that chooses a checkpoint is the score of that checkpoint as it is evaluated."""
+
+import json
+
+import mteb
+import pandas as pd
+import pytest
+from datasets import Dataset, DatasetDict
+from mteb.abstasks import AbsTaskSTS
+
+from methods import load_encoder
+from methods.evaluation import tasks as task_module
+from methods.evaluation.demo_tasks import _metadata
+from methods.evaluation.encoder import Encoder
+from methods.training import validation
+from methods.training.trainer import Recipes
+
+SENTENCES = ["a cat on a road", "two ships", "one red moon", "slow blue trees", "a fast car"]
+
+
+class ToyChoice(AbsTaskSTS):
+    """Pairs to choose a checkpoint on, in a split that is not the test split."""
+
+    metadata = _metadata("ToyChoice", "STS", "cosine_spearman", "Find it", "toy", "https://x.org")
+
+    def load_data(self, num_proc=None, **kwargs):
+        pairs = [(a, b) for a in SENTENCES for b in SENTENCES if a < b]
+        data = {
+            "sentence1": [a for a, _ in pairs],
+            "sentence2": [b for _, b in pairs],
+            "score": [float(7 * place % 10) for place in range(len(pairs))],
+        }
+        rows = Dataset.from_dict(data)
+        self.dataset = {"default": DatasetDict({"validation": rows, "test": rows})}
+        self.data_loaded = True
+
+
+@pytest.fixture
+def choosing(monkeypatch):
+    """What a training must be told to choose on the toy task."""
+    find = task_module._task
+    monkeypatch.setattr(
+        task_module, "_task", lambda n: ToyChoice() if n == "ToyChoice" else find(n)
+    )
+    return ["run.validate.names=[ToyChoice]", "run.validate.splits={ToyChoice:[validation]}"]
+
+
+def score(encoder):
+    task = ToyChoice()
+    task.filter_eval_splits(["validation"])
+    result = mteb.evaluate(encoder, task, cache=None, co2_tracker=False, show_progress_bar=False)
+    return result.task_results[0].get_score()
+
+
+@pytest.mark.parametrize("method", ["sgpt", "llm2vec"])
+def test_a_checkpoint_is_chosen_by_what_its_adapter_scores(train, choosing, monkeypatch, method):
+    """With dropout in training, adapters attached, and vectors that change from one to the next."""
+    kept, plain = {}, validation.Validation.__call__
+
+    def recorded(self):
+        found = plain(self)
+        assert not any(part.training for part in self.backbone.model.modules())
+        assert found == score(Encoder(self.backbone, self.method))  # twice the same: no dropout
+        kept[len(kept)] = found
+        return found
+
+    monkeypatch.setattr(validation.Validation, "__call__", recorded)
+    more = ["recipe.learning_rate=3e-2", "recipe.trainable.dropout=0.3", "run.every=2"]
+    job = train(f"method={method}", *choosing, *more)
+    folder = job.run()
+    assert len(set(kept.values())) == 3  # of steps 2, 4 and 6
+    best = max(kept, key=lambda at: kept[at])
+    said = json.loads((folder / "training.json").read_text())
+    assert said["best"] == {"step": 2 * (best + 1), "score": kept[best]}
+    curve = pd.read_csv(folder / "loss.csv")
+    assert curve["loss"].notna().sum() == 6
+    for wanted, adapter in ((True, str(folder)), (False, None)):
+        encoder = load_encoder(method, model="tiny", dtype="float32", adapter=adapter)
+        assert (abs(score(encoder) - kept[best]) < 1e-6) == wanted
+
+
+def test_nothing_that_is_scored_changes_what_is_learnt(train, choosing, monkeypatch):
+    """The same steps with and without validation, each with the model in training mode."""
+    losses, modes, plain = {}, [], Recipes.training_step
+
+    def watched(self, model, *args, **kwargs):
+        modes.append(model.training)
+        return plain(self, model, *args, **kwargs)
+
+    monkeypatch.setattr(Recipes, "training_step", watched)
+    for name, more in (("scored", choosing), ("alone", [])):
+        job = train("method=sgpt", *more, "run.every=2", out=name)
+        losses[name] = pd.read_csv(job.run() / "loss.csv")["loss"].dropna().tolist()
+    assert losses["scored"] == losses["alone"] and len(losses["alone"]) == 6
+    assert modes == [True] * 12
