@@ -1,0 +1,322 @@
+"""Merge a LoRA folder into a model exactly as PEFT itself would, whatever it was saved around.
+
+Adapters are saved around the inner model (LLM2Vec) or around a model with a head (Echo, PromptEOL,
+RepLLaMA, every tutorial with task_type="CAUSAL_LM"); the latter's names carry the inner model's
+place in it: `model.`, `transformer.`, `gpt_neox.`. The place is found from the names in the file,
+and the inner model is put into a shell at that place while PEFT works: all names and patterns of
+adapter_config.json then mean what they meant in training. What lies beside the inner model (a
+head) is not used here, and logged.
+
+Nothing in adapter_config.json but the tuner's own settings is obeyed: not the task type, not the
+class it was saved from, not the name of its base model. That the adapter is the model's own is
+verified: every tensor that the config asks for is in the file, and every tensor of the file has its
+place.
+"""
+
+import json
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from methods.backbone.adapters import add_biases
+from methods.backbone.verify import check_safetensors, fractions
+
+log = logging.getLogger(__name__)
+# What PEFT's own names begin with, and heads that were saved along with an inner model.
+PEFT_PREFIX = "base_model.model."
+HEADS = ("lm_head", "embed_out", "score", "classifier", "qa_outputs", "cls", "v_head")
+# Not the tuner's: metadata of the class and the run that the adapter was saved from.
+METADATA = (
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "megatron_config",
+    "megatron_core",
+    "peft_version",
+    "revision",
+    "runtime_config",
+    "task_type",
+)
+CANNOT = {
+    "layer_replication": "changes the model's number of layers",
+    "alora_invocation_tokens": "acts behind its invocation tokens only, so it cannot be merged",
+    "arrow_config": "routes between adapters, so it cannot be merged",
+}
+
+
+def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
+    """The model with an adapter folder merged in, and the tokenizer with the tokens it brings.
+
+    Raises ValueError for a folder without safetensors, for a tuner that cannot be merged, for an
+    adapter of another architecture or size, and for a file that is cut short or lacks tensors.
+    """
+    from peft import get_peft_model
+
+    folder = Path(adapter)
+    config, made_for = read_config(folder)
+    weights = _weights(folder)
+    misfit = _misfit(folder, model, made_for)
+    tokenizer = _own_tokenizer(folder, tokenizer)
+    if config.bias == "all":
+        add_biases(model, _biased(weights, model))
+    place = _place(weights, model)
+    if place is None:
+        raise ValueError(
+            f"{misfit}: it lacks all tensors of this model"
+            + (f"; it has {next(iter(weights))}" if weights else ", its file is empty")
+        )
+    state = _inside(weights, place, model, folder)
+    _resize(model, tokenizer, state, place, config, folder)
+    outer = _Outer(model, place) if place else model
+    _drop_heads(config, outer, folder)
+    try:
+        with warnings.catch_warnings():
+            # Of names that differ, of fan_in_fan_out put right, and of embeddings: all known here.
+            warnings.simplefilter("ignore", UserWarning)
+            wrapped = get_peft_model(outer, config)
+            _load(wrapped, state, misfit)
+            merged: Any = wrapped.merge_and_unload()
+    except (RuntimeError, NotImplementedError, KeyError, AttributeError) as error:
+        if "memory" in str(error):
+            raise
+        raise ValueError(f"{misfit}: {str(error)[:400]}") from error
+    except ValueError as error:
+        if str(error).startswith(misfit):
+            raise
+        raise ValueError(f"{misfit}: {str(error)[:400]}") from error
+    log.info("merged %s", folder)
+    return (merged.get_submodule(place) if place else merged), tokenizer
+
+
+def read_config(folder: Path) -> tuple[Any, str | None]:
+    """The LoraConfig of a folder without its metadata, and the model it says it was made for.
+
+    Raises ValueError for a file that is no JSON, and for a tuner that cannot be merged.
+    """
+    from peft import LoraConfig
+
+    file = folder / "adapter_config.json"
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON: {error}") from error
+    kind = settings.pop("peft_type", None)
+    if kind != "LORA":
+        raise ValueError(
+            f"adapter {folder} is not a LoRA: its peft_type is {kind}, which is not merged here. "
+            f"Supported: LORA (with DoRA, rsLoRA, rank patterns, modules_to_save, trained tokens)"
+        )
+    for name, reason in CANNOT.items():
+        if settings.get(name):
+            raise ValueError(f"adapter {folder} is not supported: its {name} {reason}")
+    made_for = settings.get("base_model_name_or_path")
+    settings = {name: value for name, value in settings.items() if name not in METADATA}
+    known = set(LoraConfig.__dataclass_fields__)
+    if unknown := sorted(name for name in settings if name not in known and settings[name]):
+        log.warning(
+            "%s has settings that this PEFT does not know and leaves out: %s; a newer PEFT may "
+            "merge it otherwise",
+            file,
+            ", ".join(unknown),
+        )
+    settings = {name: value for name, value in settings.items() if name in known}
+    try:
+        return LoraConfig(inference_mode=True, **settings), made_for
+    except (TypeError, ValueError, ImportError) as error:
+        raise ValueError(f"{file} is no LoRA config that this PEFT reads: {error}") from error
+
+
+class _Outer(nn.Module):
+    """A stand-in for the model that an adapter was saved around: the inner model at its place."""
+
+    def __init__(self, inner: Any, place: str) -> None:
+        super().__init__()
+        self.config, self._place = inner.config, place
+        *path, last = place.split(".")
+        holder: nn.Module = self
+        for name in path:
+            holder.add_module(name, nn.Module())
+            holder = holder.get_submodule(name)
+        holder.add_module(last, inner)
+
+    def get_input_embeddings(self) -> nn.Module:
+        inner: Any = self.get_submodule(self._place)
+        return inner.get_input_embeddings()
+
+    def get_output_embeddings(self) -> None:
+        return None
+
+
+def _place(weights: Iterable[str], model: nn.Module) -> str | None:
+    """Where the model stands in what the adapter was saved around: `model`, or "" if it is that.
+
+    None where no name is one of the model's.
+    """
+    modules = {name for name, _ in model.named_modules() if name}
+    found: Counter[str] = Counter()
+    for name in weights:
+        parts = name.removeprefix(PEFT_PREFIX).split(".")
+        if any(part in HEADS for part in parts):
+            continue
+        starts = range(len(parts))
+        ends = range(len(parts), 0, -1)
+        hits = (i for end in ends for i in starts if i < end and ".".join(parts[i:end]) in modules)
+        if (start := next(hits, None)) is not None:
+            found[".".join(parts[:start])] += 1
+    return found.most_common(1)[0][0] if found else None
+
+
+def _inside(
+    weights: Mapping[str, Tensor], place: str, model: nn.Module, folder: Path
+) -> dict[str, Tensor]:
+    """The adapter's tensors under PEFT's names, without those that lie beside the inner model."""
+    own = {name for name, _ in model.named_children()}
+    inside, beside = {}, []
+    for name, tensor in weights.items():
+        short = name.removeprefix(PEFT_PREFIX)
+        first = short.split(".")[0]
+        if place and not short.startswith(place + ".") and first not in own:
+            beside.append(short)
+        elif not place and first in HEADS and first not in own:
+            beside.append(short)
+        else:
+            inside[PEFT_PREFIX + short] = tensor
+    if beside:
+        log.warning(
+            "%s: %d tensors belong to a head, which embeddings do not use: %s",
+            folder,
+            len(beside),
+            ", ".join(beside[:3]),
+        )
+    return inside
+
+
+def _drop_heads(config: Any, outer: nn.Module, folder: Path) -> None:
+    """Take out of a config the modules that only a head has."""
+    names = [name for name, _ in outer.named_modules()]
+
+    def exists(module: str) -> bool:
+        return any(name == module or name.endswith("." + module) for name in names)
+
+    if config.modules_to_save:
+        gone = [module for module in config.modules_to_save if not exists(module)]
+        config.modules_to_save = [m for m in config.modules_to_save if m not in gone] or None
+        if gone:
+            log.info("%s: modules_to_save %s are not this model's: left out", folder, gone)
+    if isinstance(config.trainable_token_indices, dict):
+        rows = config.trainable_token_indices
+        config.trainable_token_indices = {m: i for m, i in rows.items() if exists(m)} or None
+
+
+def _own_tokenizer(folder: Path, tokenizer: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    if not (folder / "tokenizer.json").is_file():
+        return tokenizer
+    own = AutoTokenizer.from_pretrained(folder)
+    own.name_or_path, own.model_max_length = tokenizer.name_or_path, tokenizer.model_max_length
+    return own
+
+
+def _resize(
+    model: Any, tokenizer: Any, state: Mapping[str, Tensor], place: str, config: Any, folder: Path
+) -> None:
+    """Give the input embeddings as many rows as the adapter's, or as its tokenizer needs."""
+    embeddings = model.get_input_embeddings()
+    name = next(name for name, module in model.named_modules() if module is embeddings)
+    prefix = f"{PEFT_PREFIX}{place}.{name}." if place else f"{PEFT_PREFIX}{name}."
+    saved = None  # rows of the embeddings that the adapter was trained with, if its file shows them
+    for key, tensor in state.items():
+        if key.startswith(prefix) and tensor.ndim == 2:
+            if key.endswith(".lora_embedding_A"):
+                saved = tensor.shape[1]
+            elif key.endswith(".weight") and tensor.shape[1] == embeddings.embedding_dim:
+                saved = tensor.shape[0]
+    before = embeddings.num_embeddings
+    after = saved or max(before, len(tokenizer))
+    if after == before:
+        return
+    whole = any(key.startswith(prefix) and key.endswith(".weight") for key in state)
+    trained = config.trainable_token_indices or []
+    trained = set(trained if isinstance(trained, list) else sum(trained.values(), []))
+    covered = whole or set(range(before, after)) <= trained
+    log.info("%s: input embeddings resized from %d to %d rows", folder, before, after)
+    if not covered:
+        log.warning(
+            "%s brings no rows for the tokens %d to %d: theirs are drawn around the mean of the "
+            "others, the same at every load",
+            folder,
+            before,
+            after - 1,
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # as training draws them, where it then leaves them alone
+        model.resize_token_embeddings(after, mean_resizing=not covered)
+
+
+def _load(wrapped: Any, state: dict[str, Tensor], misfit: str) -> None:
+    """Load an adapter's tensors; raise ValueError unless each side has what the other has."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    every = wrapped.state_dict()
+    saved = get_peft_model_state_dict(wrapped, state_dict=every, save_embedding_layers=False)
+    own = {id(tensor) for tensor in saved.values()}
+    wanted = {name for name, tensor in every.items() if id(tensor) in own}
+    lacking = sorted(name for name in saved if name not in state)
+    if not any(".lora_" not in name for name in lacking):
+        result = set_peft_model_state_dict(wrapped, state)
+        if result.unexpected_keys:
+            left = sorted(result.unexpected_keys)
+            raise ValueError(
+                f"{misfit}: {fractions(left, len(state))} of its file have no place in this model"
+            )
+        lacking = sorted(name for name in result.missing_keys if name in wanted)
+    if lacking:
+        raise ValueError(
+            f"{misfit}: its file lacks {fractions(lacking, len(saved))} that adapter_config.json "
+            f"asks for; save it again, from the model it was trained with"
+        )
+
+
+def _biased(weights: Iterable[str], model: nn.Module) -> list[str]:
+    """The linear layers for which an adapter has a bias."""
+    layers = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+    named = {name.removesuffix(".bias").removesuffix(".base_layer") for name in weights}
+    return [layer for layer in layers if any(name.endswith("." + layer) for name in named)]
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    file = folder / "adapter_model.safetensors"
+    if not file.is_file():
+        found = ", ".join(sorted(p.name for p in folder.glob("*"))[:8]) or "nothing"
+        raise ValueError(
+            f"{folder} has no adapter_model.safetensors, it has {found}; "
+            f"other formats are not loaded: save the adapter again with PEFT"
+        )
+    check_safetensors(file)
+    weights = load_file(file)
+    for name, tensor in weights.items():
+        if tensor.numel() == 0 or not tensor.isfinite().all():
+            fault = (
+                "is empty (saved from a sharded training?)"
+                if tensor.numel() == 0
+                else ("has values that are not finite (did the training diverge?)")
+            )
+            raise ValueError(f"{file}: {name} {fault}; save the adapter again")
+    return weights
+
+
+def _misfit(folder: Path, model: Any, made_for: str | None) -> str:
+    config = model.config.get_text_config()
+    return (
+        f"adapter {folder} was made for {made_for!r} and does not fit {type(model).__name__} with "
+        f"{config.num_hidden_layers} layers of width {config.hidden_size}"
+    )
