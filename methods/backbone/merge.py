@@ -7,13 +7,10 @@ and the inner model is put into a shell at that place while PEFT works: all name
 adapter_config.json then mean what they meant in training. What lies beside the inner model (a
 head) is not used here, and logged.
 
-Nothing in adapter_config.json but the tuner's own settings is obeyed: not the task type, not the
-class it was saved from, not the name of its base model. That the adapter is the model's own is
-verified: every tensor that the config asks for is in the file, and every tensor of the file has its
-place.
+That the adapter is the model's own is verified: every tensor that the config asks for is in the
+file, and every tensor of the file has its place.
 """
 
-import json
 import logging
 import warnings
 from collections import Counter
@@ -25,29 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbone.adapters import add_biases
-from methods.backbone.verify import check_safetensors, fractions
+from methods.backbone.lora_folder import read_config, read_weights
+from methods.backbone.verify import fractions
 
 log = logging.getLogger(__name__)
 # What PEFT's own names begin with, and heads that were saved along with an inner model.
 PEFT_PREFIX = "base_model.model."
 HEADS = ("lm_head", "embed_out", "score", "classifier", "qa_outputs", "cls", "v_head")
-# Not the tuner's: metadata of the class and the run that the adapter was saved from.
-METADATA = (
-    "auto_mapping",
-    "base_model_name_or_path",
-    "inference_mode",
-    "megatron_config",
-    "megatron_core",
-    "peft_version",
-    "revision",
-    "runtime_config",
-    "task_type",
-)
-CANNOT = {
-    "layer_replication": "changes the model's number of layers",
-    "alora_invocation_tokens": "acts behind its invocation tokens only, so it cannot be merged",
-    "arrow_config": "routes between adapters, so it cannot be merged",
-}
 
 
 def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
@@ -60,17 +41,12 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
 
     folder = Path(adapter)
     config, made_for = read_config(folder)
-    weights = _weights(folder)
+    weights = read_weights(folder)
     misfit = _misfit(folder, model, made_for)
     tokenizer = _own_tokenizer(folder, tokenizer)
     if config.bias == "all":
         add_biases(model, _biased(weights, model))
     place = _place(weights, model)
-    if place is None:
-        raise ValueError(
-            f"{misfit}: it lacks all tensors of this model"
-            + (f"; it has {next(iter(weights))}" if weights else ", its file is empty")
-        )
     state = _inside(weights, place, model, folder)
     _resize(model, tokenizer, state, place, config, folder)
     outer = _Outer(model, place) if place else model
@@ -94,44 +70,6 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
     return (merged.get_submodule(place) if place else merged), tokenizer
 
 
-def read_config(folder: Path) -> tuple[Any, str | None]:
-    """The LoraConfig of a folder without its metadata, and the model it says it was made for.
-
-    Raises ValueError for a file that is no JSON, and for a tuner that cannot be merged.
-    """
-    from peft import LoraConfig
-
-    file = folder / "adapter_config.json"
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is no JSON: {error}") from error
-    kind = settings.pop("peft_type", None)
-    if kind != "LORA":
-        raise ValueError(
-            f"adapter {folder} is not a LoRA: its peft_type is {kind}, which is not merged here. "
-            f"Supported: LORA (with DoRA, rsLoRA, rank patterns, modules_to_save, trained tokens)"
-        )
-    for name, reason in CANNOT.items():
-        if settings.get(name):
-            raise ValueError(f"adapter {folder} is not supported: its {name} {reason}")
-    made_for = settings.get("base_model_name_or_path")
-    settings = {name: value for name, value in settings.items() if name not in METADATA}
-    known = set(LoraConfig.__dataclass_fields__)
-    if unknown := sorted(name for name in settings if name not in known and settings[name]):
-        log.warning(
-            "%s has settings that this PEFT does not know and leaves out: %s; a newer PEFT may "
-            "merge it otherwise",
-            file,
-            ", ".join(unknown),
-        )
-    settings = {name: value for name, value in settings.items() if name in known}
-    try:
-        return LoraConfig(inference_mode=True, **settings), made_for
-    except (TypeError, ValueError, ImportError) as error:
-        raise ValueError(f"{file} is no LoRA config that this PEFT reads: {error}") from error
-
-
 class _Outer(nn.Module):
     """A stand-in for the model that an adapter was saved around: the inner model at its place."""
 
@@ -153,10 +91,10 @@ class _Outer(nn.Module):
         return None
 
 
-def _place(weights: Iterable[str], model: nn.Module) -> str | None:
+def _place(weights: Iterable[str], model: Any) -> str:
     """Where the model stands in what the adapter was saved around: `model`, or "" if it is that.
 
-    None where no name is one of the model's.
+    Where no name is one of the model's, its usual place in a model with a head.
     """
     modules = {name for name, _ in model.named_modules() if name}
     found: Counter[str] = Counter()
@@ -169,7 +107,7 @@ def _place(weights: Iterable[str], model: nn.Module) -> str | None:
         hits = (i for end in ends for i in starts if i < end and ".".join(parts[i:end]) in modules)
         if (start := next(hits, None)) is not None:
             found[".".join(parts[:start])] += 1
-    return found.most_common(1)[0][0] if found else None
+    return found.most_common(1)[0][0] if found else model.base_model_prefix
 
 
 def _inside(
@@ -202,7 +140,7 @@ def _drop_heads(config: Any, outer: nn.Module, folder: Path) -> None:
     names = [name for name, _ in outer.named_modules()]
 
     def exists(module: str) -> bool:
-        return any(name == module or name.endswith("." + module) for name in names)
+        return any(name.endswith(module) for name in names)  # as PEFT asks
 
     if config.modules_to_save:
         gone = [module for module in config.modules_to_save if not exists(module)]
@@ -268,6 +206,15 @@ def _load(wrapped: Any, state: dict[str, Tensor], misfit: str) -> None:
     saved = get_peft_model_state_dict(wrapped, state_dict=every, save_embedding_layers=False)
     own = {id(tensor) for tensor in saved.values()}
     wanted = {name for name, tensor in every.items() if id(tensor) in own}
+    sizes = {
+        name: (list(state[name].shape), list(t.shape)) for name, t in saved.items() if name in state
+    }
+    if other := sorted(name for name, (has, needs) in sizes.items() if has != needs):
+        has, needs = sizes[other[0]]
+        raise ValueError(
+            f"{misfit}: {len(other)} of {len(saved)} tensors have another shape, first: {other[0]} "
+            f"is {has}, this model and adapter_config.json make it {needs}"
+        )
     lacking = sorted(name for name in saved if name not in state)
     if not any(".lora_" not in name for name in lacking):
         result = set_peft_model_state_dict(wrapped, state)
@@ -279,8 +226,8 @@ def _load(wrapped: Any, state: dict[str, Tensor], misfit: str) -> None:
         lacking = sorted(name for name in result.missing_keys if name in wanted)
     if lacking:
         raise ValueError(
-            f"{misfit}: its file lacks {fractions(lacking, len(saved))} that adapter_config.json "
-            f"asks for; save it again, from the model it was trained with"
+            f"{misfit}: its file lacks {fractions(lacking, len(saved))} by its own config; save it "
+            f"again, from the model it was trained with"
         )
 
 
@@ -291,32 +238,10 @@ def _biased(weights: Iterable[str], model: nn.Module) -> list[str]:
     return [layer for layer in layers if any(name.endswith("." + layer) for name in named)]
 
 
-def _weights(folder: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    file = folder / "adapter_model.safetensors"
-    if not file.is_file():
-        found = ", ".join(sorted(p.name for p in folder.glob("*"))[:8]) or "nothing"
-        raise ValueError(
-            f"{folder} has no adapter_model.safetensors, it has {found}; "
-            f"other formats are not loaded: save the adapter again with PEFT"
-        )
-    check_safetensors(file)
-    weights = load_file(file)
-    for name, tensor in weights.items():
-        if tensor.numel() == 0 or not tensor.isfinite().all():
-            fault = (
-                "is empty (saved from a sharded training?)"
-                if tensor.numel() == 0
-                else ("has values that are not finite (did the training diverge?)")
-            )
-            raise ValueError(f"{file}: {name} {fault}; save the adapter again")
-    return weights
-
-
 def _misfit(folder: Path, model: Any, made_for: str | None) -> str:
     config = model.config.get_text_config()
+    made = f"was made for {made_for!r} and " if made_for else ""
     return (
-        f"adapter {folder} was made for {made_for!r} and does not fit {type(model).__name__} with "
+        f"adapter {folder} {made}does not fit {type(model).__name__} with "
         f"{config.num_hidden_layers} layers of width {config.hidden_size}"
     )

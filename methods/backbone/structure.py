@@ -31,9 +31,10 @@ def decoder_layers(model: Any) -> nn.ModuleList:
 
 def _text_model(model: Any) -> nn.Module:
     """The part of a model that a text passes last: the model itself where there is no other."""
-    part = model
+    part: Any = model
     while True:
-        inner = part.get_decoder() if hasattr(part, "get_decoder") else part
+        find = getattr(part, "get_decoder", None)
+        inner = find() if callable(find) else part
         if inner is part or not isinstance(inner, nn.Module):
             return part
         part = inner

@@ -6,11 +6,9 @@ leaves the states finite (BERT's pooler). A tensor that is left over is harmless
 outside the body (a head), or if the model computes it itself (an old checkpoint's masks).
 """
 
-import json
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +17,6 @@ from torch import Tensor, nn
 from methods.backbone.structure import decoder_layers, is_out_of_memory
 
 log = logging.getLogger(__name__)
-POINTER = b"version https://git-lfs.github.com/spec"
 WRAPPERS = ("_orig_mod", "module", "base_model", "model")
 HEADS = {"lm_head", "embed_out", "score", "classifier", "qa_outputs", "cls", "v_head"}
 # Buffers that older transformers saved with the weights and this one computes.
@@ -29,49 +26,6 @@ COMPUTED = re.compile(r"(attn|attention)\.(bias|masked_bias|causal_mask)$|inv_fr
 def fractions(names: Sequence[str], of: int) -> str:
     """`3 of 9 tensors, first: a, b`."""
     return f"{len(names)} of {of} tensors, first: {', '.join(names[:2])}"
-
-
-def check_file(file: Path) -> None:
-    """Raise ValueError for a file that is empty or stands for a file elsewhere."""
-    with file.open("rb") as stream:
-        start = stream.read(len(POINTER))
-    if start == POINTER:
-        raise ValueError(
-            f"{file} is a Git LFS pointer, not the file itself: run `git lfs pull` where it lies"
-        )
-    if not start:
-        raise ValueError(f"{file} is empty; fetch it again")
-
-
-def check_safetensors(file: Path) -> None:
-    """Raise ValueError, with the path, unless a file is whole by what its own header says."""
-    check_file(file)
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or length > size - 8:
-            raise ValueError(
-                f"{file} cannot be read: it is no safetensors file, or it may be cut short ({size} "
-                f"bytes); fetch or save it again"
-            )
-        try:
-            header: Mapping[str, Any] = json.loads(stream.read(length))
-            ends = [about["data_offsets"][1] for n, about in header.items() if n != "__metadata__"]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{file} is no safetensors file: {error}; fetch it again") from error
-    if size != (whole := 8 + length + max(ends, default=0)):
-        raise ValueError(
-            f"{file} cannot be read, it may be cut short: it has {size} bytes, its header says "
-            f"{whole}; fetch or save it again"
-        )
-
-
-def check_gguf(file: Path) -> None:
-    """Raise ValueError, with the path, unless a file begins as GGUF files do."""
-    check_file(file)
-    with file.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise ValueError(f"{file} is no GGUF file: it does not begin with GGUF")
 
 
 def check_loaded(model: Any, found: Mapping[str, Any], where: str) -> tuple[str, ...]:
