@@ -1,9 +1,6 @@
-"""PEFT adapters merged into the weights, so that nothing after this knows they were there.
+"""Adapter folders: which ones a model stands on, in which order, and what they say of themselves.
 
-Released adapters were saved around the inner model (LLM2Vec) or around the model with its head
-(Echo, PromptEOL, RepLLaMA); the latter's names carry one `model.` more, and the head's own rows
-have nothing to do here. Everything else in the file must find its place, or the adapter is
-another's.
+They are merged into the weights (merge.py), so that nothing after this knows they were there.
 
 A folder made by `dec2vec train` also holds what it stands on: `below/` the adapters that were
 merged before it, in order, and in training.json the weights it was trained on. Other weights are

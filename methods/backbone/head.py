@@ -1,5 +1,6 @@
 """The language-model head that a backbone is loaded without."""
 
+import logging
 from typing import Any
 
 import torch
@@ -7,6 +8,8 @@ from torch import Tensor
 
 from methods.backbone.loader import Backbone, BackboneSpec, peek
 from methods.backbone.weights import load_verified
+
+log = logging.getLogger(__name__)
 
 
 def load_head(spec: BackboneSpec, backbone: Backbone) -> Tensor:
@@ -32,6 +35,8 @@ def load_head(spec: BackboneSpec, backbone: Backbone) -> Tensor:
         dtype=embeddings.dtype,
         trust_remote_code=spec.remote_code,
     )
+    if getattr(whole.get_output_embeddings(), "bias", None) is not None:
+        log.warning("%s: its head's bias is left out", spec.name)
     weight = whole.get_output_embeddings().weight
     if tied and weight is whole.get_input_embeddings().weight:
         return embeddings.detach()  # the file holds the same twice

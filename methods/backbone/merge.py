@@ -12,7 +12,6 @@ file, and every tensor of the file has its place.
 """
 
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from methods.backbone.adapters import add_biases
 from methods.backbone.lora_folder import read_config, read_weights
+from methods.backbone.structure import is_out_of_memory
 from methods.backbone.verify import fractions
 
 log = logging.getLogger(__name__)
@@ -52,20 +52,13 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
     outer = _Outer(model, place) if place else model
     _drop_heads(config, outer, folder)
     try:
-        with warnings.catch_warnings():
-            # Of names that differ, of fan_in_fan_out put right, and of embeddings: all known here.
-            warnings.simplefilter("ignore", UserWarning)
-            wrapped = get_peft_model(outer, config)
-            _load(wrapped, state, misfit)
-            merged: Any = wrapped.merge_and_unload()
-    except (RuntimeError, NotImplementedError, KeyError, AttributeError) as error:
-        if "memory" in str(error):
+        wrapped = get_peft_model(outer, config)
+        _load(wrapped, state, misfit)
+        merged: Any = wrapped.merge_and_unload()
+    except (ValueError, RuntimeError, KeyError) as error:
+        if is_out_of_memory(error) or str(error).startswith(misfit):
             raise
-        raise ValueError(f"{misfit}: {str(error)[:400]}") from error
-    except ValueError as error:
-        if str(error).startswith(misfit):
-            raise
-        raise ValueError(f"{misfit}: {str(error)[:400]}") from error
+        raise ValueError(f"{misfit}: {' '.join(str(error).split())[:400]}") from error
     log.info("merged %s", folder)
     return (merged.get_submodule(place) if place else merged), tokenizer
 

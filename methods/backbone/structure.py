@@ -55,11 +55,14 @@ def usable_positions(model: Any) -> int | None:
     config = model.config.get_text_config()
     names = ("max_position_embeddings", "max_seq_len")  # the latter is MPT's
     said = next((n for name in names if (n := getattr(config, name, None))), None)
+    embeddings = model.get_input_embeddings()
+    pad = getattr(config, "pad_token_id", None)
+    # No two ids follow each other, and none is the padding's, which has no position of its own.
+    ids = [id for id in range(3, embeddings.num_embeddings, 2) if id != pad]
+    ids_1L = torch.tensor([ids[:PROBE_LENGTH]], device=embeddings.weight.device)
     try:
         with torch.inference_mode(), _Lookups() as lookups:
-            ids = [(3 + 7 * place) % 11 for place in range(PROBE_LENGTH)]
-            device = model.get_input_embeddings().weight.device
-            model(torch.tensor([ids], device=device), use_cache=False)
+            model(ids_1L, use_cache=False)
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -86,7 +89,9 @@ class _Lookups(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.embedding.default:
-            table, rows = args[0], args[1].flatten().tolist()
-            if rows == list(range(rows[0], rows[0] + PROBE_LENGTH)):
-                self.limits.append(table.shape[0] - rows[0])
+            table, rows = args[0], args[1]
+            if rows.ndim and rows.numel() == rows.shape[-1]:  # of the one text, not of pairs
+                first = rows.flatten()[:PROBE_LENGTH].tolist()  # what follows is padding
+                if first == list(range(first[0], first[0] + PROBE_LENGTH)):
+                    self.limits.append(table.shape[0] - first[0])
         return func(*args, **(kwargs or {}))

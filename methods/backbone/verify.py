@@ -17,10 +17,17 @@ from torch import Tensor, nn
 from methods.backbone.structure import decoder_layers, is_out_of_memory
 
 log = logging.getLogger(__name__)
-WRAPPERS = ("_orig_mod", "module", "base_model", "model")
+WRAPPED = (
+    ("_orig_mod", "torch.compile"),
+    ("_fsdp_wrapped_module", "FSDP"),
+    ("module", "DataParallel"),
+)
+WRAPPERS = {*dict(WRAPPED), "base_model", "model"}
 HEADS = {"lm_head", "embed_out", "score", "classifier", "qa_outputs", "cls", "v_head"}
 # Buffers that older transformers saved with the weights and this one computes.
-COMPUTED = re.compile(r"(attn|attention)\.(bias|masked_bias|causal_mask)$|inv_freq$|position_ids$")
+COMPUTED = re.compile(
+    r"(attn|attention)\.(bias|masked_bias|causal_mask)$|inv_freq$|position_ids$|\.version$"
+)
 
 
 def fractions(names: Sequence[str], of: int) -> str:
@@ -65,11 +72,7 @@ def check_loaded(model: Any, found: Mapping[str, Any], where: str) -> tuple[str,
 
 def check_finite(model: nn.Module, where: str) -> None:
     """Raise ValueError for weights that are not finite in the dtype they are loaded in."""
-    bad = [
-        name
-        for name, tensor in model.named_parameters()
-        if tensor.is_floating_point() and tensor.numel() and not _is_finite(tensor)
-    ]
+    bad = [name for name, tensor in model.named_parameters() if not _is_finite(tensor)]
     if bad:
         number = sum(1 for _ in model.named_parameters())
         dtype = model.get_parameter(bad[0]).dtype
@@ -91,6 +94,8 @@ def check_vocabulary(model: Any, tokenizer: Any, where: str) -> None:
 
 
 def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or not tensor.numel() or tensor.dtype.itemsize < 2:
+        return True  # packed in 4 or 8 bits: not seen here
     low, high = tensor.detach().aminmax()
     return bool(low.isfinite() and high.isfinite())
 
@@ -183,10 +188,10 @@ def _name_of(model: nn.Module, module: nn.Module) -> str:
 
 
 def _advice(left: Sequence[str], mismatched: Sequence[Any]) -> str:
-    for wrapper, saver in (("_orig_mod", "torch.compile"), ("module", "DataParallel")):
+    for wrapper, saver in WRAPPED:
         if any(wrapper in name.split(".") for name in left):
             return (
-                f"Its names begin with `{wrapper}.`, which {saver} adds: save the model inside it "
+                f"Its names hold `{wrapper}.`, which {saver} adds: save the model inside it "
                 f"(`model.{wrapper}.save_pretrained(...)`)."
             )
     if any(0 in has for _, has, _ in mismatched):

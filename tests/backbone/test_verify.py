@@ -291,7 +291,7 @@ def gguf(file, *, layers=3, kv=None, drop=(), more=(), head=True):
     writer.add_head_count(4)
     writer.add_head_count_kv(4)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(260)
+    writer.add_vocab_size(264)
     writer.add_tokenizer_model("gpt2")
     vocabulary = byte_tokenizer().get_vocab()
     tokens = [*sorted(vocabulary, key=vocabulary.__getitem__), "ab"]
@@ -300,8 +300,8 @@ def gguf(file, *, layers=3, kv=None, drop=(), more=(), head=True):
     writer.add_token_merges(["a b"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    shapes = {"token_embd.weight": (260, size), "output_norm.weight": (size,)}
-    shapes |= {"output.weight": (260, size)} if head else {}
+    shapes = {"token_embd.weight": (264, size), "output_norm.weight": (size,)}
+    shapes |= {"output.weight": (264, size)} if head else {}
     for block in range(3):
         shapes |= {f"blk.{block}.attn_{n}.weight": (size, size) for n in ("q", "k", "v", "output")}
         shapes |= {f"blk.{block}.ffn_{n}.weight": (inner, size) for n in ("gate", "up")}
