@@ -299,3 +299,15 @@ def test_files_that_are_not_what_they_are_named_say_so(tmp_path, content, told, 
         told = "is no JSON"
     with pytest.raises(ValueError, match=f"{file} .*{told}|{file} is no"):
         merged_by_us("llama", tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "0.auto_model."])
+def test_an_adapter_saved_around_a_wrapper_finds_its_place(tmp_path, prefix):
+    save(body("llama", AutoModel), tmp_path, target_modules=["q_proj"])
+    expected = merged_by_us("llama", tmp_path)
+    place = "base_model.model."
+    change(
+        tmp_path,
+        weights=lambda state: {n.replace(place, place + prefix): t for n, t in state.items()},
+    )
+    assert torch.equal(merged_by_us("llama", tmp_path), expected)
