@@ -8,12 +8,14 @@ GPT-J, Falcon and CodeGen ignore it and StableLM and Nemotron stay causal on unp
 without a word. Overriding `_update_causal_mask`, as LLM2Vec's code does, reaches none since
 transformers 4.53.
 
-So nothing is believed: `obeys` changes the last token of a row and looks at its first position.
+So every model is verified by test forward passes: `disobeys` changes the last token of a row and
+looks at its first position.
 
 Sliding windows stay in force, to both sides. In hybrids (lfm2, qwen3_next) attention layers open
 and recurrent layers stay causal; the probe sees the whole model and passes.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from methods.backbone.structure import is_out_of_memory
 from methods.base import Attention
 
 PROBE_LENGTH = 8
@@ -49,18 +52,36 @@ def configs_of(model: nn.Module) -> list[Any]:
     return list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())
 
 
-@torch.inference_mode()
 def obeys(model: nn.Module, attention: Attention) -> bool:
-    """Whether changing a row's last token changes its first position exactly as `attention` says.
+    """Whether `disobeys` finds nothing to say against it."""
+    return disobeys(model, attention) is None
 
-    Asked of an unpadded batch and of a row that is padded beside a longer one.
+
+@torch.inference_mode()
+def disobeys(model: nn.Module, attention: Attention) -> str | None:
+    """Why a model does not attend as asked; None if it does, and then it was seen to.
+
+    Changing a row's last token must change its first position exactly as `attention` says, in an
+    unpadded batch and in a row that is padded beside a longer one. A model that raises cannot, for
+    the reason it gives. Running out of memory is no such reason and is raised.
     """
-    return all(
-        _changes(model, attention, pads) == (attention == "bidirectional") for pads in (0, 2)
-    )
+    try:
+        for pads in (0, 2):
+            difference = _difference(model, attention, pads)
+            if not math.isfinite(difference):
+                return "its hidden states are not finite"
+            if (difference > 1e-5) != (attention == "bidirectional"):
+                reaches = "does not reach" if attention == "bidirectional" else "reaches"
+                return f"a changed last token {reaches} the first position"
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return f"its forward pass raises {type(error).__name__}: {str(error)[:300]}"
+    return None
 
 
-def _changes(model: Any, attention: Attention, pads: int) -> bool:
+def _difference(model: Any, attention: Attention, pads: int) -> float:
+    """How far a changed last token moves the first position, relative to its largest value."""
     vocabulary = model.get_input_embeddings().num_embeddings
     device = model.get_input_embeddings().weight.device
     tokens = [3 + 7 * position % max(vocabulary - 4, 1) for position in range(PROBE_LENGTH)]
@@ -75,4 +96,5 @@ def _changes(model: Any, attention: Attention, pads: int) -> bool:
         first = model(ids_BL, attention_mask=mask, use_cache=False).last_hidden_state[1, 0].float()
         other = model(changed_BL, attention_mask=mask, use_cache=False).last_hidden_state[1, 0]
     difference = (first - other.float()).abs().max()
-    return bool(difference > 1e-5 * first.abs().max())
+    scale = first.abs().max()
+    return float(difference / scale if scale else difference)

@@ -29,6 +29,7 @@ from methods.backbone.attention import attending
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import lock_of
 from methods.backbone.packed import Stream, streaming
+from methods.backbone.structure import decoder_layers
 from methods.base import Attention, Inputs
 
 log = logging.getLogger(__name__)
@@ -233,12 +234,3 @@ def _keep(model: Any, layer: int, states: dict[int, Tensor], deepest: bool) -> A
             raise _DeepEnough
 
     return decoder_layers(model)[layer].register_forward_pre_hook(keep, with_kwargs=True)
-
-
-def decoder_layers(model: Any) -> nn.ModuleList:
-    """The list of a model's layers, whatever the architecture calls it."""
-    number = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == number:
-            return module
-    raise ValueError(f"{type(model).__name__} has no list of {number} layers; only layer=-1 works")

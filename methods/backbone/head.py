@@ -1,28 +1,46 @@
 """The language-model head that a backbone is loaded without."""
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from methods.backbone.loader import Backbone, BackboneSpec, peek
+from methods.backbone.weights import load_verified
+
+log = logging.getLogger(__name__)
 
 
 def load_head(spec: BackboneSpec, backbone: Backbone) -> Tensor:
-    """The head's weight [V, D], frozen: the input embeddings where they are tied, else loaded."""
+    """The head's weight [V, D], frozen: the input embeddings where they are tied, else loaded.
+
+    Raises ValueError for a checkpoint that has no head, or none that fits.
+    """
     checkpoint, config = peek(spec)
     embeddings = backbone.model.get_input_embeddings().weight
-    if config.get_text_config().tie_word_embeddings or checkpoint.weights is not None:
+    if checkpoint.weights is not None:
+        return embeddings.detach()
+    tied = config.get_text_config().tie_word_embeddings
+    if tied and not backbone.left_over:
         return embeddings.detach()
     from transformers import AutoModelForCausalLM
 
-    whole: Any = AutoModelForCausalLM.from_pretrained(
+    whole: Any
+    whole, _ = load_verified(
+        AutoModelForCausalLM,
         checkpoint.location,
+        where=f"{spec.name} with its language-model head",
         revision=checkpoint.revision,
         dtype=embeddings.dtype,
         trust_remote_code=spec.remote_code,
     )
-    head: Tensor = whole.get_output_embeddings().weight.detach().to(embeddings.device)
+    if getattr(whole.get_output_embeddings(), "bias", None) is not None:
+        log.warning("%s: its head's bias is left out", spec.name)
+    weight = whole.get_output_embeddings().weight
+    if tied and weight is whole.get_input_embeddings().weight:
+        return embeddings.detach()  # the file holds the same twice
+    head: Tensor = weight.detach().to(embeddings.device)
     if len(head) < len(embeddings):  # tokens that were added are never predicted
         head = torch.cat([head, head.new_zeros(len(embeddings) - len(head), head.shape[1])])
     return head

@@ -19,14 +19,13 @@ from typing import Any, Literal, get_args
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from methods.backbone.adapters import chained, merge_adapter, refuse_other_base
-from methods.backbone.attention import obeys
+from methods.backbone.adapters import chained, refuse_other_base
+from methods.backbone.attention import disobeys
 from methods.backbone.changes import note_loaded
 from methods.backbone.hardware import (
     Dtype,
     Kernel,
     attention_form,
-    four_bits,
     resolve_batch_tokens,
     resolve_device,
     resolve_dtype,
@@ -34,10 +33,13 @@ from methods.backbone.hardware import (
 )
 from methods.backbone.linears import Linears, keep_freed_memory, prepack
 from methods.backbone.locks import LOADING
+from methods.backbone.merge import merge_adapter
 from methods.backbone.packed import Form, packs
 from methods.backbone.pooler import Pooler, pooler_of
 from methods.backbone.sources import Checkpoint, Source
-from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.structure import usable_positions
+from methods.backbone.verify import check_finite, check_vocabulary
+from methods.backbone.weights import load_config, load_tokenizer, load_weights
 from methods.base import Attention
 from methods.identity import adapter_digest
 
@@ -92,7 +94,10 @@ class Backbone:
 
     identity: what tells its vectors from another's (weights, adapters, dtype).
     choices: how it runs (device, kernel, ...), which may change speed and the last digits only.
+    attentions: those that the probe found obeyed.
+    refused: why not, for each of the other attentions.
     packed: the attentions under which rows may be laid end to end; form: how (packed.py).
+    left_over: names of the checkpoint's tensors that the model has no use for (a head's).
     pooler: what the last adapter brings to pool with, if it was trained with one (pooler.py).
     """
 
@@ -107,6 +112,8 @@ class Backbone:
     packed: frozenset[Attention] = field(default_factory=frozenset)
     form: Form = "groups"
     pooler: Pooler | None = None
+    refused: dict[Attention, str] = field(default_factory=dict)
+    left_over: tuple[str, ...] = ()
 
     @property
     def linear_weights(self) -> int:
@@ -126,9 +133,8 @@ class Backbone:
             can = ", ".join(sorted(self.attentions)) or "neither"
             raise ValueError(
                 f"attention={attention} does not work on {type(self.model).__name__} with kernel "
-                f"{self.choices['kernel']}: a changed last token "
-                f"{'does not reach' if attention == 'bidirectional' else 'reaches'} the first "
-                f"position. This model can: {can}. Try model.kernel=eager or another model."
+                f"{self.choices['kernel']}: {self.refused.get(attention, 'it was not tried')}. "
+                f"This model can: {can}. Try model.kernel=eager or another model."
             )
 
 
@@ -141,7 +147,7 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
 def peek(spec: BackboneSpec) -> tuple[Checkpoint, Any]:
     """A spec's checkpoint and transformers config, without loading weights."""
     checkpoint = spec.source.fetch()
-    return checkpoint, _config(checkpoint, spec.remote_code)
+    return checkpoint, load_config(checkpoint, spec.remote_code)
 
 
 class _Key:
@@ -169,18 +175,21 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
     dtype = resolve_dtype(spec.dtype, spec.device)
     kernels = resolve_kernels(spec.kernel, spec.device, dtype)
     checkpoint, config = peek(spec)
-    tokenizer = _tokenizer(checkpoint, spec)
+    tokenizer = load_tokenizer(checkpoint, spec)
     with LOADING:
-        model, kernel = _model(checkpoint, config, spec, dtype, kernels)
+        model, kernel, left_over = load_weights(checkpoint, config, spec, dtype, kernels)
     adapters = chained(spec.adapters)
     refuse_other_base(adapters, checkpoint.fingerprint, files=checkpoint.files)
     for adapter in adapters:
         model, tokenizer = merge_adapter(model, tokenizer, adapter)
+    check_finite(model, spec.name)
+    check_vocabulary(model, tokenizer, spec.name)
     model = (model if spec.four_bit else model.to(device)).eval().requires_grad_(False)
     linears = prepack(model, spec.linears)
     if device == "cpu":
         keep_freed_memory()
-    attentions, kernel = _probe(model, kernels[kernels.index(kernel) :])
+    refused, kernel = _probe(model, kernels[kernels.index(kernel) :])
+    attentions = frozenset(a for a in get_args(Attention) if a not in refused)
     form = attention_form(device, kernel)
     packed = _packed(model, spec, attentions, kernel, form)
     batch_tokens = resolve_batch_tokens(spec.batch_tokens, device)
@@ -201,9 +210,11 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
         identity=identity(spec),
         choices=choices,
         num_layers=text_config.num_hidden_layers,
-        max_positions=getattr(text_config, "max_position_embeddings", None),
+        max_positions=usable_positions(model),
         batch_tokens=batch_tokens,
         attentions=attentions,
+        refused=refused,
+        left_over=left_over,
         packed=packed,
         form=form,
         pooler=pooler_of(adapters, text_config, device),
@@ -223,79 +234,28 @@ def identity(spec: BackboneSpec) -> dict[str, Any]:
     }
 
 
-def _config(checkpoint: Checkpoint, remote_code: bool) -> Any:
-    from transformers import AutoConfig
-
-    if checkpoint.weights is not None:
-        settings = {k: v for k, v in checkpoint.weights.items() if k not in ("model_type", "seed")}
-        return AutoConfig.for_model(checkpoint.weights["model_type"], **settings)
-    return AutoConfig.from_pretrained(
-        checkpoint.location, revision=checkpoint.revision, trust_remote_code=remote_code
-    )
-
-
-def _tokenizer(checkpoint: Checkpoint, spec: BackboneSpec) -> Any:
-    from transformers import AutoTokenizer
-
-    if checkpoint.weights is not None:
-        return byte_tokenizer()
-    tokenizer = AutoTokenizer.from_pretrained(
-        checkpoint.location, revision=checkpoint.revision, trust_remote_code=spec.remote_code
-    )
-    if not tokenizer.is_fast:
-        raise ValueError(
-            f"{spec.name} has no fast tokenizer; offsets are needed to cut texts. Convert it with "
-            f"transformers' convert_slow_tokenizer and save it beside the weights."
-        )
-    tokenizer.name_or_path = spec.name  # a folder in a cache says nothing to a method
-    tokenizer.model_max_length = int(1e30)  # lengths are the methods' business
-    return tokenizer
-
-
-def _model(
-    checkpoint: Checkpoint, config: Any, spec: BackboneSpec, dtype: str, kernels: Sequence[str]
-) -> tuple[Any, str]:
-    """Weights under the first kernel that the architecture has."""
-    from transformers import AutoModel
-
-    for kernel in kernels:
-        options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": kernel}
-        if spec.four_bit:
-            options |= four_bits(resolve_device(spec.device), dtype)
-        try:
-            if checkpoint.weights is not None:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(checkpoint.weights["seed"])
-                    return AutoModel.from_config(config, **options), kernel
-            model = AutoModel.from_pretrained(
-                checkpoint.location,
-                revision=checkpoint.revision,
-                config=config,
-                use_safetensors=True,
-                trust_remote_code=spec.remote_code,
-                **options,
-            )
-            return model, kernel
-        except ValueError as error:
-            if "attention implementation" not in str(error) or kernel == kernels[-1]:
-                raise
-            log.info("%s has no %s attention", config.model_type, kernel)
-    raise AssertionError("kernels is never empty")
-
-
-def _probe(model: Any, kernels: Sequence[str]) -> tuple[frozenset[Attention], str]:
-    """The attentions a model obeys, under the first kernel where it obeys most."""
-    found: dict[str, frozenset[Attention]] = {}
+def _probe(model: Any, kernels: Sequence[str]) -> tuple[dict[Attention, str], str]:
+    """The attentions a model does not obey, with the reasons, under the first kernel where these
+    are fewest."""
+    found: dict[str, dict[Attention, str]] = {}
     for kernel in kernels:
         if len(kernels) > 1:
             model.set_attn_implementation(kernel)
-        found[kernel] = frozenset(a for a in get_args(Attention) if obeys(model, a))
-        if len(found[kernel]) == len(get_args(Attention)):
-            return found[kernel], kernel
-    best = max(found, key=lambda kernel: len(found[kernel]))
+        reasons = {attention: disobeys(model, attention) for attention in get_args(Attention)}
+        found[kernel] = {attention: why for attention, why in reasons.items() if why}
+        if not found[kernel]:
+            return {}, kernel
+    best = min(found, key=lambda kernel: len(found[kernel]))
     if len(kernels) > 1:
         model.set_attn_implementation(best)
-    log.info("%s obeys %s only, under %s", type(model).__name__, sorted(found[best]), best)
+    for attention, why in found[best].items():
+        log.warning(
+            "%s cannot attend with attention=%s under %s: %s",
+            type(model).__name__,
+            attention,
+            best,
+            why,
+        )
     return found[best], best
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from methods.backbone.files import check_file, check_folder, refuse_adapter
 from methods.folders import cache_folder
 from methods.identity import file_digest, model_files_digest
 
@@ -82,6 +83,7 @@ class Folder(Source):
 
     def fetch(self) -> Checkpoint:
         folder = Path(self.path).expanduser()
+        refuse_adapter(folder)
         weights = sorted(folder.glob("*.safetensors"))
         if not (folder / "config.json").is_file() or not weights:
             found = ", ".join(sorted(p.name for p in folder.glob("*"))[:8]) or "nothing"
@@ -89,6 +91,7 @@ class Folder(Source):
                 f"{folder} is no model folder: it needs config.json and *.safetensors, it has "
                 f"{found}. Other weight formats are not loaded; convert them with save_pretrained."
             )
+        check_folder(folder)
         digest = f"sha256:{file_digest(*weights)[:16]}"
         return Checkpoint(str(folder), digest, files=model_files_digest(folder))
 
@@ -103,6 +106,7 @@ class Gguf(Source):
         file = Path(self.path).expanduser()
         if not file.is_file():
             raise ValueError(f"there is no GGUF file at {file}; give its path in model.source.path")
+        check_file(file)
         return _convert(file, file_digest(file))
 
 
@@ -220,20 +224,14 @@ def _unpack(archive: Path, files: Sequence[str], folder: Path) -> None:
 
 def _convert(gguf: Path, digest: str) -> Checkpoint:
     """Dequantise a GGUF file to float32 safetensors in the cache, once."""
-    root = cache_folder() / "converted" / digest[:16]
+    # Its name says that it was verified: folders written before there was a proof are not read.
+    root = cache_folder() / "converted" / f"{digest[:16]}-verified"
     if not (root / "config.json").is_file():
-        import torch
-        from transformers import AutoModel, AutoTokenizer
+        from methods.backbone.conversion import convert_gguf
 
         log.info("converting %s to safetensors, once", gguf.name)
         with _folder_made_whole(root) as folder:
-            model = AutoModel.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-            # transformers refuses to save a model that still says it is quantised.
-            if hasattr(model.config, "quantization_config"):
-                del model.config.quantization_config
-            model.hf_quantizer, model.is_quantized = None, False
-            model.save_pretrained(folder)
-            AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+            convert_gguf(gguf, folder)
     return Checkpoint(str(root), f"sha256:{digest[:16]}")
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from methods.backbone.attention import attending, obeys
+from methods.backbone.attention import attending, disobeys, obeys
 from methods.backbone.loader import load_backbone
 from tests.backbone.architectures import GPT, HEADS, SMALL, spec
 
@@ -85,3 +85,46 @@ def test_the_probe_is_not_fooled_by_a_model_that_ignores_the_wish(monkeypatch):
     monkeypatch.setattr(attention, "attending", lambda *_: nullcontext())
     assert obeys(model, "causal")
     assert not obeys(model, "bidirectional")
+
+
+MPT = {"vocab_size": 260, "d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_len": 64}
+
+
+def test_a_model_that_raises_under_one_attention_is_loaded_with_the_other(caplog):
+    backbone = load_backbone(spec("mpt", MPT))
+    backbone.require("causal")
+    with pytest.raises(ValueError, match=r"bidirectional does not work on MptModel .* raises \w+:"):
+        backbone.require("bidirectional")
+    assert "MptModel cannot attend with attention=bidirectional" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    ],
+)
+def test_running_out_of_memory_is_no_answer_of_the_probe(error):
+    model = load_backbone(spec("llama", SMALL)).model
+
+    def fail(*_args, **_kwargs):
+        raise error
+
+    handle = model.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(type(error)):
+            disobeys(model, "causal")
+    finally:
+        handle.remove()
+
+
+def test_states_that_are_not_finite_prove_nothing():
+    model = load_backbone(spec("llama", SMALL)).model
+    before = model.norm.weight.clone()
+    try:
+        model.norm.weight.fill_(float("nan"))
+        assert disobeys(model, "causal") == "its hidden states are not finite"
+    finally:
+        model.norm.weight.copy_(before)

@@ -1,0 +1,97 @@
+"""What a model is made of: the list of its text layers, and how many positions it has."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+log = logging.getLogger(__name__)
+PROBE_LENGTH = 8
+
+
+def decoder_layers(model: Any) -> nn.ModuleList:
+    """The list of the layers that a text passes, whatever the architecture calls it.
+
+    Of several lists of that length, the text model's (a vision tower may be as deep), and in it the
+    one whose members are transformers' layers.
+    """
+    number = model.config.get_text_config().num_hidden_layers
+    places = [_text_model(model), model]
+    for place in places:
+        lists = [m for m in place.modules() if isinstance(m, nn.ModuleList) and len(m) == number]
+        layers = [m for m in lists if all(_is_layer(part) for part in m)]
+        if lists:
+            return (layers or lists)[0]
+    raise ValueError(f"{type(model).__name__} has no list of {number} layers; only layer=-1 works")
+
+
+def _text_model(model: Any) -> nn.Module:
+    """The part of a model that a text passes last: the model itself where there is no other."""
+    part: Any = model
+    while True:
+        find = getattr(part, "get_decoder", None)
+        inner = find() if callable(find) else part
+        if inner is part or not isinstance(inner, nn.Module):
+            return part
+        part = inner
+
+
+def _is_layer(module: nn.Module) -> bool:
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return isinstance(module, GradientCheckpointingLayer)
+
+
+def usable_positions(model: Any) -> int | None:
+    """The longest row that a model's positions allow; None where nothing limits it.
+
+    What the config says, or less: a table of positions may begin behind rows of its own (RoBERTa
+    keeps the padding's), so it is watched which rows a short text reads.
+    """
+    config = model.config.get_text_config()
+    names = ("max_position_embeddings", "max_seq_len")  # the latter is MPT's
+    said = next((n for name in names if (n := getattr(config, name, None))), None)
+    embeddings = model.get_input_embeddings()
+    pad = getattr(config, "pad_token_id", None)
+    # No two ids follow each other, and none is the padding's, which has no position of its own.
+    ids = [id for id in range(3, embeddings.num_embeddings, 2) if id != pad]
+    ids_1L = torch.tensor([ids[:PROBE_LENGTH]], device=embeddings.weight.device)
+    try:
+        with torch.inference_mode(), _Lookups() as lookups:
+            model(ids_1L, use_cache=False)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        log.warning("positions are taken from the config, they cannot be measured: %s", error)
+        return said
+    found = [*lookups.limits, *([said] if said else [])]
+    return min(found, default=None)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error is an allocator's; the CPU's has no class of its own."""
+    text = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        "out of memory" in text or "allocate memory" in text
+    )
+
+
+class _Lookups(TorchDispatchMode):
+    """Watch which tables are read at consecutive rows, and how many rows follow the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.embedding.default:
+            table, rows = args[0], args[1]
+            if rows.ndim and rows.numel() == rows.shape[-1]:  # of the one text, not of pairs
+                first = rows.flatten()[:PROBE_LENGTH].tolist()  # what follows is padding
+                if first == list(range(first[0], first[0] + PROBE_LENGTH)):
+                    self.limits.append(table.shape[0] - first[0])
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,111 @@
+"""Load a checkpoint's config, tokenizer and weights, and verify that they were (verify.py)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from methods.backbone.hardware import four_bits, resolve_device
+from methods.backbone.sources import Checkpoint
+from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.verify import check_loaded
+
+if TYPE_CHECKING:
+    from methods.backbone.loader import BackboneSpec
+
+log = logging.getLogger(__name__)
+
+
+def load_config(checkpoint: Checkpoint, remote_code: bool) -> Any:
+    """transformers' config of a checkpoint."""
+    from transformers import AutoConfig
+
+    if checkpoint.weights is not None:
+        settings = {k: v for k, v in checkpoint.weights.items() if k not in ("model_type", "seed")}
+        return AutoConfig.for_model(checkpoint.weights["model_type"], **settings)
+    return AutoConfig.from_pretrained(
+        checkpoint.location, revision=checkpoint.revision, trust_remote_code=remote_code
+    )
+
+
+def load_tokenizer(checkpoint: Checkpoint, spec: BackboneSpec) -> Any:
+    """A checkpoint's fast tokenizer, under the spec's name. Raises ValueError if it has none."""
+    from transformers import AutoTokenizer
+
+    if checkpoint.weights is not None:
+        return byte_tokenizer()
+    tokenizer = AutoTokenizer.from_pretrained(
+        checkpoint.location, revision=checkpoint.revision, trust_remote_code=spec.remote_code
+    )
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"{spec.name} has no fast tokenizer; offsets are needed to cut texts. Convert it with "
+            f"transformers' convert_slow_tokenizer and save it beside the weights."
+        )
+    tokenizer.name_or_path = spec.name  # a folder in a cache says nothing to a method
+    tokenizer.model_max_length = int(1e30)  # lengths are the methods' business
+    return tokenizer
+
+
+def load_weights(
+    checkpoint: Checkpoint, config: Any, spec: BackboneSpec, dtype: str, kernels: Sequence[str]
+) -> tuple[Any, str, tuple[str, ...]]:
+    """The model under the first kernel that its architecture has, that kernel, and the names of
+    tensors that it does not use (a head's). Raises ValueError for weights that do not fill it."""
+    from transformers import AutoModel
+
+    for kernel in kernels:
+        options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": kernel}
+        if spec.four_bit:
+            options |= four_bits(resolve_device(spec.device), dtype)
+        try:
+            if checkpoint.weights is not None:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(checkpoint.weights["seed"])
+                    return AutoModel.from_config(config, **options), kernel, ()
+            model, left = load_verified(
+                AutoModel,
+                checkpoint.location,
+                where=spec.name,
+                revision=checkpoint.revision,
+                config=config,
+                use_safetensors=True,
+                trust_remote_code=spec.remote_code,
+                **options,
+            )
+            return model, kernel, left
+        except ValueError as error:
+            if "attention implementation" not in str(error) or kernel == kernels[-1]:
+                raise
+            log.info("%s has no %s attention", config.model_type, kernel)
+    raise AssertionError("kernels is never empty")
+
+
+def load_verified(
+    kind: Any, location: Any, *, where: str, **options: Any
+) -> tuple[Any, tuple[str, ...]]:
+    """`kind.from_pretrained` with the proof that the weights filled it, and the names left over.
+
+    where: the checkpoint's name for messages. Raises ValueError for weights that do not fit.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        # Shapes that differ are reported, not accepted: check_loaded names them.
+        model, found = kind.from_pretrained(
+            location, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"the weights of {where} cannot be loaded from {location}: {error}"
+        ) from error
+    except RuntimeError as error:
+        if "conversion of the weights" not in str(error):
+            raise
+        raise ValueError(
+            f"the weights of {where} cannot be converted to what transformers now expects: {error}"
+        ) from error
+    return model, check_loaded(model, found, where)
