@@ -130,10 +130,12 @@ def compare(request: Request) -> tuple[dict[str, Row], dict[str, str]]:
             rows[name] = _row(request, name)
         except (ValueError, OSError) as error:
             left_out[name] = str(error)
-            if named or (name == BASELINE and not rows):
-                fields = [key for key in request.keys if key not in OPTIONS]
-                advice = f" (a text that contains = goes after --: {fields[0]}=...)" * bool(fields)
-                raise ValueError(next(iter(left_out.values())) + advice) from error
+            if named:
+                break
+    if left_out and (named or not set(rows) - {BASELINE}):
+        keys = [key for key in request.keys if key not in OPTIONS]
+        advice = " (a text that contains = goes after --)" if keys else ""
+        raise ValueError(next(iter(left_out.values())) + advice)
     return rows, left_out
 
 
@@ -231,6 +233,10 @@ def _value(key: str, value: str) -> Any:
         folders = [folder.strip() for folder in value.strip("[]").split(",")]
         return folders if value.startswith("[") else value
     from omegaconf import OmegaConf
+    from yaml import YAMLError
 
-    parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
-    return parsed["value"]
+    try:
+        parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
+    except (ValueError, YAMLError):  # a string that means something in YAML
+        return value
+    return value if isinstance(parsed["value"], dict) else parsed["value"]

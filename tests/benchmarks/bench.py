@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("--grow", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    args.on = {"device": args.device}
+    args.on = {"device": args.device, "cache": None}  # what is measured is computed
     if args.grow:
         grow(args.grow, args)
         return

@@ -53,7 +53,8 @@ def test_every_cell_has_results_of_its_own_in_one_mteb_cache(tmp_path):
     for name, fields in CELLS:
         encoder = load_encoder(name, **{**TINY, **fields})
         assert score(encoder, cache) == score(encoder, None), (name, fields)
-    stored = list((tmp_path / "results").rglob("MockSTS.json"))
+    name = MockSTSTask.metadata.name
+    stored = list((tmp_path / "results").rglob(f"{name}.json"))
     assert len(stored) == len(CELLS)
 
 

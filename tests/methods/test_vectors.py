@@ -84,7 +84,7 @@ def test_the_baseline_row_is_what_sentence_transformers_gives(smollm2):
 
     from methods import load_encoder
 
-    encoder = load_encoder("sentence_encoder", model="minilm_l6", dtype="float32")
+    encoder = load_encoder("sentence_encoder", model="minilm_l6", dtype="float32", cache=None)
     folder = encoder.backbone.model.config._name_or_path
     reference = SentenceTransformer(folder, device="cpu")  # no pooling files here: mean by default
     reference.max_seq_length = 256

@@ -31,7 +31,9 @@ def weights(folder):
 
 
 def vectors(method, adapter=None, **more):
-    encoder = load_encoder(method, model="tiny", dtype="float32", adapter=adapter, **more)
+    encoder = load_encoder(
+        method, model="tiny", dtype="float32", cache=None, adapter=adapter, **more
+    )
     return encoder.encode(TEXTS)
 
 
@@ -68,7 +70,9 @@ def test_an_adapter_reads_as_it_was_trained(train, method, more):
     options = {"delimiters": "new"} if method == "udever" else {}
     options |= {"template": "instruct"} if method == "echo" else {}
     options |= {"pooling": job.method.pooling}
-    encoder = load_encoder(method, model="tiny", dtype="float32", adapter=str(folder), **options)
+    encoder = load_encoder(
+        method, model="tiny", dtype="float32", cache=None, adapter=str(folder), **options
+    )
     phrased = encoder.method.phrase_instruction("Find it")  # as evaluation does
     found = encoder.method.prepare_inputs(
         TEXTS, tokenizer=encoder.backbone.tokenizer, instruction=phrased
@@ -85,7 +89,7 @@ def test_an_adapter_reads_as_it_was_trained(train, method, more):
     merged = encoder.encode(TEXTS, instruction=phrased)
     assert np.allclose(merged, trained, atol=2e-4)
     if method != "udever":
-        plain = load_encoder(method, model="tiny", dtype="float32", **options)
+        plain = load_encoder(method, model="tiny", dtype="float32", cache=None, **options)
         untrained = plain.encode(TEXTS, instruction=phrased)
         if job.backbone.pooler is not None:
             state = weights(folder)
@@ -235,7 +239,7 @@ def test_bitfit_without_biases_offers_what_there_is(train):
 def test_all_weights_trained_are_a_model(train):
     job = train("method=cpt_text", "recipe.trainable.kind=full", "recipe.learning_rate=1e-3")
     folder = job.run()
-    whole = load_encoder("cpt_text", model=str(folder), dtype="float32").encode(TEXTS)
+    whole = load_encoder("cpt_text", model=str(folder), dtype="float32", cache=None).encode(TEXTS)
     assert not np.allclose(whole, vectors("cpt_text"), atol=1e-2)
     inner = job.backbone.model.eval()
     ids = job.method.prepare_inputs(TEXTS[:1], tokenizer=job.backbone.tokenizer).ids
