@@ -242,12 +242,14 @@ def _folder_made_whole(final: Path) -> Iterator[Path]:
     aside = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
     try:
         yield aside
-        if final.exists():
-            shutil.rmtree(final)
         try:
             aside.rename(final)
-        except OSError:  # another process was faster, with the same content
-            if not final.exists():
+        except OSError:  # it is there: of another process that was faster, or with too few files
+            if not final.is_dir():
                 raise
+            for file in [path for path in aside.rglob("*") if path.is_file()]:
+                target = final / file.relative_to(aside)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(target)  # at no moment is a file missing that somebody reads
     finally:
         shutil.rmtree(aside, ignore_errors=True)

