@@ -22,6 +22,8 @@ from methods.inputs import (
     bos_ids,
     encode_spans,
     eos_ids,
+    first_tokens,
+    note_ending,
     token_ids,
     tokenize,
 )
@@ -38,6 +40,8 @@ __all__ = [
     "bos_ids",
     "encode_spans",
     "eos_ids",
+    "first_tokens",
+    "note_ending",
     "pool_inputs",
     "token_ids",
     "tokenize",

@@ -9,6 +9,9 @@ No code was released, so nothing here was checked against one.
    [EOS] for queries and {SOS} {EOS} for documents, with rows from an adapter. The paper uses two
    pairs in its search models, and the same pair on both sides of text similarity.
 3. The paper does not say what truncation cuts; here the delimiters always stay.
+4. The end token is the EOS (`tokenizer.eos_token_id`), as in the codes that pool one, also where
+   the tokenizer by itself ends a text with another token (Qwen3-Embedding: <|endoftext|>, its EOS
+   is <|im_end|>). That token is left out, and the log says so.
 
 Zero-shot with `reuse` it reads what UDEVER reads; they differ in length and in how they are
 trained.
@@ -28,6 +31,7 @@ from methods.base import (
     bos_ids,
     encode_spans,
     eos_ids,
+    note_ending,
     pool_inputs,
     token_ids,
 )
@@ -60,6 +64,7 @@ class CptText(Method):
         else:
             tokens = DOCUMENT_TOKENS if prompt_type == "document" else QUERY_TOKENS
             start, end = ((i,) for i in token_ids(*tokens, tokenizer=tokenizer))
+            note_ending(tokenizer, end)
         rows = [(Span(start), Span(text, cut=True), Span(end)) for text in texts]
         return encode_spans(rows, tokenizer=tokenizer, max_length=self.max_length)
 

@@ -9,7 +9,10 @@ Code: microsoft/unilm e5 @768a3c8, and the version before 59d0483.
 2. Retrieval documents are stripped and bare, also in QuoraRetrieval.
 3. One string is tokenised, at most `max_length` - 1 tokens, and the EOS id is appended by hand. The
    current official code leaves that to `add_eos_token`, which transformers 5 ignores.
-4. Vectors are normalised except in classification, where the official code switches it off.
+4. That EOS is `tokenizer.eos_token_id`, as in the official code, also where the tokenizer by itself
+   ends a text with another token (Qwen3-Embedding: <|endoftext|>, its EOS is <|im_end|>). The code
+   would put the EOS after that one; here that one is left out, and the log says so.
+5. Vectors are normalised except in classification, where the official code switches it off.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,9 @@ Code: jakespringer/echo-embeddings @c752c46; zero-shot prompt from its issue 8.
    and a comma after the instruction, both unlike the paper's print. The mean includes the EOS,
    whose brace carries no exclamation mark. Symmetric texts take the query template.
 3. Every literal and every text is tokenised on its own and ids are concatenated. The code's literal
-   `<s>` and `</s>` are the tokenizer's own BOS and EOS here, whatever their names.
+   `<s>` and `</s>` are the tokenizer's own BOS and EOS here, whatever their names. What a tokenizer
+   appends by itself is left out, as the code switches it off; where that is not the row's own end
+   (Qwen3-Embedding's <|endoftext|>) the log says so.
 4. `max_length` holds for each piece, as in the code: a row may have twice that and the template.
 """
 
@@ -30,6 +32,7 @@ from methods.base import (
     bos_ids,
     encode_spans,
     eos_ids,
+    note_ending,
     pool_inputs,
 )
 
@@ -56,6 +59,7 @@ class Echo(Method):
     ) -> Inputs:
         before = Span(bos_ids(tokenizer), pooled=False)
         if self.template == "rewrite":
+            note_ending(tokenizer)
             first = self._literal("Rewrite the following paragraph:")
             second = self._literal(". The rewritten paragraph:")
             rows = [(before, *first, *self._copies(f" {text}", second)) for text in texts]

@@ -8,6 +8,7 @@ tail and an end-of-sequence token survive any length.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,8 @@ class Span(NamedTuple):
     cut: tokens may be taken from its end when the row is too long. Only texts, never a template.
     pooled: its positions may be pooled.
     joined: tokenised in one piece with the span before it, as codes do that build a string. False
-        where a code concatenates ids: a merge across the seam would change them.
-    limit: tokens it may have on its own, whatever the row's length.
+        where a code concatenates ids: a merge across the seam would change them. Both are texts.
+    limit: tokens it may have on its own, whatever the row's length; not of a joined piece.
     """
 
     content: str | tuple[int, ...]
@@ -97,7 +100,7 @@ def encode_spans(
         if was_cut or any(len(encoded[p]) < encoded[p].full_length for p in row):
             cut.add(index)
         if not tokens:
-            tokens = [_Token(i, False, True) for i in (bos_ids(tokenizer) or eos_ids(tokenizer))]
+            tokens = [_Token(i, False, True) for i in (bos_ids(tokenizer) or _eos_ids(tokenizer))]
         pooled = [t.pooled for t in tokens]
         ids.append([t.id for t in tokens])
         masks.append(pooled if any(pooled) else [True] * len(tokens))
@@ -137,7 +140,26 @@ def check_text(text: Any, *, name: str) -> str:
 
 def tokenize(texts: Sequence[str], *, tokenizer: Any) -> list[list[int]]:
     """Ids of each text alone, with nothing added."""
-    return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+    return _tokenized(texts, tokenizer)["input_ids"] if texts else []
+
+
+def first_tokens(text: str, number: int, *, tokenizer: Any) -> str:
+    """Return a text's beginning, whole characters that make at most `number` tokens."""
+    offsets = _tokenized([text], tokenizer, return_offsets_mapping=True)["offset_mapping"][0]
+    end = offsets[number - 1][1] if len(offsets) > number else len(text)
+    # A token may be part of a character, and the last ones may tokenize differently at an end.
+    while end and len(tokenize([text[:end]], tokenizer=tokenizer)[0]) > number:
+        end -= 1
+    return text[:end]
+
+
+def _tokenized(texts: Sequence[str], tokenizer: Any, **options: Any) -> Any:
+    """What a tokenizer makes of texts alone. Raises ValueError for what is no text."""
+    try:
+        return tokenizer(list(texts), add_special_tokens=False, **options)
+    except (TypeError, ValueError):
+        check_texts(texts)  # says which text no tokenizer takes, and why
+        raise
 
 
 def added_by(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -158,7 +180,36 @@ def bos_ids(tokenizer: Any) -> tuple[int, ...]:
 
 
 def eos_ids(tokenizer: Any) -> tuple[int, ...]:
-    """The tokenizer's EOS."""
+    """The tokenizer's EOS. Logs once where the tokenizer by itself ends texts with another."""
+    eos = _eos_ids(tokenizer)
+    note_ending(tokenizer, eos)
+    return eos
+
+
+def note_ending(tokenizer: Any, ending: tuple[int, ...] = ()) -> None:
+    """Log once a tokenizer that what it appends to a text by itself is left out.
+
+    ending: the ids that the method puts after the text instead; a method whose rows end as the
+    tokenizer ends them has nothing to note.
+    """
+    if getattr(tokenizer, "ending_noted", False):
+        return
+    own = added_by(tokenizer)[1]
+    if own and own != ending:
+        tokenizer.ending_noted = True
+        left, taken = (
+            " ".join(tokenizer.convert_ids_to_tokens(list(ids))) for ids in (own, ending)
+        )
+        log.warning(
+            "the tokenizer of %r ends a text with %s by itself; this method leaves that out and "
+            "ends it with %s",
+            tokenizer.name_or_path,
+            left,
+            taken or "nothing",
+        )
+
+
+def _eos_ids(tokenizer: Any) -> tuple[int, ...]:
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"the tokenizer of {tokenizer.name_or_path!r} has no EOS token; a method that pools "
@@ -197,6 +248,12 @@ def _pieces(row: Sequence[Span]) -> list[_Piece]:
     pieces: list[list[Span]] = []
     for span in row:
         if span.joined and pieces:
+            both = [*pieces[-1], span]
+            if any(not isinstance(s.content, str) or s.limit is not None for s in both):
+                raise ValueError(
+                    f"{span} cannot be joined to {pieces[-1][-1]}: spans that are tokenised in one "
+                    f"piece are texts without a limit; use joined=False"
+                )
             pieces[-1].append(span)
         else:
             pieces.append([span])
@@ -213,7 +270,7 @@ def _encode_pieces(pieces: Sequence[_Piece], tokenizer: Any) -> dict[_Piece, _To
     if texts:
         strings = ["".join(str(span.content) for span in piece) for piece in texts]
         joined = any(len(piece) > 1 for piece in texts)
-        batch = tokenizer(strings, add_special_tokens=False, return_offsets_mapping=joined)
+        batch = _tokenized(strings, tokenizer, return_offsets_mapping=joined)
         for row, piece in enumerate(texts):
             ids = batch["input_ids"][row]
             if len(piece) == 1:

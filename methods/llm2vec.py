@@ -8,8 +8,12 @@ arXiv 2404.05961). Code: McGill-NLP/llm2vec @312adcf (= PyPI 0.2.3).
    tokens *on its own*. With byte-level BPE that can be off by one, and what a chat frame puts
    after the text is pooled. Without a text everything is pooled.
 3. A text of more than `doc_max_length` tokens loses whitespace words until it fits, and with them
-   its line breaks. The code turns a long text without whitespace (Chinese, Japanese) into the
-   empty text; here such a text is cut by tokens instead.
+   its line breaks. Words of many tokens (Chinese, Japanese, a long URL) make the code keep next to
+   nothing: the empty text where there is no whitespace, the title alone of "title, blank, Chinese
+   text". Where less than half of `doc_max_length` tokens would be left, the text is cut after
+   `doc_max_length` tokens instead, whatever its words. Prose keeps more than three quarters under
+   the code's rule and is cut as there. Like the code this measures at most `max_length` tokens:
+   with `doc_max_length` at or above it no text is shortened, only the row is cut.
 4. A row longer than `max_length` loses tokens of its text. The code cuts the row's end, a chat
    frame's tail included, and its mask then reaches into the instruction; with 512 and 400 an
    instruction must pass about 110 tokens before the two differ.
@@ -35,6 +39,7 @@ from methods.base import (
     Span,
     added_by,
     encode_spans,
+    first_tokens,
     pool_inputs,
     tokenize,
 )
@@ -58,6 +63,13 @@ class LLM2Vec(Method):
     attention: Attention = "bidirectional"
     pooling: Pooling = "mean"
     doc_max_length: int = 400
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.doc_max_length < 1:
+            raise ValueError(
+                f"doc_max_length is {self.doc_max_length}; it is a number of tokens, 1 or more"
+            )
 
     @property
     def instructed(self) -> bool:
@@ -107,22 +119,23 @@ class LLM2Vec(Method):
     def _shorten(self, texts: Sequence[str], tokenizer: Any) -> tuple[list[str], frozenset[int]]:
         """Texts of at most `doc_max_length` tokens, and which of them were shortened."""
         kept = list(texts)
-        lengths = {i: len(ids) for i, ids in enumerate(tokenize(kept, tokenizer=tokenizer))}
-        shortened = [i for i, length in lengths.items() if length > self.doc_max_length]
+        lengths = [len(ids) for ids in tokenize(kept, tokenizer=tokenizer)]
+        shortened = [i for i, length in enumerate(lengths) if self._too_long(length)]
         for i in shortened:
-            length = lengths[i]
-            while length > self.doc_max_length:
-                words = kept[i].split()
+            words, length = kept[i], lengths[i]
+            while self._too_long(length):
+                parts = words.split()
                 # The code measures at most max_length tokens; one round takes at most that share.
                 share = self.doc_max_length / min(length, self.max_length)
-                keep = int(len(words) * share)
-                if keep == 0:
-                    ids = tokenize([kept[i]], tokenizer=tokenizer)[0][: self.doc_max_length]
-                    kept[i] = tokenizer.decode(ids).rstrip("\ufffd")  # half a character
-                    break
-                kept[i] = " ".join(words[:keep])
-                length = len(tokenize([kept[i]], tokenizer=tokenizer)[0])
+                words = " ".join(parts[: int(len(parts) * share)])
+                length = len(tokenize([words], tokenizer=tokenizer)[0])
+            if length < self.doc_max_length / 2:
+                words = first_tokens(kept[i], self.doc_max_length, tokenizer=tokenizer)
+            kept[i] = words
         return kept, frozenset(shortened)
+
+    def _too_long(self, length: int) -> bool:
+        return min(length, self.max_length) > self.doc_max_length
 
 
 def _last(number: int, length: int) -> list[bool]:

@@ -11,6 +11,8 @@ Code: kongds/scaling_sentemb @8567aa0 (evaluation.py, run_icl.sh).
    runs do. Demonstrations are not cleaned.
 4. The official transfer path cuts the text to 500 tokens and then the whole prompt, tail first, to
    512. Here tokens come off the text until the prompt fits, so the tail always stays.
+5. What a tokenizer appends by itself (Qwen3-Embedding: <|endoftext|>) stands after the quote, as in
+   the official code, and as there the row's last state is pooled: that token's, not the quote's.
 """
 
 from collections.abc import Sequence

@@ -8,8 +8,11 @@ Code: texttron/tevatron @dd06310 (current), examples/repllama @2e5d00e (paper-ti
    shorter.
 2. Passages are stripped and queries are not; an empty title leaves one space, where the paper-time
    code left two.
-3. Neither says what symmetric texts get; here both sides are queries.
-4. The current command line has neither prefix, EOS nor normalisation as defaults; its RepLLaMA
+3. The EOS id is `tokenizer.eos_token_id`, as in both codes, also where the tokenizer by itself ends
+   a text with another token (Qwen3-Embedding: <|endoftext|>, its EOS is <|im_end|>). The current
+   code would put the EOS after that one; here it is left out, and the log says so.
+4. Neither says what symmetric texts get; here both sides are queries.
+5. The current command line has neither prefix, EOS nor normalisation as defaults; its RepLLaMA
    example sets them, and so does this.
 """
 

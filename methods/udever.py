@@ -9,6 +9,10 @@ Code: the model cards of izhx/udever-bloom-*; izhx/uni-rep @1ded15d holds a READ
 3. The card appends the end token after *left* padding; with right padding its code would pool after
    the pads. Here the end token is the last of the row, whatever the padding.
 4. What symmetric texts get is in no public file; here both sides are queries.
+5. The card appends the end token's id and nothing else. So does this, with the EOS
+   (`tokenizer.eos_token_id`) under `reuse`, also where the tokenizer by itself ends a text with
+   another token (Qwen3-Embedding: <|endoftext|>, its EOS is <|im_end|>). That token is left out,
+   and the log says so.
 """
 
 from collections.abc import Sequence
@@ -26,6 +30,7 @@ from methods.base import (
     bos_ids,
     encode_spans,
     eos_ids,
+    note_ending,
     pool_inputs,
     token_ids,
 )
@@ -59,6 +64,7 @@ class Udever(Method):
             tokens = DOCUMENT_TOKENS if prompt_type == "document" else QUERY_TOKENS
             first, last = token_ids(*tokens, tokenizer=tokenizer)
             start, end = (*added_by(tokenizer)[0], first), (last,)
+            note_ending(tokenizer, end)
         rows = [(Span(start), Span(text, cut=True), Span(end)) for text in texts]
         return encode_spans(rows, tokenizer=tokenizer, max_length=self.max_length)
 

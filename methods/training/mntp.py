@@ -127,10 +127,22 @@ def blocks(texts: Sequence[str], *, tokenizer: Any, length: int) -> Iterator[lis
 
 
 def mask_token(masking: Masking, tokenizer: Any) -> str:
-    """The token that stands where one is hidden; `mask` may have to be added first."""
-    if masking.token == "eos":
-        return tokenizer.eos_token
-    return "_" if masking.token == "blank" else tokenizer.mask_token or "<mask>"
+    """Return the token that stands where one is hidden; `mask` may have to be added first.
+
+    Its id is the vocabulary's (as in the code, which sets `tokenizer.mask_token`), never that of
+    the token's text tokenized, which may begin with a blank's token. Raises ValueError where the
+    vocabulary lacks it.
+    """
+    if masking.token == "mask":
+        return tokenizer.mask_token or "<mask>"
+    token = "_" if masking.token == "blank" else tokenizer.eos_token
+    if token is None or token not in tokenizer.get_vocab():
+        lacks = "no EOS token" if token is None else f"no token {token!r} in its vocabulary"
+        raise ValueError(
+            f"recipe.masking.token={masking.token}: the tokenizer of {tokenizer.name_or_path!r} "
+            f"has {lacks}; use recipe.masking.token=mask, which adds one if need be"
+        )
+    return token
 
 
 class MaskedTrainer(Recipes, Trainer):
@@ -156,7 +168,7 @@ def masked_trainer(job: TrainJob, loaded: Loaded, trained: Any) -> MaskedTrainer
     token = mask_token(recipe.masking, tokenizer)
     collator = MaskCollator(
         recipe.masking,
-        mask_id=tokenizer(token, add_special_tokens=False)["input_ids"][0],
+        mask_id=tokenizer.convert_tokens_to_ids(token),
         vocabulary=len(tokenizer),
         special=[i for i in (tokenizer.bos_token_id,) if i is not None],
         seed=job.run_as.seed,

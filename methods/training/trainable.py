@@ -82,12 +82,12 @@ def rows_of(method: Any, trainable: Trainable, tokenizer: Any) -> list[int]:
     return ids
 
 
-def add_tokens(model: Any, tokenizer: Any, tokens: tuple[str, ...]) -> bool:
-    """Give the vocabulary the tokens it lacks; whether there were any. Their rows are drawn around
-    the mean of the others, as transformers does."""
+def add_tokens(model: Any, tokenizer: Any, tokens: tuple[str, ...]) -> list[str]:
+    """Give the vocabulary the tokens it lacks, and return them. Their rows are drawn around the
+    mean of the others, as transformers does."""
     lacking = [token for token in tokens if token not in tokenizer.get_vocab()]
     if not lacking:
-        return False
+        return []
     tokenizer.add_special_tokens(
         {"additional_special_tokens": lacking}, replace_extra_special_tokens=False
     )
@@ -95,4 +95,4 @@ def add_tokens(model: Any, tokenizer: Any, tokens: tuple[str, ...]) -> bool:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model.resize_token_embeddings(len(tokenizer))
-    return True
+    return lacking

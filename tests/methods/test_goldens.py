@@ -130,3 +130,45 @@ def shown(name, text, *, side=None, overrides=None, model="tiny/random"):
 
 def _tuple(value):
     return tuple(value) if isinstance(value, list) else value
+
+
+MIXED = {
+    "title": "t1 " + "短" * 300,
+    "url": f"see https://x.org/{'a' * 900} for details",
+    "late": "a b c " + "x" * 900 + " d e",
+    "japanese": " ".join("短い" * 40 for _ in range(3)),
+}
+
+
+@pytest.mark.parametrize("text", MIXED.values(), ids=MIXED)
+def test_llm2vec_keeps_its_tokens_of_a_text_whatever_its_words(text):
+    read = shown("llm2vec", text, side="document", overrides={"doc_max_length": 100})
+    kept = read.strip("|")
+    assert text.startswith(kept) and 97 <= len(kept.encode()) <= 100
+
+
+def test_llm2vec_texts_with_one_title_stay_different():
+    texts = ["title " + "短" * 300, "title " + "文" * 300]
+    assert shown("llm2vec", texts[0]) != shown("llm2vec", texts[1])
+
+
+@pytest.mark.parametrize("words", [4, 7, 11, 19])
+def test_llm2vec_cuts_words_as_the_official_loop_while_half_is_left(words):
+    text = " ".join(["x" * words] * 60)
+    official, length = text, len(text)
+    while length > 100:  # the official code's loop, a byte a token
+        parts = official.split()
+        official = " ".join(parts[: int(len(parts) * 100 / min(length, 512))])
+        length = len(official)
+    assert length >= 50
+    overrides = {"doc_max_length": 100}
+    assert shown("llm2vec", text, side="document", overrides=overrides) == f"|{official}|"
+
+
+def test_llm2vec_with_a_longer_doc_max_length_cuts_the_row_alone():
+    overrides = {"doc_max_length": 100, "max_length": 60}
+    read = shown("llm2vec", "ab\n" * 50, side="document", overrides=overrides)
+    assert read == f"|{'ab' + chr(10)}" + "ab\n" * 19 + "|"
+    assert shown("llm2vec", " " * 80, side="document", overrides=overrides) == f"|{' ' * 60}|"
+    with pytest.raises(ValueError, match="doc_max_length is 0"):
+        shown("llm2vec", "a", overrides={"doc_max_length": 0})

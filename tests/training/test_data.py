@@ -107,3 +107,156 @@ def test_overlap_counts_texts_that_differ_in_case_and_marks_only(tmp_path):
     rows = read(Source(path=written(tmp_path, [{"text": "A man, running!"}]))).rows
     found = overlap(rows, {"Task": ["a man running", "a dog"]})["Task"]
     assert (found["texts"], found["shared"], found["examples"]) == (2, 1, ["a man running"])
+
+
+def texts_in(path, **more):
+    return read(Source(path=str(path), **more)).rows["mine"]
+
+
+def file_of(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_tsv_has_no_quotes(tmp_path):
+    lines = ['query\tpositive\n"x\tp0', 'say "a\tp1', '"b" c\tp2"', '"""\t"p3"']
+    rows = texts_in(file_of(tmp_path, "a.tsv", "\n".join(lines)))
+    assert rows["query"] == ['"x', 'say "a', '"b" c', '"""'] and rows["positive"][2:] == [
+        'p2"',
+        '"p3"',
+    ]
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_texts_of_a_table_are_the_strings_they_are(tmp_path, ending):
+    odd = ["NA", "None", "null", "nan", "007", "1.0", "True", "2020-01-01", "#x", " a ", "é\u2028b"]
+    mark = "," if ending == "csv" else "\t"
+    text = "".join(f"{one}{mark}p{i}\r\n" for i, one in enumerate(odd))
+    path = file_of(tmp_path, f"a.{ending}", f"\ufeffquery{mark}positive\r\n{text}")
+    assert texts_in(path)["query"] == odd
+
+
+def test_csv_follows_rfc_4180(tmp_path):
+    content = 'query,positive\n"a, ""b""\r\nc",p\nx "y" z,q\n\n'
+    rows = texts_in(file_of(tmp_path, "a.csv", content))
+    assert rows["query"] == ['a, "b"\r\nc', 'x "y" z'] and rows["positive"] == ["p", "q"]
+    assert len(texts_in(file_of(tmp_path, "b.csv", f"query,positive\n{'x' * 200_000},p\n"))) == 1
+
+
+def test_json_texts_that_look_like_dates_stay_texts(tmp_path):
+    dates = [{"query": "2020-01-01", "positive": "2020-01-01T00:00:00Z"}]
+    assert texts_in(written(tmp_path, dates))[0]["positive"] == "2020-01-01T00:00:00Z"
+
+
+GOOD = '{"query": "q", "positive": "p"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", f"{GOOD}\n\n{GOOD[:-3]}\n", r"a.jsonl, line 3 is not JSON"),
+        ("a.jsonl", f"{GOOD}\n[1]\n", r"a.jsonl, line 2 is a JSON list, not an object"),
+        ("a.jsonl", GOOD.encode() + b'\n{"query": "\xe9"}', r"a.jsonl, line 2: byte 11 .*UTF-8"),
+        ("a.json", f"[{GOOD},\n {GOOD}", r"a.json, line 2 is not JSON"),
+        ("a.json", f"{GOOD}\n{GOOD[:-1]}", r"a.json, line 2 is not JSON"),
+        ("a.json", f"[{GOOD}, 3]", r"a.json: row 1 is no object: '3'"),
+        ("a.json", '{\n"queries": {}}', r"a.json is one JSON object; .*corpus, relevant_docs"),
+        ("a.csv", "query,positive\na,b\nc\n", r"a.csv, line 3 has 1 fields, the header has 2"),
+        ("a.tsv", "query\tpositive\na\tb\tc\n", r"a.tsv, line 2 has 3 fields, the header has 2"),
+        ("a.csv", 'query,positive\na,b\n"c,d\n', r"a.csv, line 3: no CSV by RFC 4180"),
+        ("a.csv", "query,query\na,b\n", r"a.csv: its header names 'query' twice"),
+        ("a.csv", "", r"a.csv is empty; its first line names the columns"),
+        ("a.csv", b"query,positive\n\xff,b\n", r"a.csv, line 2: byte 0 of the line, 0xff"),
+        ("a.parquet", "version https://git-lfs", r"a.parquet is no whole parquet file"),
+        ("a.jsonl", '{"query": 7, "positive": "p"}', r"row 0: query is 7, a int and no text"),
+        ("a.jsonl", '{"query": "a\\ud83d", "positive": "p"}', r"U\+D83D, at character 1"),
+        ("a.csv", "query,positive\nq,\n", r"row 0: positive is empty"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(tmp_path, name, content, said):
+    with pytest.raises(ValueError, match=said):
+        texts_in(file_of(tmp_path, name, content))
+
+
+def test_llama_index_ids_that_lead_nowhere_are_named(tmp_path):
+    content = {"queries": {"1": "q"}, "corpus": {"d": "p"}, "relevant_docs": {"1": ["d", "e"]}}
+    with pytest.raises(ValueError, match=r"qa.json: query '1' names document 'e', corpus lacks"):
+        texts_in(file_of(tmp_path, "qa.json", json.dumps(content)))
+    content["relevant_docs"] = {"2": ["d"]}
+    with pytest.raises(ValueError, match=r"qa.json: relevant_docs names query '2', queries lacks"):
+        texts_in(file_of(tmp_path, "qa.json", json.dumps(content)))
+
+
+def test_a_folder_is_read_file_by_file_and_its_columns_agree(tmp_path):
+    folder = tmp_path / "it's mine [1]"
+    folder.mkdir()
+    file_of(folder, "a.csv", 'query,positive\n"a,b",p\n')
+    file_of(folder, "b.tsv", 'positive\tquery\np\t"c\n')
+    assert texts_in(folder)["query"] == ["a,b", '"c']
+    file_of(folder, "c.csv", "question,answer\nq,a\n")
+    with pytest.raises(ValueError, match=r"a.csv has positive, query, .*c.csv has answer, quest"):
+        texts_in(folder)
+
+
+def test_json_files_differ_only_in_what_is_read(tmp_path):
+    file_of(tmp_path, "a.jsonl", '{"query": "q", "positive": "p", "id": 1}')
+    file_of(tmp_path, "b.jsonl", GOOD)
+    assert len(texts_in(tmp_path)) == 2
+    file_of(tmp_path, "c.jsonl", '{"query": "q", "positive": "p", "negative": "n"}')
+    with pytest.raises(ValueError, match="files of one source have the same columns"):
+        texts_in(tmp_path)
+
+
+@pytest.mark.parametrize("empty", [[], None])
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_the_number_of_negatives_is_that_of_all_rows(tmp_path, empty, place, kind):
+    rows = [
+        {"query": f"q{i}", "positive": f"p{i}", "negatives": [f"{i}a", f"{i}b"]} for i in (1, 2)
+    ]
+    rows[0]["negatives"] = ["1a"]
+    rows.insert(place, {"query": "q", "positive": "p", "negatives": empty})
+    path = written(tmp_path, rows)
+    if kind == "parquet":
+        path = str(tmp_path / "a.parquet")
+        Dataset.from_list(rows).to_parquet(path)
+    with pytest.raises(ValueError, match=f"row {place}: it has no negatives, other rows have 2"):
+        read(Source(path=path))
+    found = read(Source(path=path), bad_rows="drop").rows["mine"]
+    assert (found["negative_1"], found["negative_2"]) == (["1a", "2a"], ["1a", "2b"])
+    assert read(Source(path=path), bad_rows="drop", negatives=1).about["mine"]["rows"] == 2
+    assert "negative_1" not in read(Source(path=path), negatives=0).rows["mine"].column_names
+
+
+def test_negatives_may_be_nested_in_several_ways(tmp_path):
+    rows = [
+        {"query": "q", "positive": "p", "negative": "n"},
+        {"query": "r", "positive": "p", "negative": ["m", {"title": "T", "text": "t"}]},
+    ]
+    found = texts_in(written(tmp_path, rows))
+    assert (found["negative_1"], found["negative_2"]) == (["n", "m"], ["n", "T t"])
+
+
+def test_a_column_that_only_later_rows_have_is_seen(tmp_path):
+    rows = [{"query": "q", "positive": "p"}, {"query": "q", "positive": "p", "negative": "n"}]
+    with pytest.raises(ValueError, match="row 0: negative_1 is None"):
+        texts_in(written(tmp_path, rows))
+
+
+def test_more_negatives_than_there_are_is_logged(tmp_path, caplog):
+    read(Source(path=written(tmp_path, PAIRS)), negatives=7)
+    assert "data mine: 7 negatives asked, rows have 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"split": "test"}, "config, split and files belong to a source with hub"),
+        ({"limit": 0}, "limit is 0"),
+        ({"columns": {"querry": "q"}}, "columns names querry; valid: query, positive, negatives"),
+    ],
+)
+def test_a_source_ignores_nothing_that_it_is_given(fields, said):
+    with pytest.raises(ValueError, match=said):
+        Source(path="a.jsonl", **fields)

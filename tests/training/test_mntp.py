@@ -8,7 +8,15 @@ import torch
 from torch.nn import functional
 
 from methods.backbone.tiny import byte_tokenizer
-from methods.training.mntp import IGNORED, Drawn, MaskCollator, MaskedModel, blocks, mntp_loss
+from methods.training.mntp import (
+    IGNORED,
+    Drawn,
+    MaskCollator,
+    MaskedModel,
+    blocks,
+    mask_token,
+    mntp_loss,
+)
 from methods.training.recipe import Masking
 
 
@@ -97,3 +105,30 @@ def test_loss_and_gradient_are_those_of_a_causal_lm_that_sees_everything(model, 
         parameter.grad = None
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+
+
+def metaspace(*more):
+    """A tokenizer that puts a blank's token before each word, as Llama 2's and Mistral's do."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {token: i for i, token in enumerate(["<s>", "</s>", "<unk>", "▁", "a", *more])}
+    inner = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", unk_token="<unk>")
+
+
+def test_a_blank_is_its_own_token_not_the_first_of_its_text():
+    tokenizer = metaspace("_", "▁_")
+    token = mask_token(Masking(token="blank"), tokenizer)
+    assert tokenizer("_", add_special_tokens=False)["input_ids"][0] == 3
+    assert (token, tokenizer.convert_tokens_to_ids(token)) == ("_", 5)
+
+
+@pytest.mark.parametrize(
+    ("token", "said"), [("blank", "no token '_' in its vocabulary"), ("eos", "no EOS token")]
+)
+def test_a_mask_token_that_is_lacking_is_an_error(token, said):
+    with pytest.raises(ValueError, match=f"masking.token={token}.*{said}; use .*token=mask"):
+        mask_token(Masking(token=token), metaspace())
+    assert mask_token(Masking(token="mask"), metaspace()) == "<mask>"

@@ -1,0 +1,141 @@
+"""What a training was asked for, written into its folder, so that another does not go on from it.
+
+asked.json has two parts. `decides`: what is learnt depends on it (method, recipe, model, how the
+data is read and what it holds, seed, what chooses the best checkpoint). `may_differ`: speed, memory
+and what is kept. A folder that holds something learnt is gone on from, or found finished, only by
+the same `decides`; a difference in `may_differ` is logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from methods.backbone.loader import identity
+from methods.evaluation.records import write_whole
+from methods.training.trainer import last_checkpoint
+
+if TYPE_CHECKING:
+    from methods.training.job import TrainJob
+
+log = logging.getLogger(__name__)
+FILE = "asked.json"
+TRAINED = "training.json"
+# What a folder made by something else may hold, which must not be overwritten.
+FOREIGN = ("adapter_config.json", "adapter_model.safetensors", "model.safetensors", "config.json")
+NOTHING = "nothing"
+
+
+def describe_asked(job: TrainJob) -> dict[str, Any]:
+    """Return both parts of asked.json, as JSON gives them back."""
+    method, data = job.method, job.data
+    learnt, ran = asdict(job.recipe), asdict(job.run_as)
+    sources = {name: asdict(source) for name, source in data.sources.items()}
+    free: dict[str, Any] = {"recipe": {"mini_batch": learnt.pop("mini_batch")}}
+    paths: dict[str, Any] = {}
+    for name, source in data.sources.items():
+        paths[name] = {"path": sources[name].pop("path")}  # what it holds counts
+        sources[name]["files"] = source.digest()
+    free["data"] = {"compare_with": data.compare_with, "sources": paths}
+    validate = ran.pop("validate")
+    decides: dict[str, Any] = {"seed": ran.pop("seed"), "validate": validate}
+    if validate is not None:  # the best of the checkpoints is kept
+        decides["every"] = ran.pop("every")
+        free["mirror"] = validate.pop("mirror")
+    asked = {
+        "decides": {
+            "method": {"class": f"{type(method).__module__}.{type(method).__qualname__}"}
+            | asdict(method),
+            "recipe": learnt,
+            "data": {"bad_rows": data.bad_rows, "sources": sources},
+            "model": identity(replace(job.spec, four_bit=job.four_bit)),
+            "run": decides,
+        },
+        "may_differ": free | {"run": ran},
+    }
+    return json.loads(json.dumps(asked, default=str))
+
+
+def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Raise ValueError if the folder holds what another training learnt, naming what differs.
+
+    Parts that one side lacks are not compared: rows are known only once the data is loaded.
+    """
+    finished = (folder / TRAINED).is_file()
+    begun = last_checkpoint(folder / "checkpoints", clean=False)
+    try:
+        there = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        there = _from_record(folder, asked) if finished else None
+    if there is None:
+        _refuse_unknown(folder, begun)
+        return
+    if not finished and begun is None:
+        return  # nothing was learnt that could be taken over
+    parts = asked["decides"].keys() & there["decides"].keys()
+    if found := list(_differences(there["decides"], asked["decides"], parts)):
+        state = "is a finished training" if finished else f"holds {begun.name if begun else ''}"
+        raise ValueError(
+            f"{folder} {state} with other settings: {'; '.join(found[:8])}"
+            f"{f'; and {len(found) - 8} more' if len(found) > 8 else ''}. Give another out=DIR, "
+            f"ask for the settings that it has, or remove the folder"
+        )
+    free = asked["may_differ"].keys() & there.get("may_differ", {}).keys()
+    for one in _differences(there.get("may_differ", {}), asked["may_differ"], free):
+        log.info("%s: %s; the same is learnt", folder, one)
+
+
+def write_asked(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Write asked.json, before a step is taken."""
+    write_whole(folder / FILE, json.dumps(asked, indent=2) + "\n")
+
+
+def _refuse_unknown(folder: Path, begun: Path | None) -> None:
+    if begun is not None:
+        raise ValueError(
+            f"{folder} holds {begun.name} of a training that did not state its settings (it lacks "
+            f"{FILE}); give another out=DIR, or remove {folder / 'checkpoints'}"
+        )
+    if found := [name for name in FOREIGN if (folder / name).exists()]:
+        raise ValueError(
+            f"{folder} holds {', '.join(found)} of something else, which training would "
+            f"overwrite; give another out=DIR"
+        )
+
+
+def _from_record(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What training.json of a folder without asked.json states; what it does not, as asked."""
+    record = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
+    seed = record.get("config", {}).get("run", {}).get("seed")
+    stated = {
+        "method": record.get("method", {}),
+        "recipe": record.get("recipe", {}),
+        "model": record.get("base", {}) | {"adapters": record.get("below", [])},
+        "run": {} if seed is None else {"seed": seed},
+    }
+    if asked["decides"]["method"]["layer"] < 0:
+        stated["method"].pop("layer", None)  # the record has it resolved
+    return {"decides": {part: _over(asked["decides"][part], own) for part, own in stated.items()}}
+
+
+def _over(asked: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: stated.get(key, value) for key, value in asked.items()}
+
+
+def _differences(
+    there: Mapping[str, Any], asked: Mapping[str, Any], keys: Any, above: str = ""
+) -> Iterator[str]:
+    for key in sorted(keys):
+        one, other = there.get(key, NOTHING), asked.get(key, NOTHING)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from _differences(one, other, one.keys() | other.keys(), f"{above}{key}.")
+        elif one != other:
+            yield f"{above}{key} is {_shown(one)} there, {_shown(other)} asked"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

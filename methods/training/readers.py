@@ -1,0 +1,229 @@
+"""Read files of training rows, each format by its own rules and every text as it stands.
+
+TSV has no quotes: a field is what lies between two tabs. CSV follows RFC 4180: fields in double
+quotes may hold commas, line breaks and doubled quotes. In neither is a text turned into a number or
+a missing value (`NA`, `007`, `1.0` and the empty text stay). jsonl holds one object a line, json an
+array of objects or LlamaIndex' EmbeddingQAFinetuneDataset. Text files are UTF-8, with or without
+BOM, with LF or CRLF. Faults are ValueErrors that name the file and, where it has lines, the line
+(counted from 1).
+
+Files are read in a stream, but for .json, whose content is held.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+KINDS = {"parquet": "parquet", "jsonl": "json", "json": "json", "csv": "csv", "tsv": "csv"}
+LLAMA_INDEX = ("queries", "corpus", "relevant_docs")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that can be read more than once.
+
+    name: for messages. columns: those of a header or schema; None where each row names its own.
+    rows: starts reading at the first row.
+    """
+
+    name: str
+    columns: tuple[str, ...] | None
+    rows: Callable[[], Iterator[dict[str, Any]]]
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return the file itself, or a folder's data files of one kind in the order of their names.
+
+    Raises ValueError for a path that does not exist or holds nothing to read or several kinds.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no {path}")
+    files = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if _kind(p)]
+    kinds = {_kind(file) for file in files}
+    if not files or None in kinds or len(kinds) > 1:
+        raise ValueError(
+            f"{path} holds {', '.join(sorted({f.suffix for f in files})) or 'nothing'}"
+            f" to read; valid are files of one kind: {', '.join(KINDS)}"
+        )
+    return files
+
+
+def open_table(file: Path) -> Table:
+    """Open a file by its suffix; its header is read at once, its rows when they are asked for."""
+    return _OPENERS[file.suffix.lower().removeprefix(".")](file)
+
+
+def _kind(file: Path) -> str | None:
+    hidden = file.name.startswith(".")
+    return None if hidden else KINDS.get(file.suffix.lower().removeprefix("."))
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers and their ends; only LF ends one, since JSON may hold the others."""
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            try:
+                yield number, line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{file}, line {number}: byte {error.start} of the line, "
+                    f"0x{line[error.start]:02x}, is not UTF-8; save the file as UTF-8"
+                ) from None
+
+
+def _csv_fields(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """The first line of a CSV record, and its fields; blank lines are no records."""
+    csv.field_size_limit(2**31 - 1)  # the module's own limit is 128 KiB, less than a document
+    reader = csv.reader((text for _, text in _lines(file)), strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ValueError(
+                f"{file}, line {line}: no CSV by RFC 4180 ({error}); a field with a quote, a comma "
+                f"or a line break stands in double quotes, and its own quotes are doubled"
+            ) from error
+        if fields:
+            yield line, fields
+
+
+def _tsv_fields(file: Path) -> Iterator[tuple[int, list[str]]]:
+    for line, text in _lines(file):
+        text = text.removesuffix("\n").removesuffix("\r")
+        if text:
+            yield line, text.split("\t")
+
+
+def _open_delimited(file: Path) -> Table:
+    """CSV or TSV: the first record names the columns."""
+    split = _tsv_fields if file.suffix.lower() == ".tsv" else _csv_fields
+    header = next((fields for _, fields in split(file)), None)
+    if header is None:
+        raise ValueError(f"{file} is empty; its first line names the columns")
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise ValueError(f"{file}: its header names {', '.join(map(repr, twice))} twice")
+
+    def rows() -> Iterator[dict[str, Any]]:
+        records = split(file)
+        next(records)
+        for line, fields in records:
+            if len(fields) != len(header):
+                raise ValueError(
+                    f"{file}, line {line} has {len(fields)} fields, the header has {len(header)}: "
+                    f"{', '.join(header)}"
+                )
+            yield dict(zip(header, fields, strict=True))
+
+    return Table(str(file), tuple(header), rows)
+
+
+def _open_lines(file: Path) -> Table:
+    """jsonl: one object a line; blank lines are allowed."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for line, text in _lines(file):
+            if text.strip():
+                yield _object(text, f"{file}, line {line}")
+
+    return Table(str(file), None, rows)
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not JSON ({error}): {text.strip()[:60]!r}") from None
+    if not isinstance(row, dict):
+        raise ValueError(
+            f"{where} is a JSON {type(row).__name__}, not an object: {text.strip()[:60]!r}; a "
+            f"jsonl file has one object a line, an array of objects is a .json file"
+        )
+    return row
+
+
+def _open_json(file: Path) -> Table:
+    """json: an array of objects, LlamaIndex' object, or one object a line under this suffix."""
+    text = "".join(part for _, part in _lines(file))
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and text.lstrip().startswith("{"):
+            return _open_lines(file)
+        raise ValueError(f"{file}, line {error.lineno} is not JSON ({error.msg})") from None
+    if isinstance(content, dict):
+        found = [key for key in LLAMA_INDEX if key in content]
+        if len(found) < 2 and "\n" not in text.strip():
+            return Table(str(file), None, lambda: iter([content]))
+        content = _llama_index(content, file)
+    if not isinstance(content, list):
+        raise ValueError(f"{file} is a JSON {type(content).__name__}, not an array of objects")
+    for place, row in enumerate(content):
+        if not isinstance(row, dict):
+            raise ValueError(f"{file}: row {place} is no object: {str(row)[:60]!r}")
+    return Table(str(file), None, lambda: iter(content))
+
+
+def _llama_index(content: dict[str, Any], file: Path) -> list[dict[str, Any]]:
+    """Pairs of LlamaIndex' EmbeddingQAFinetuneDataset."""
+    if lacking := [key for key in LLAMA_INDEX if not isinstance(content.get(key), dict)]:
+        raise ValueError(
+            f"{file} is one JSON object; valid are an array of objects, or LlamaIndex' "
+            f"EmbeddingQAFinetuneDataset, whose object {', '.join(lacking)} it lacks"
+        )
+    queries, corpus, relevant = (content[key] for key in LLAMA_INDEX)
+    pairs = []
+    for query, documents in relevant.items():
+        if not isinstance(documents, list):
+            raise ValueError(f"{file}: relevant_docs of {query!r} is no list of ids: {documents!r}")
+        if query not in queries:
+            raise ValueError(f"{file}: relevant_docs names query {query!r}, queries lacks it")
+        for document in documents:
+            if document not in corpus:
+                raise ValueError(
+                    f"{file}: query {query!r} names document {document!r}, corpus lacks it"
+                )
+            pairs.append({"query": queries[query], "positive": corpus[document]})
+    if unused := len(set(queries) - {query for query, found in relevant.items() if found}):
+        log.warning("%s: %d queries have no relevant document and are left out", file, unused)
+    return pairs
+
+
+def _open_parquet(file: Path) -> Table:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    def opened() -> ParquetFile:
+        try:
+            return ParquetFile(file)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise ValueError(f"{file} is no whole parquet file: {error}") from error
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with opened() as parts:
+            for batch in parts.iter_batches(batch_size=1000):
+                yield from batch.to_pylist()
+
+    with opened() as parts:
+        return Table(str(file), tuple(parts.schema_arrow.names), rows)
+
+
+_OPENERS: dict[str, Callable[[Path], Table]] = {
+    "parquet": _open_parquet,
+    "jsonl": _open_lines,
+    "json": _open_json,
+    "csv": _open_delimited,
+    "tsv": _open_delimited,
+}

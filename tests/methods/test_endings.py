@@ -1,0 +1,86 @@
+"""A tokenizer whose own ending is not its EOS, as Qwen3-Embedding's, and texts that are none."""
+
+import pytest
+from tokenizers.processors import TemplateProcessing
+
+from methods.backbone.tiny import byte_tokenizer
+from methods.base import Span, encode_spans, first_tokens, tokenize
+from methods.evaluation.config import compose, method_of
+
+ENDING, EOS = "<unk>", "</s>"
+
+
+@pytest.fixture
+def tokenizer():
+    found = byte_tokenizer()
+    end = found.convert_tokens_to_ids(ENDING)
+    assert end != found.eos_token_id
+    found.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {ENDING}", special_tokens=[(ENDING, end)]
+    )
+    return found
+
+
+def method(name, **fields):
+    return method_of(compose([f"method={name}"]).method, **fields)
+
+
+@pytest.mark.parametrize("name", ["cpt_text", "udever", "e5_instruct", "repllama"])
+def test_a_method_that_pools_eos_takes_it_and_says_once_what_it_leaves_out(name, tokenizer, caplog):
+    for _ in range(2):
+        ids = method(name).prepare_inputs(["a"], tokenizer=tokenizer, instruction="Find it").ids[0]
+        assert ids[-1] == tokenizer.eos_token_id
+        assert tokenizer.convert_tokens_to_ids(ENDING) not in ids
+    said = [one for one in caplog.records if one.levelname == "WARNING"]
+    assert len(said) == 1 and ENDING in said[0].message and EOS in said[0].message
+
+
+@pytest.mark.parametrize("name", ["sgpt", "prompteol", "llm2vec", "sentence_encoder"])
+def test_other_methods_read_what_a_tokenizer_appends(name, tokenizer, caplog):
+    ids = method(name).prepare_inputs(["a"], tokenizer=tokenizer).ids[0]
+    assert ids[-1] == tokenizer.convert_tokens_to_ids(ENDING) and not caplog.records
+
+
+@pytest.mark.parametrize("template", ["rewrite", "instruct"])
+def test_echo_leaves_an_ending_out_and_says_so(template, tokenizer, caplog):
+    echo = method("echo", template=template)
+    ids = echo.prepare_inputs(["a"], tokenizer=tokenizer, instruction="Find it").ids[0]
+    assert tokenizer.convert_tokens_to_ids(ENDING) not in ids
+    assert "leaves that out and ends it with " + ("nothing" if template == "rewrite" else EOS) in (
+        caplog.text
+    )
+
+
+def test_a_tokenizer_that_ends_with_its_eos_is_no_news(caplog):
+    tokenizer = byte_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {EOS}", special_tokens=[(EOS, tokenizer.eos_token_id)]
+    )
+    method("repllama").prepare_inputs(["a"], tokenizer=tokenizer)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["sgpt", "llm2vec", "prompteol"])
+def test_half_a_surrogate_pair_is_named(name):
+    with pytest.raises(ValueError, match=r"U\+D83D, at character \d+ of .*ab"):
+        method(name).prepare_inputs(["x", "ab\ud83d"], tokenizer=byte_tokenizer())
+
+
+def test_what_is_no_text_is_named():
+    with pytest.raises(ValueError, match="7 is a int, not a text"):
+        tokenize(["a", 7], tokenizer=byte_tokenizer())
+
+
+def test_a_texts_beginning_is_whole_characters():
+    tokenizer = byte_tokenizer()
+    assert first_tokens("ab短い文", 7, tokenizer=tokenizer) == "ab短"
+    assert first_tokens("ab短い文", 8, tokenizer=tokenizer) == "ab短い"
+    assert first_tokens("ab", 7, tokenizer=tokenizer) == "ab"
+
+
+@pytest.mark.parametrize(
+    "spans", [(Span((1,)), Span("b", joined=True)), (Span("a", limit=1), Span("b", joined=True))]
+)
+def test_a_joined_span_that_would_be_lost_is_refused(spans):
+    with pytest.raises(ValueError, match="cannot be joined to"):
+        encode_spans([spans], tokenizer=byte_tokenizer(), max_length=None)

@@ -1,0 +1,76 @@
+"""A folder is gone on from by the training that it was made by, and by no other."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from methods.training import job as module
+from methods.training.asked import describe_asked
+
+OTHER = [
+    (["recipe.learning_rate=7e-4"], "recipe.learning_rate is 0.0005 there, 0.0007 asked"),
+    (["method=sgpt", "method.max_length=9"], "method.max_length is 2048 there, 9 asked"),
+    (["method=echo"], "method.class is methods.sgpt.SGPT there, methods.echo.Echo asked"),
+    (["run.seed=7"], "run.seed is 42 there, 7 asked"),
+    (["model.source.seed=9"], "model.weights is random"),
+    (["data.sources.mine.instruction=Look"], "data.sources.mine.instruction is Find it there"),
+]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_finished_folder_refuses_other_settings(train, old, caplog):
+    folder = train().run()
+    if old:  # made before asked.json was written
+        (folder / "asked.json").unlink()
+    for more, said in OTHER[:-1] if old else OTHER:
+        with pytest.raises(ValueError, match=f"is a finished training with other .*{said}"):
+            train(*more).run()
+    caplog.set_level("INFO")
+    assert train("run.every=3", "run.packed=false").run() == folder
+    assert "trained already" in caplog.text
+    assert old or "run.every is 50 there, 3 asked; the same is learnt" in caplog.text
+
+
+def test_an_interrupted_folder_refuses_other_settings(train, pairs, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.TrainJob, "_finish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train("run.every=2").run()
+    for more, said in OTHER[:2]:
+        with pytest.raises(ValueError, match=f"holds checkpoint-6 with other settings: .*{said}"):
+            train("run.every=2", *more).run()
+    rows = Path(pairs).read_text()
+    Path(pairs).write_text(rows.replace("cat", "cow"))
+    with pytest.raises(ValueError, match="data.sources.mine.files is .* there"):
+        train("run.every=2").run()
+    Path(pairs).write_text(rows)
+    monkeypatch.undo()
+    folder = train("run.every=3").run()
+    assert json.loads((folder / "training.json").read_text())["steps"] == 6
+
+
+def test_the_same_rows_under_another_path_are_the_same_training(train, pairs, tmp_path):
+    moved = tmp_path / "it's moved.jsonl"
+    moved.write_text(Path(pairs).read_text())
+    job = train()
+    one, other = describe_asked(job), describe_asked(train("data.sources.mine.limit=64"))
+    assert one["decides"] != other["decides"]
+    job.data.sources["mine"].__dict__["path"] = str(moved)
+    assert describe_asked(job)["decides"] == one["decides"]
+
+
+def test_a_folder_of_something_else_is_not_overwritten(train, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds adapter_config.json of something else"):
+        train().run()
+
+
+def test_an_edited_file_has_another_default_folder(train, pairs):
+    before = train("out=null").folder
+    assert train("out=null").folder == before
+    Path(pairs).write_text(Path(pairs).read_text().replace("cat", "cow"))
+    assert train("out=null").folder != before
