@@ -62,9 +62,19 @@ def name_own_data(task: Any) -> None:
 
 
 def data_notes(task: Any) -> dict[str, Any]:
-    """What a task's record states of its data: derived_from, data_differences, unverified."""
-    names = ("derived_from", "data_differences", "unverified")
-    return {name: value for name in names if (value := getattr(task, name, None))}
+    """What a task's record states of its data, in the record's fields; nothing of the Hub's.
+
+    derived_from: the task whose name own data would have had. verified: whether all that is scored
+    equals mteb's statistics.
+    """
+    differences = getattr(task, "data_differences", None)
+    unverified = getattr(task, "unverified", None)
+    if differences is None and unverified is None:
+        return {}
+    notes: dict[str, Any] = {"verified": not differences and not unverified}
+    if origin := getattr(task, "derived_from", None):
+        notes["derived_from"] = origin
+    return notes
 
 
 def compare_statistics(task: Any) -> tuple[list[str], list[str]]:

@@ -56,7 +56,7 @@ def test_sixty_rows_of_ones_own_are_not_stsbenchmark(tmp_path, caplog):
         "STSBenchmark"
     )
     assert task.metadata.revision == f"own-{name[-8:]}"  # nor do they claim mteb's revision
-    assert data_notes(task)["derived_from"] == "STSBenchmark"
+    assert data_notes(task) == {"verified": False, "derived_from": "STSBenchmark"}
     assert "not mteb's: test has 60 texts in text1 (mteb's: 1,379)" in caplog.text
     assert f"scored as {name}" in caplog.text
 
@@ -105,7 +105,7 @@ def test_what_no_statistics_cover_is_scored_as_ever_and_said(tmp_path, caplog):
     own_sts(tmp_path, splits=("validation",))
     task = loaded(tmp_path, splits={"STSBenchmark": ["validation"]})
     assert task.metadata.name == "STSBenchmark"
-    assert data_notes(task) == {"unverified": ["mteb's statistics do not cover validation"]}
+    assert data_notes(task) == {"verified": False}
     assert "could not be verified: mteb's statistics do not cover validation" in caplog.text
 
 
@@ -140,7 +140,7 @@ def test_a_faithful_mirror_changes_no_name(names, more, mirror, caplog):
     for name, task in zip(names, tasks, strict=True):
         with caplog.at_level(logging.WARNING, logger="methods.evaluation.own_data"):
             load_data(task)
-        assert task.metadata.name == name and data_notes(task) == {}
+        assert task.metadata.name == name and data_notes(task) == {"verified": True}
     assert "not mteb's" not in caplog.text and "verified" not in caplog.text
 
 
