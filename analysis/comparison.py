@@ -191,8 +191,8 @@ class Comparison:
         if self.common is not None:
             text += f" Over the {len(self.common)} tasks that all rows have: "
             text += f"{', '.join(self.common)}."
-        if self.splits:
-            text += f" Of what was scored on several splits, shown is: {self._told_splits()}."
+        if splits := self._told_splits():
+            text += f" Of what was scored on several splits, shown is: {splits}."
         if cells := self._holes(self.tasks if tasks is None else tasks):
             text += f" A dash is a score that is not there: {'; '.join(cells[:6])}"
             text += f" and {len(cells) - 6} more." if len(cells) > 6 else "."
@@ -201,8 +201,12 @@ class Comparison:
         return text
 
     def _told_splits(self) -> str:
+        ours = self.frame[self.frame["source"] == "run"]
+        old = len(ours) and ours["schema"].eq(0).all()  # whose captions say so only of other splits
         by_split: dict[str, list[str]] = {}
         for task, splits in self.splits.items():
+            if old and splits == ["test"]:
+                continue
             text = splits[0] if len(splits) == 1 else f"the mean of {' and '.join(splits)}"
             by_split.setdefault(text, []).append(self.short.get(task, task))
         return "; ".join(f"{text} ({', '.join(tasks)})" for text, tasks in by_split.items())

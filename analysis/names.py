@@ -78,7 +78,8 @@ def command(frame: pd.DataFrame) -> str:
     whole = all(len(own) == len(commands) for own in given.values())
     crossed = math.prod(map(len, values.values())) == len(commands)
     if commands and not (given and whole and crossed and len(verbs) == 1):
-        if len(commands) > 1 and frame["schema"].ge(1).all():  # older tables stay as they are
+        schemas = frame["schema"] if "schema" in frame else pd.Series([0])
+        if len(commands) > 1 and schemas.ge(1).all():  # older tables stay as they are
             experiment = values.get("experiment", [])
             several = f"{len(commands)} commands, listed in report.html"
             return f"experiment={experiment[0]} ({several})" if len(experiment) == 1 else several

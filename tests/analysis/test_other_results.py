@@ -210,7 +210,7 @@ def two_splits(tmp_path, method, scores, **more):
 
 
 def test_the_caption_says_which_split_is_shown(tmp_path):
-    two_splits(tmp_path, "echo", {"validation": 0.9, "test": 0.5})
+    two_splits(tmp_path, "echo", {"validation": 0.9, "test": 0.5}, schema=SCHEMA)
     printed = task_table(compare(load_results([tmp_path]))).to_markdown()
     assert "50.0" in printed and "shown is: test (A)" in printed
 
