@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 
 from analysis.names import AXES, KEY, command, labels, ordered, said, short, told
 from analysis.results import load_examples
+from analysis.splits import lines_of_other_splits, shown_splits
 from analysis.statistics import (
     SAMPLES,
     Difference,
@@ -39,13 +40,15 @@ SEVEN_STS = ["STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-
 class Comparison:
     """Rows to compare. A row is known by its key: its label (the method) and its setting.
 
-    frame: the tidy rows with `label` and `setting`, the test split where a task was scored on
-    several. common: the tasks all rows have, if it was asked to keep to those.
+    frame: the tidy rows with `label` and `setting`, of the splits that are shown (shown_splits).
+    common: the tasks all rows have, if it was asked to keep to those. splits: which splits are
+    shown, of the tasks that were scored on several.
     """
 
     frame: pd.DataFrame
     samples: int = SAMPLES
     common: Sequence[str] | None = None
+    splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -119,7 +122,8 @@ class Comparison:
         for task, group in done.groupby("task"):
             examples = examples_of(str(task), group)
             statistics = group["statistic"].unique()
-            if len(examples) < 2 or len(statistics) > 1:
+            number = len(next(iter(examples.values()), ()))
+            if len(examples) < 2 or len(statistics) > 1 or number < 2:
                 continue
             # A seed of its own: tasks of one size would draw the same places, and err together.
             drawn = resample(
@@ -187,6 +191,8 @@ class Comparison:
         if self.common is not None:
             text += f" Over the {len(self.common)} tasks that all rows have: "
             text += f"{', '.join(self.common)}."
+        if splits := self._told_splits():
+            text += f" Of what was scored on several splits, shown is: {splits}."
         if cells := self._holes(self.tasks if tasks is None else tasks):
             text += f" A dash is a score that is not there: {'; '.join(cells[:6])}"
             text += f" and {len(cells) - 6} more." if len(cells) > 6 else "."
@@ -194,17 +200,35 @@ class Comparison:
             text += f" Made by: {made}"
         return text
 
+    def _told_splits(self) -> str:
+        ours = self.frame[self.frame["source"] == "run"]
+        old = len(ours) and ours["schema"].eq(0).all()  # whose captions say so only of other splits
+        by_split: dict[str, list[str]] = {}
+        for task, splits in self.splits.items():
+            if old and splits == ["test"]:
+                continue
+            text = splits[0] if len(splits) == 1 else f"the mean of {' and '.join(splits)}"
+            by_split.setdefault(text, []).append(self.short.get(task, task))
+        return "; ".join(f"{text} ({', '.join(tasks)})" for text, tasks in by_split.items())
+
+    @cached_property
+    def _explained(self) -> pd.DataFrame:
+        """The lines whose missing scores a caption explains: ours, or where there are none all."""
+        ours = self.frame[self.frame["source"] == "run"]
+        return ours if len(ours) else self.frame
+
     def _holes(self, tasks: Sequence[str]) -> list[str]:
-        """The scores of ours that are not there, and why."""
-        ours = self.scores[self.rows["source"] == "run"]
-        keys = [(*key, task) for task in tasks for key in ours.index[ours[task].isna()]]
+        """The scores that are not there, and why."""
+        keys = pd.MultiIndex.from_frame(self._explained[KEY])
+        rows = self.scores[self.scores.index.isin(keys)]
+        lost = [(*key, task) for task in tasks for key in rows.index[rows[task].isna()]]
         known = self._states
-        return sorted(f"{k[0]} on {k[2]} ({known.get(k, 'not run')})" for k in keys)
+        return sorted(f"{k[0]} on {k[2]} ({known.get(k, 'not run')})" for k in lost)
 
     @cached_property
     def _states(self) -> dict[Any, str]:
-        """Why a score of ours is not whole, by row and task: the first reason of several."""
-        frame = self.frame[self.frame["source"] == "run"]
+        """Why a score is not whole, by row and task: the first reason of several."""
+        frame = self._explained
         state = frame["status"].where(frame["status"] != "done", "in part")
         state = state.mask(state.eq("in part") & frame["score"].isna(), "undefined")
         least = frame.assign(state=state, least=state.eq("in part")).sort_values(
@@ -218,9 +242,10 @@ class Comparison:
         found = cells["value"].mean()
         if column == "score":
             done = values.dropna(subset=["split"]).assign(
-                part=values["split"] + "/" + values["subset"]
+                part=values["split"].astype(str) + "/" + values["subset"].astype(str)
             )
-            parts = done[done["source"] == "run"].groupby("task")["part"].nunique()
+            ours = done[done["source"] == "run"]  # where there are none, all rows stand alike
+            parts = (ours if len(ours) else done).groupby("task")["part"].nunique()
             wanted = parts.reindex(found.index.get_level_values("task")).to_numpy()
             found = found.mask((cells["value"].count() < wanted) | (cells["value"].count() == 0))
         found = found.unstack("task")
@@ -235,10 +260,12 @@ class Comparison:
 
 
 def compare(frame: pd.DataFrame, *, samples: int = SAMPLES, common: bool = False) -> Comparison:
-    """Rows named and brought to one split. common: keep only the tasks that every row has."""
-    tested = frame[frame["split"] == "test"]["task"].unique()
-    kept = ~frame["task"].isin(tested) | frame["split"].isin(["test"]) | frame["split"].isna()
-    frame = frame[kept]
+    """Rows named and brought to the same splits. common: keep only the tasks every row has."""
+    shown = shown_splits(frame)
+    scored = frame.dropna(subset=["split"]).groupby("task")["split"].unique()
+    several = {str(task): shown[str(task)] for task, own in scored.items() if len(own) > 1}
+    kept = [pd.isna(s) or s in shown[t] for t, s in zip(frame["task"], frame["split"], strict=True)]
+    frame = pd.concat([frame[kept], lines_of_other_splits(frame, kept)]) if not all(kept) else frame
     ours = frame[frame["source"] == "run"]
     if len(ours):  # of other people's scores, what ours are of
         parts = ["task", "split", "subset"]
@@ -247,12 +274,14 @@ def compare(frame: pd.DataFrame, *, samples: int = SAMPLES, common: bool = False
         frame = frame[same | frame["source"].eq("run")]
     named = labels(frame)
     if not common:
-        return Comparison(named, samples)
+        return Comparison(named, samples, splits=several)
     whole = Comparison(named)
     tasks = [task for task in whole.tasks if whole.scores[task].notna().all()]
     if not tasks:
         raise ValueError("no task has a score in every row; leave out --common, or some rows")
-    return Comparison(named[named["task"].isin(tasks)], samples, common=tasks)
+    several = {task: splits for task, splits in several.items() if task in tasks}
+    named = named[named["task"].isin(tasks)]
+    return Comparison(named, samples, common=tasks, splits=several)
 
 
 def examples_of(task: str, group: pd.DataFrame) -> dict[Any, pd.DataFrame]:
@@ -271,8 +300,14 @@ def examples_of(task: str, group: pd.DataFrame) -> dict[Any, pd.DataFrame]:
         for key, kept in found.items()
     }
     most = Counter(print_of.values()).most_common(1)
-    odd = [key for key, own in print_of.items() if own != most[0][0]]
+    odd = [
+        key
+        for key, own in print_of.items()
+        if own != most[0][0] or found[key]["value"].isna().any()
+    ]
     if odd:
         names = ", ".join(" ".join(filter(None, map(str, key))) for key in odd)
-        log.warning("%s: no intervals for %s, whose examples are others", task, names)
+        log.warning(
+            "%s: no intervals for %s, whose examples are others, or no numbers", task, names
+        )
     return {key: kept for key, kept in found.items() if key not in odd}

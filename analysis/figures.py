@@ -185,7 +185,7 @@ def similarities(found: Comparison) -> Figure | None:
         kept = [load_examples(row["folder"], row["task"]) for _, row in own.iterrows()]
         kept = [part[part["split"].isin(own["split"])] for part in kept if part is not None]
         if kept:
-            pairs[key] = pd.concat(kept)
+            pairs[key] = pd.concat(kept).dropna(subset=["value"])
     rows = [key for key in found.scores.index if key in pairs]
     if not rows or len(rows) > MOST:
         return None
@@ -197,6 +197,8 @@ def similarities(found: Comparison) -> Figure | None:
             for above, name, style in ((True, "alike", 0), (False, "unlike", 1)):
                 gold = pairs[key]["gold"]
                 part = pairs[key][gold > 0.8 if above else gold < 0.2]
+                if not part["value"].between(edges[0], edges[-1]).any():
+                    continue  # nothing to draw, and a density would divide by none
                 axes.hist(
                     part["value"], edges, density=True, histtype="stepfilled", alpha=0.55,
                     facecolor=COLOURS[style], hatch="" if above else "////", edgecolor="white",

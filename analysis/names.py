@@ -59,7 +59,8 @@ def said(value: Any) -> str:
 
 
 def command(frame: pd.DataFrame) -> str:
-    """One command that makes all rows again; of different ones the first, and how many more."""
+    """One command that makes all rows again; of different ones their experiment and number (of
+    records without a schema number the first, and how many more)."""
     commands = list(frame["command"].dropna().unique())
     given: dict[str, list[str]] = {}
     verbs = set()
@@ -77,6 +78,11 @@ def command(frame: pd.DataFrame) -> str:
     whole = all(len(own) == len(commands) for own in given.values())
     crossed = math.prod(map(len, values.values())) == len(commands)
     if commands and not (given and whole and crossed and len(verbs) == 1):
+        schemas = frame["schema"] if "schema" in frame else pd.Series([0])
+        if len(commands) > 1 and schemas.ge(1).all():  # older tables stay as they are
+            experiment = values.get("experiment", [])
+            several = f"{len(commands)} commands, listed in report.html"
+            return f"experiment={experiment[0]} ({several})" if len(experiment) == 1 else several
         return commands[0] + (f" (and {len(commands) - 1} more)" if len(commands) > 1 else "")
     if not commands:
         return ""

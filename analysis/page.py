@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -34,10 +33,14 @@ def page(
     sections: Sequence[Section],
     pictures: Mapping[tuple[str, str], bytes],
     captions: Mapping[str, str],
+    *,
+    unread: Sequence[str] = (),
 ) -> str:
-    """The page. pictures: PNG by section and figure; captions: by figure."""
+    """The page. pictures: PNG by section and figure; captions: by figure. unread: files that could
+    not be read, and why."""
     parts, contents = [_overview(sections)], []
     warnings = [f"{section.name}: {line}" for section in sections for line in section.warnings]
+    warnings = [*unread, *warnings]
     if trouble := list(_trouble(frame, warnings)):
         parts = [f'<section class="warn" id="failures">{"".join(trouble)}</section>', *parts]
         contents.append('<li><a href="#failures">failures and warnings</a></li>')
@@ -132,12 +135,10 @@ def _drill(frame: pd.DataFrame) -> Iterator[str]:
 def _cells(frame: pd.DataFrame) -> Iterator[str]:
     ours = frame[frame["source"] == "run"].drop_duplicates("folder")
     for row in ours.itertuples():
-        record = json.loads((Path(str(row.folder)) / "record" / "run.json").read_text("utf-8"))
-        shown = {name: value for name, value in record.items() if name != "tasks"}
         name = escape(f"{row.label} {row.setting}".strip())
         yield (
-            f"<details><summary>{name}</summary><pre>{escape(_or_blank(record.get('command')))}</pre>"
-            f"<pre>{escape(json.dumps(shown, indent=1))}</pre></details>"
+            f"<details><summary>{name}</summary><pre>{escape(_or_blank(row.command))}</pre>"
+            f"<pre>{escape(str(row.record))}</pre></details>"
         )
 
 

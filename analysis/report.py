@@ -122,6 +122,7 @@ def report(
     differences are to. samples: of the bootstrap. Raises ValueError for what cannot be shown.
     """
     frame = load_results(runs, published=published)
+    unread = frame.attrs["unread"]
     if tasks is not None:
         frame = keep_tasks(frame, tasks)
     made = sections(frame, common=common, base=base, samples=samples)
@@ -134,7 +135,7 @@ def report(
             pictures[section.name, name] = written[1].read_bytes()
     said = {name: about for name, (_, about) in FIGURES.items()}
     out.mkdir(parents=True, exist_ok=True)
-    text = page(frame, made, pictures, said)
+    text = page(frame, made, pictures, said, unread=unread)
     (out / "report.html").write_text(text, encoding="utf-8")
     return made
 
@@ -179,7 +180,8 @@ def sections(
         )
     if not len(ours):
         found = compare(frame, common=common, samples=samples)
-        made = [Section("results", found, [type_table(found), task_table(found)], {}, [])]
+        tables = [type_table(found), task_table(found)]
+        made = [Section("results", found, tables, {}, inconsistencies(found.frame))]
     if not made:
         raise ValueError("; ".join(refused))
     for line in refused:

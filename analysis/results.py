@@ -6,7 +6,8 @@ Three kinds of rows, told apart by `source`:
     mteb       any other folder in mteb's result layout: someone's own model
     published  a CSV of published scores (its columns: PUBLISHED)
 
-A task that failed or is missing has a row too, without a score, so that no average can hide it.
+A task that failed or is missing has a row too, without a score, so that no average can hide it. A
+file that cannot be read is named: in the log, and in the frame's `attrs["unread"]`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.foreign import find_foreign, read_foreign
+from analysis.mteb_files import Unreadable, read_json
+
 log = logging.getLogger(__name__)
 
+SCHEMA = 1  # of records: the newest that is known here; those without a number are of schema 0
 GEOMETRY = [
     *("mean_cosine", "uniformity", "effective_rank", "top_dimension", "top_components"),
     *("alignment", "centred", "whitened"),
@@ -34,7 +39,7 @@ COLUMNS = [
     *("dataset_revision", "statistic", "unit", "texts", "cut_texts", "tokens", "tokens_computed"),
     *("tokens_per_second", "seconds", "peak_memory_mib", "linear_weights", *GEOMETRY),
     *TRAINING,
-    *("commit", "date", "command", "runs", "folder"),
+    *("commit", "date", "command", "runs", "folder", "schema", "record", "benchmark"),
 ]
 CELL = [
     *("model", "revision", "adapters", "method", "options", "attention", "pooling", "layer"),
@@ -49,33 +54,36 @@ def load_results(
     """All rows under some folders, in COLUMNS: of `results/` where a folder has it, else of all.
 
     published: a CSV of scores; its rows of tasks that the folders have come with them.
-    Raises ValueError where a folder holds no result, or the CSV lacks a column.
+    Raises ValueError where a folder holds no result, a record is of a newer schema than is known
+    here, or the CSV lacks a column.
     """
     rows: list[dict[str, Any]] = []
+    unread: list[str] = []
     for folder in folders:
         root = Path(folder)  # a runs folder may hold other runs folders: runs/demo, runs/reference
         root = root / "results" if (root / "results").is_dir() else root
         records = sorted(root.rglob("record/run.json"))
-        others = sorted(
-            meta.parent
-            for meta in root.rglob("model_meta.json")
-            if not (meta.parent / "record" / "run.json").exists()
-        )
+        others = find_foreign(root)
         if not records and not others:
             raise ValueError(
                 f"{folder} holds no records (**/record/run.json) and no results of mteb "
                 f"(**/model_meta.json); run dec2vec evaluate"
             )
         for record in records:
-            rows += _cell(record)
+            rows += _read_cell(record, unread)
         for other in others:
-            rows += _foreign(other)
+            rows += ({**row, "runs": _runs(other)} for row in read_foreign(other, unread))
+    for line in unread:
+        log.warning("%s", line)
+    if not rows:
+        raise ValueError(f"nothing could be read: {'; '.join(unread) or 'no record has a task'}")
     frame = pd.DataFrame(rows, columns=COLUMNS)
     if published is not None:
         frame = pd.concat([frame, _published(Path(published), frame)], ignore_index=True)
     # mteb's files do not state a task's type: whoever does states it for all.
     types = frame.dropna(subset=["type"]).drop_duplicates("task").set_index("task")["type"]
     frame["type"] = frame["type"].fillna(frame["task"].map(types))
+    frame.attrs["unread"] = unread
     return frame
 
 
@@ -87,9 +95,9 @@ def inconsistencies(frame: pd.DataFrame) -> list[str]:
         counts = done["dtype"].value_counts().sort_index()
         mixed = ", ".join(f"{number} scores in {dtype}" for dtype, number in counts.items())
         found.append(f"dtypes are mixed: {mixed}")
-    for task, group in done.groupby("task"):
-        if group["data"].nunique() > 1:
-            found.append(f"{task} was scored on {group['data'].nunique()} different sets of data")
+    sets = done.groupby(["task", "split", "subset"])["data"].nunique().groupby("task").max()
+    for task, number in sets[sets > 1].items():
+        found.append(f"{task} was scored on {number} different sets of data")
     for (method, model), group in done.groupby(["method", "model"]):
         if group["code"].nunique() > 1:
             found.append(
@@ -116,6 +124,13 @@ def inconsistencies(frame: pd.DataFrame) -> list[str]:
                 f"{task}: other people's scores are of revision {', '.join(sorted(other))} of the "
                 f"data, ours of {', '.join(map(str, ours[task]))}"
             )
+    if not len(ours):
+        for task, revisions in theirs.groupby("task")["dataset_revision"].unique().items():
+            if len(revisions) > 1:
+                found.append(
+                    f"{task}: scores are of different revisions of the data: "
+                    f"{', '.join(sorted(map(str, revisions)))}"
+                )
     return found
 
 
@@ -134,11 +149,39 @@ def load_examples(folder: str | Path, task: str) -> pd.DataFrame | None:
     file = Path(folder) / "record" / "examples" / f"{task}.csv.gz"
     if not file.exists():
         return None
-    return pd.read_csv(file, dtype={"example": str}, keep_default_na=False)
+    kept = pd.read_csv(file, dtype={"example": str}, keep_default_na=False)
+    for name in {"value", "gold"} & set(kept):
+        kept[name] = pd.to_numeric(kept[name], errors="coerce")
+    return kept.drop(columns="gold") if "gold" in kept and kept["gold"].isna().all() else kept
 
 
-def _cell(path: Path) -> Iterator[dict[str, Any]]:
-    record = json.loads(path.read_text(encoding="utf-8"))
+def _read_cell(path: Path, unread: list[str]) -> list[dict[str, Any]]:
+    """The rows of a record; of one that cannot be read none, and `unread` says why.
+
+    Raises ValueError for a record of a newer schema: what its fields mean is not known here.
+    """
+    try:
+        record = read_json(path)
+        if not isinstance(record, Mapping):
+            raise Unreadable(f"it holds {type(record).__name__}, not an object")
+        schema = record.get("schema", 0)
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise ValueError(
+                f"{path} is a record of schema {schema}; known here are those up to {SCHEMA}. "
+                f"Report it with the version that wrote it (commit {record.get('commit')}) or newer"
+            )
+        return list(_cell(path, record))
+    except Unreadable as error:
+        unread.append(f"{path} is not read: {error}")
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        unread.append(
+            f"{path} is not read: it is no record as dec2vec writes them "
+            f"({type(error).__name__}: {error})"
+        )
+    return []
+
+
+def _cell(path: Path, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     folder = path.parent.parent
     options, own = record.get("options", {}), record.get("default", {})
     changed = " (changed)" if record.get("dirty") else ""
@@ -153,6 +196,9 @@ def _cell(path: Path) -> Iterator[dict[str, Any]]:
         and all(record.get(axis) == value for axis, value in own.items()),
         "runs": _runs(folder),
         "folder": str(folder),
+        "schema": record.get("schema", 0),
+        "benchmark": ((record.get("config") or {}).get("tasks") or {}).get("benchmark"),
+        "record": json.dumps({k: v for k, v in record.items() if k != "tasks"}, indent=1),
         **_trained(record.get("training", [])),
     }
     for task, entry in record["tasks"].items():
@@ -162,7 +208,7 @@ def _cell(path: Path) -> Iterator[dict[str, Any]]:
             **{name: (entry.get("examples") or {}).get(name) for name in ("statistic", "unit")},
             "task": task,
             "metric": entry.get("main_score"),
-            "message": entry.get("error") or "; ".join(entry.get("missing_parts", [])) or None,
+            "message": _message(entry),
         }
         row["commit"] = f"{row['commit']}{changed}" if row.get("commit") else None
         parts = list(_parts(folder / f"{task}.json", entry)) if entry["status"] == "done" else []
@@ -170,6 +216,15 @@ def _cell(path: Path) -> Iterator[dict[str, Any]]:
             row |= {"status": "missing", "message": f"no scores of it in {task}.json"}
         for part in parts or [{}]:
             yield {**row, **part}
+
+
+def _message(entry: Mapping[str, Any]) -> str | None:
+    """What is to be said of a task: why it failed, or what of it is not there."""
+    said = [
+        *(entry.get("missing_parts") or ()),
+        *filter(None, (entry.get("examples_error"), entry.get("geometry_error"))),
+    ]
+    return entry.get("error") or "; ".join(said) or None
 
 
 def _chain(record: Mapping[str, Any]) -> list[str]:
@@ -194,54 +249,25 @@ def _trained(adapters: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _parts(file: Path, entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The scores of a task's splits and subsets, with their geometry."""
+    """The scores of a task's splits and subsets, with their geometry and their data's digest."""
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        result = read_json(file)
+    except Unreadable:
         return
-    geometry = entry.get("geometry", {})
+    geometry, stamps = entry.get("geometry") or {}, entry.get("parts") or {}
     for split in entry["splits"]:
         for scores in result["scores"].get(split, []):
             if (subset := scores["hf_subset"]) in entry["subsets"]:
-                measured = geometry.get(split, {}).get(subset, {})
-                yield {**_scored(result, split, scores), **measured}
-
-
-def _foreign(folder: Path) -> Iterator[dict[str, Any]]:
-    meta = json.loads((folder / "model_meta.json").read_text(encoding="utf-8"))
-    about = {
-        "source": "mteb",
-        "reports": "",
-        "model": meta.get("name"),
-        "revision": meta.get("revision"),
-        "adapters": "",
-        "method": str(meta.get("name")).split("/")[-1],
-        "options": "",
-        "default": False,
-        "status": "done",
-        "runs": _runs(folder),
-        "folder": str(folder),
-    }
-    for file in sorted(folder.glob("*.json")):
-        result = json.loads(file.read_text(encoding="utf-8"))
-        if "task_name" in result and "scores" in result:
-            for split, entries in result["scores"].items():
-                for scores in entries:
-                    yield {
-                        **about,
-                        "task": result["task_name"],
-                        **_scored(result, split, scores),
-                    }
-
-
-def _scored(result: Mapping[str, Any], split: str, scores: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "split": split,
-        "subset": scores["hf_subset"],
-        "score": scores["main_score"],
-        "score_error": scores.get("main_score_error"),
-        "dataset_revision": result.get("dataset_revision"),
-    }
+                stamp = stamps.get(split, {}).get(subset, {})
+                yield {
+                    "split": split,
+                    "subset": subset,
+                    "score": scores["main_score"],
+                    "score_error": scores.get("main_score_error"),
+                    "dataset_revision": result.get("dataset_revision"),
+                    **{name: stamp[name] for name in ("data", "code") if name in stamp},
+                    **geometry.get(split, {}).get(subset, {}),
+                }
 
 
 def _published(file: Path, ours: pd.DataFrame) -> pd.DataFrame:

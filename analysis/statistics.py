@@ -97,6 +97,8 @@ def resample(
     if statistic not in get_args(Statistic):
         valid = ", ".join(get_args(Statistic))
         raise ValueError(f"statistic {statistic!r} is unknown; valid: {valid}")
+    if samples < 2:
+        raise ValueError(f"a bootstrap needs at least 2 samples, 1000 are usual; got {samples}")
     frames = list(examples.values())
     first = frames[0]
     shared = [c for c in ("group", "example", "gold") if any(c in frame for frame in frames)]
@@ -178,7 +180,9 @@ def friedman(scores: pd.DataFrame, *, alpha: float = 0.05) -> Ranking:
             f"{methods} methods, {tasks} tasks, {int(scores.isna().sum().sum())} missing scores"
         )
     ranks = scores.rank(axis=1, ascending=False).mean().sort_values()
-    p_value = float(stats.friedmanchisquare(*(scores[name] for name in scores)).pvalue)
+    p_value = 1.0  # where all methods are equal on every task, which scipy divides by
+    if (scores.nunique(axis=1) > 1).any():
+        p_value = float(stats.friedmanchisquare(*(scores[name] for name in scores)).pvalue)
     studentized = stats.studentized_range.ppf(1 - alpha, methods, np.inf)
     critical = float(studentized / np.sqrt(2) * np.sqrt(methods * (methods + 1) / (6 * tasks)))
     return Ranking(ranks, p_value, critical, alpha, tasks)

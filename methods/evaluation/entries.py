@@ -12,6 +12,7 @@ import mteb
 from methods.backbone.hardware import peak_memory
 from methods.backbone.loader import Backbone
 from methods.base import Method
+from methods.evaluation.own_data import data_notes
 from methods.evaluation.planner import Usage
 from methods.evaluation.records import Part, nest
 from methods.evaluation.tasks import DataDigest, asked_parts
@@ -60,6 +61,7 @@ def task_entry(
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit()["commit"],
         **{key: _common(key, parts.values()) for key in ("data", "code", "engine")},
+        **data_notes(task),
     }
     return TaskRecord(**{**stays, **made, **more})
 

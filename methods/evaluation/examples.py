@@ -10,13 +10,15 @@ or a query, and the statistic that turns values into the main score:
 
 Clustering and summarisation have no such values. Nor has a task whose values do not give its main
 score again (that is checked), or that states an error of its own because its examples depend on
-each other.
+each other. Values are kept to six digits; where those make ties of a model's similarities, which
+change a rank correlation, to as many as give the main score again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,15 +39,20 @@ from sklearn.metrics import average_precision_score
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 5e-5  # of the main score (0-1): what rounding values to six digits may cost
+TOLERANCE = 5e-5  # of the main score (0-1): what rounding values may cost
+DIGITS = (6, 9, 17)  # of a value: the fewest that give the main score again
 
 
 def _correlation(of: Any, gold: np.ndarray, value: np.ndarray) -> float:
+    """NaN, as scipy has it but without its warning, for fewer than two or constant values."""
+    if len(value) < 2 or (gold == gold[0]).all() or (value == value[0]).all():
+        return math.nan
     return float(of(gold, value)[0])
 
 
 def _average_precision(value: np.ndarray, gold: np.ndarray) -> float:
-    return float(average_precision_score(gold, value))
+    """0, as scikit-learn has it but without its warning, where no example is positive."""
+    return float(average_precision_score(gold, value)) if gold.any() else 0.0
 
 
 STATISTICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -66,8 +73,24 @@ class Examples:
     frame: pd.DataFrame
 
 
+class CannotKeep(ValueError):
+    """Why a task that has examples keeps none, and what follows; in a sentence."""
+
+
 def collect(task: Any, folder: Path, result: TaskResult) -> Examples | None:
-    """The examples of a task from the predictions mteb left in a folder; None if it has none."""
+    """The examples of a task from the predictions mteb left in a folder; None if it has none.
+
+    Logs, once, why a task that should have some keeps none. `collect_or_raise` raises it.
+    """
+    try:
+        return collect_or_raise(task, folder, result)
+    except CannotKeep as error:
+        log.warning("%s", error)
+        return None
+
+
+def collect_or_raise(task: Any, folder: Path, result: TaskResult) -> Examples | None:
+    """`collect`, except that it raises CannotKeep where it cannot keep what there is."""
     kinds = (
         (AbsTaskSTS, "pair", _similarities),
         (AbsTaskPairClassification, "pair", _distances),
@@ -83,8 +106,11 @@ def collect(task: Any, folder: Path, result: TaskResult) -> Examples | None:
     try:
         pieces = list(_pieces(task, json.loads(file.read_text()), read, statistic, result))
     except (KeyError, ValueError, TypeError, IndexError) as error:
-        log.warning("%s keeps no examples: %s: %s", task.metadata.name, type(error).__name__, error)
-        return None
+        told = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise CannotKeep(
+            f"{task.metadata.name} keeps no examples, so that its score stands without a "
+            f"confidence interval and in no significance test: {told}"
+        ) from error
     return Examples(statistic, unit, pd.concat(pieces, ignore_index=True)) if pieces else None
 
 
@@ -128,15 +154,31 @@ def _pieces(
                 continue
             columns = read(task, found, split, subset, scores)
             piece = pd.DataFrame({"split": split, "subset": subset, **columns})
-            piece["value"] = [float(f"{value:.6g}") for value in piece["value"]]
-            gold = piece.get("gold", piece["value"]).to_numpy(float)
-            again = STATISTICS[statistic](piece["value"].to_numpy(), gold)
-            if not abs(again - scores["main_score"]) <= TOLERANCE:
-                raise ValueError(
-                    f"the {statistic} of {subset}/{split} is {again:.5f} where the main score is "
-                    f"{scores['main_score']:.5f}"
-                )
-            yield piece
+            yield _rounded(piece, statistic, scores["main_score"], f"{subset}/{split}")
+
+
+def _rounded(piece: pd.DataFrame, statistic: str, score: float, place: str) -> pd.DataFrame:
+    """The examples, their values as short as gives the main score again.
+
+    Raises ValueError where even whole values do not.
+    """
+    if math.isnan(score):
+        raise ValueError(
+            f"the main score of {place} is no number, as a correlation is none where all "
+            f"similarities or all human scores are the same"
+        )
+    again = math.nan
+    for digits in DIGITS:
+        values = pd.Series([float(f"{value:.{digits}g}") for value in piece["value"]], piece.index)
+        gold = piece.get("gold", values).to_numpy(float)
+        again = STATISTICS[statistic](values.to_numpy(), gold)
+        if abs(again - score) <= TOLERANCE:
+            # as objects, digits beyond the sixth outlive a CSV's float format
+            return piece.assign(value=values if digits == DIGITS[0] else values.astype(object))
+    raise ValueError(
+        f"the {statistic} of the predictions that mteb saved for {place} is {again:.5f}, its main "
+        f"score {score:.5f}: mteb made the score of something else than these predictions"
+    )
 
 
 def _similarities(

@@ -19,6 +19,7 @@ whitening is left out where there are no more texts than dimensions.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ import numpy as np
 from mteb.abstasks import AbsTaskPairClassification, AbsTaskSTS
 
 from methods.evaluation.examples import STATISTICS, gold_of, statistic_of
+
+log = logging.getLogger(__name__)
 
 SAMPLE = 1000  # texts that pairs and variances are of
 POSITIVE = 0.8  # of the scale: pairs rated higher are positive, as in SimCSE's analysis of STS-B
@@ -58,20 +61,53 @@ def watch(task: Any) -> Watch:
     )
 
 
-def describe(task: Any, seen: Watch) -> dict[str, dict[str, dict[str, float | None]]]:
-    """The measures above by split and subset."""
+def describe(
+    task: Any, seen: Watch, *, faults: list[str] | None = None
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """The measures above by split and subset, those that could be taken.
+
+    faults: where given, a sentence is added to it for each that could not; else it is logged.
+    """
     found: dict[str, dict[str, dict[str, float | None]]] = {}
+    failed: list[str] = []
     for (split, subset), calls in seen.seen.items():
-        measures: dict[str, float | None] = {**shape(np.concatenate(calls))}
-        gold, statistic = gold_of(task, split, subset), statistic_of(task)
-        if gold is not None and len(calls) > 1 and len(calls[0]) == len(calls[1]) == len(gold):
-            score = STATISTICS.get(statistic or "")
-            measures |= of_pairs(calls[0], calls[1], gold, score)
+        measures: dict[str, float | None] = {}
+        try:
+            measures |= shape(np.concatenate(calls))
+            measures |= _measures_of_pairs(task, calls, split, subset)
+        except (ValueError, TypeError, np.linalg.LinAlgError) as error:
+            failed.append(f"{task.metadata.name}, {subset}/{split}: {error}")
         found.setdefault(split, {})[subset] = {
             name: None if value is None else float(f"{value:.6g}")
             for name, value in measures.items()
         }
+    for fault in failed if faults is None else ():
+        log.warning("not all of the geometry is measured: %s", fault)
+    if faults is not None:
+        faults += failed
     return found
+
+
+def _measures_of_pairs(
+    task: Any, calls: list[np.ndarray], split: str, subset: str
+) -> dict[str, float | None]:
+    """The last three measures of a task of pairs; none of another.
+
+    mteb encodes the first sides of all pairs in one call and the second sides in another; whichever
+    comes first, the measures are the same. Other calls (each document once) are not of pairs.
+    Raises ValueError where there are not two such calls, whose rows would be paired by chance.
+    """
+    gold, statistic = gold_of(task, split, subset), statistic_of(task)
+    if gold is None:
+        return {}
+    sides = [vectors for vectors in calls if len(vectors) == len(gold)]
+    if len(sides) != 2:
+        sizes = ", ".join(str(len(vectors)) for vectors in calls)
+        raise ValueError(
+            f"the two sides of {len(gold)} pairs were expected; mteb encoded {sizes} texts, so "
+            f"alignment, centring and whitening cannot be measured"
+        )
+    return of_pairs(sides[0], sides[1], gold, STATISTICS.get(statistic or ""))
 
 
 def shape(vectors_ND: np.ndarray) -> dict[str, float]:

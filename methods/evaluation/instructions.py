@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from methods.evaluation.own_data import original_name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Instructions:
@@ -34,15 +36,20 @@ class Instructions:
         for prefix, instruction in self.prefixes.items():
             if metadata.name.lower().startswith(prefix):
                 return instruction
-        return self.tasks.get(metadata.name) or self.types.get(metadata.type)
+        return self._given(metadata) or self.types.get(metadata.type)
 
     def _prompt(self, metadata: Any) -> str | None:
-        if metadata.name in self.tasks:
-            return self.tasks[metadata.name]
+        if (given := self._given(metadata)) is not None:
+            return given
         prompt = metadata.prompt
         if isinstance(prompt, Mapping):
             return prompt.get("query")
-        return prompt or _class_prompt(metadata.name)
+        return prompt or _class_prompt(original_name(metadata.name))
+
+    def _given(self, metadata: Any) -> str | None:
+        """What is given for a task by name; of own data, for the task they are derived from."""
+        names = (metadata.name, original_name(metadata.name))
+        return next((self.tasks[name] for name in names if name in self.tasks), None)
 
 
 def _class_prompt(task: str) -> str | None:

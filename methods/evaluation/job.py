@@ -22,7 +22,6 @@ from typing import Any
 
 import datasets
 import mteb
-from numpy.linalg import LinAlgError
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
@@ -40,6 +39,7 @@ from methods.evaluation.records import Record
 from methods.evaluation.tasks import (
     DataDigest,
     TaskList,
+    explain_missing,
     load_data,
     load_tasks,
     unload_data,
@@ -99,6 +99,8 @@ class Job:
                 )
             for name, reason in missing.items():
                 record.write_entry_unless_scored(name, TaskRecord(status="missing", error=reason))
+        if not tasks:
+            raise ValueError(explain_missing(missing))
         with tqdm(tasks, desc=self.plan.name) as bar:
             failed = [name for task in bar for name in self._task(task)]
         if failed:
@@ -144,7 +146,7 @@ class Job:
 
     def _task(self, task: Any) -> list[str]:
         """Evaluate one task in every cell that lacks it; what failed, by name."""
-        name = task.metadata.name
+        name = task.metadata.name  # own data under mteb's name get one of their own
         try:
             data = load_data(task)
         except ValueError as error:
@@ -232,14 +234,18 @@ class Job:
         self, task: Any, record: Record, watch: geometry.Watch, folder: Path, result: Any
     ) -> dict[str, Any]:
         """What is known beyond the score: per-example values and the vectors' geometry."""
-        found = examples.collect(task, folder, result)
-        kept = found and record.keep_examples(task.metadata.name, found)
+        faults: list[str] = []
+        measured = geometry.describe(task, watch, faults=faults)
+        details: dict[str, Any] = {"geometry": measured, "examples": None}
         try:
-            measured = geometry.describe(task, watch)
-        except (ValueError, TypeError, LinAlgError) as error:  # a score stands without it
-            log.warning("%s has no geometry: %s", task.metadata.name, error)
-            measured = {}
-        return {"examples": kept, "geometry": measured}
+            found = examples.collect_or_raise(task, folder, result)
+            details["examples"] = found and record.keep_examples(task.metadata.name, found)
+        except examples.CannotKeep as error:  # a score stands without them
+            log.warning("%s", error)
+            details["examples_error"] = str(error)
+        for fault in faults:
+            log.warning("no geometry of %s", fault)
+        return details | ({"geometry_error": "; ".join(faults)} if faults else {})
 
     def _meta(self, cell: Method) -> Any:
         return cell_meta(

@@ -150,7 +150,7 @@ class Record:
             before = pd.read_csv(path, dtype={"example": str}, keep_default_na=False)
             new = pd.MultiIndex.from_frame(frame[part].drop_duplicates())
             frame = pd.concat([before[~pd.MultiIndex.from_frame(before[part]).isin(new)], frame])
-        packed = gzip.compress(frame.to_csv(index=False, float_format="%.6g").encode(), mtime=0)
+        packed = gzip.compress(frame.to_csv(index=False, float_format="%.9g").encode(), mtime=0)
         write_whole(path, packed)
         return {"statistic": examples.statistic, "unit": examples.unit, "count": len(frame)}
 

@@ -3,22 +3,32 @@
 A mirror is a folder with one folder a dataset, named as on the Hub (`mteb/stsbenchmark-sts` or just
 `stsbenchmark-sts`), each with the files and the README.md header that `datasets` loads. What a
 mirror lacks is named and reported as missing; it is never fetched elsewhere and never silently
-left out.
+left out (mirrors.py). What it holds of its own is scored under a name of its own (own_data.py).
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
 import logging
-import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from methods.folders import cache_folder
+from methods.evaluation.data_counts import batches
+from methods.evaluation.mirrors import (
+    explain_key_error,
+    metadata_of_what_is_there,
+    needed_for_training,
+    parts_of,
+    redirect,
+)
+from methods.evaluation.own_data import name_own_data
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +54,7 @@ def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
 
     Raises ValueError for names that do not exist and a mirror that is no folder.
     """
-    tasks = [_task(name) for name in wanted.names] or _benchmark(wanted.benchmark)
+    tasks = [_own(task) for task in map(_task, wanted.names)] or _benchmark(wanted.benchmark)
     names = [task.metadata.name for task in tasks]
     for option in ("splits", "subsets"):
         if unknown := set(getattr(wanted, option)) - set(names):
@@ -59,7 +69,7 @@ def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
     mirror = Path(wanted.mirror).expanduser()
     if not mirror.is_dir():
         raise ValueError(f"tasks.mirror={wanted.mirror} is no folder; give the folder of datasets")
-    missing = {task.metadata.name: reason for task in tasks if (reason := _redirect(task, mirror))}
+    missing = {task.metadata.name: reason for task in tasks if (reason := redirect(task, mirror))}
     for task in tasks:
         for part in getattr(task, "missing_parts", []):
             log.warning("missing: %s: %s", task.metadata.name, part)
@@ -80,20 +90,46 @@ class DataDigest:
     parts: Mapping[tuple[str, str], str]
 
 
+def explain_missing(missing: Mapping[str, str]) -> str:
+    """What to tell a user none of whose tasks can be scored."""
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+    return (
+        f"nothing can be scored, since no task's data are there: {reasons}. Add the data to the "
+        f"mirror, name other tasks (tasks.names=[...]), or leave tasks.mirror out to read the Hub."
+    )
+
+
+def score_splits(task: Any, scored: Iterable[str] | None = None) -> list[str]:
+    """The splits that a task's one score is the mean over.
+
+    Those that the benchmark asked for evaluates; of a task asked for by name its test split, and
+    where it has none, all. scored: the splits there are scores of, where not the task's own.
+    """
+    splits = list(task.eval_splits if scored is None else scored)
+    benchmark = [split for split in getattr(task, "benchmark_splits", []) if split in splits]
+    return benchmark or (["test"] if "test" in splits else splits)
+
+
 def load_data(task: Any) -> DataDigest:
     """Load a task's data and return the digests of everything that is evaluated.
 
-    Raises ValueError, naming the task, for data that cannot be read or has other columns.
+    A task whose mirror holds other data than mteb's is renamed (own_data.py): read its name again
+    afterwards. Raises ValueError, naming the task, for data that cannot be read or has other
+    columns.
     """
     whole, parts = hashlib.sha256(), {}
-    members = _parts(task)
+    members = parts_of(task)
     for part in members:
         try:
-            part.load_data()
+            with metadata_of_what_is_there(part):
+                part.load_data()
+            if convert := getattr(part, "convert_v1_dataset_format_to_v2", None):
+                convert(None)  # mteb does so too, when it evaluates
         except Exception as error:  # every failure to read becomes one that says what was read
             raise ValueError(
                 f"the data of {part.metadata.name} cannot be read from "
-                f"{part.metadata.dataset['path']}: {type(error).__name__}: {error}"
+                f"{part.metadata.dataset['path']}: {_with_cause(error)}"
+                f"{explain_key_error(part, error)}"
             ) from error
         _check_columns(part)
         for where, piece in _pieces(part):
@@ -101,6 +137,7 @@ def load_data(task: Any) -> DataDigest:
             whole.update(text)
             for place in where:
                 parts.setdefault(place, hashlib.sha256()).update(text)
+    name_own_data(task)
     digest = whole.hexdigest()[:16]
     if members != [task]:  # an aggregate's score is made of all its parts
         return DataDigest(digest, {p: digest for p in asked_parts(task)})
@@ -112,10 +149,39 @@ def asked_parts(task: Any) -> list[tuple[str, str]]:
     return [(split, subset) for split in task.eval_splits for subset in task.hf_subsets]
 
 
+def _with_cause(error: BaseException) -> str:
+    """An error, and what it is caused by: `datasets` names the file and the line there alone."""
+    told = [f"{type(error).__name__}: {error}"]
+    while (error := error.__cause__) is not None:  # pyright: ignore[reportAssignmentType]
+        told.append(f"{type(error).__name__}: {error}")
+    return ", caused by ".join(dict.fromkeys(told))
+
+
 def unload_data(task: Any) -> None:
-    """Free what `load_data` loaded."""
-    for part in _parts(task):
-        part.unload_data()
+    """Free what `load_data` loaded; the task stays what it is: its name, its mirror."""
+    for part in parts_of(task):
+        own = vars(part).get("metadata")
+        part.unload_data()  # takes the instance's metadata away
+        if own is not None:
+            part.metadata = own
+
+
+def _own(task: Any) -> Any:
+    """A task that nobody else holds: its parts too, and none of mteb's repeated warnings."""
+    parts = getattr(task.metadata, "tasks", None)
+    if parts:
+        parts = [_own(copy.deepcopy(part)) for part in parts]
+        task.metadata = task.metadata.model_copy(update={"tasks": parts})
+        task.tasks, task.taskname_to_task = parts, {p.metadata.name: p for p in parts}
+    if newer := task.metadata.superseded_by:  # mteb says so twice for every evaluation
+        _log_superseded(task.metadata.name, newer)
+        task.metadata = task.metadata.model_copy(update={"superseded_by": None})
+    return task
+
+
+@cache
+def _log_superseded(name: str, newer: str) -> None:
+    log.warning("%s is superseded by %s in mteb; benchmarks may still ask for it", name, newer)
 
 
 def _task(name: str) -> Any:
@@ -133,7 +199,9 @@ def _task(name: str) -> Any:
             f"{'did you mean ' + ' or '.join(close) + '?' if close else 'see mteb.get_tasks().'} "
             f"The demo tasks are {', '.join(DEMO_TASKS)}."
         )
-    return mteb.get_task(name)
+    with warnings.catch_warnings():  # mteb logs the same sentences
+        warnings.filterwarnings("ignore", message="The task .* is currently in beta")
+        return mteb.get_task(name)
 
 
 def _benchmark(name: str | None) -> list[Any]:
@@ -142,11 +210,14 @@ def _benchmark(name: str | None) -> list[Any]:
     if name is None:
         raise ValueError("no tasks: give tasks.names=[...] or tasks.benchmark=NAME")
     try:
-        return list(mteb.get_benchmark(name).tasks)
+        tasks = [_own(copy.deepcopy(task)) for task in mteb.get_benchmark(name).tasks]
     except KeyError as error:
         known = [benchmark.name for benchmark in mteb.get_benchmarks()]
         close = difflib.get_close_matches(name, known, n=3) or sorted(known)[:10]
         raise ValueError(f"benchmark {name!r} is unknown; close are: {', '.join(close)}") from error
+    for task in tasks:
+        task.benchmark_splits = list(task.eval_splits)
+    return tasks
 
 
 def _narrow(task: Any, wanted: TaskList) -> None:
@@ -168,65 +239,11 @@ def _narrow(task: Any, wanted: TaskList) -> None:
                 f"{name} has no split {', '.join(sorted(unknown))}; mteb evaluates it on "
                 f"{', '.join(known)}"
             )
-        task.filter_eval_splits(list(wanted.splits[name]))
-
-
-def _redirect(task: Any, mirror: Path) -> str | None:
-    """Point a task at its folder in the mirror, less what the mirror lacks; why it cannot run."""
-    from datasets import get_dataset_config_names, get_dataset_split_names
-
-    if len(parts := _parts(task)) > 1:
-        reasons = [reason for part in parts if (reason := _redirect(part, mirror))]
-        return f"{len(reasons)} of its {len(parts)} parts: {reasons[0]}" if reasons else None
-    path = task.metadata.dataset["path"]
-    if path.startswith("dec2vec/"):
-        return None
-    folder = next((d for d in (mirror / path, mirror / Path(path).name) if d.is_dir()), None)
-    if folder is None:
-        return f"{path} is not in the mirror {mirror}"
-    configs = get_dataset_config_names(str(folder))
-    if task.metadata.is_multilingual:
-        kept = [s for s in task.hf_subsets if s in configs]
-        task.missing_parts = [f"subset {s}" for s in task.hf_subsets if s not in configs]
-        if not kept:
-            return f"{folder} has no subset {', '.join(task.hf_subsets)}, only {', '.join(configs)}"
-        task.hf_subsets = kept
-    config = task.hf_subsets[0] if task.metadata.is_multilingual else configs[0]
-    config = "default" if "default" in configs else config
-    splits = get_dataset_split_names(str(folder), config)
-    kept = [split for split in task.eval_splits if split in splits]
-    if not kept:
-        return f"{folder} has no split {', '.join(task.eval_splits)}, only {', '.join(splits)}"
-    if lost := [f"split {split}" for split in task.eval_splits if split not in splits]:
-        task.missing_parts = [*getattr(task, "missing_parts", []), *lost]
-        task.filter_eval_splits(kept)
-    task.metadata = task.metadata.model_copy(deep=True)  # the class's own would change for everyone
-    task.metadata.dataset["path"] = str(_known_by_content(folder))
-    return None
-
-
-def _known_by_content(folder: Path) -> Path:
-    """A link to a dataset folder whose name changes when a file in it does.
-
-    `datasets` keeps what it has read under the folder's last name and the revision alone, and would
-    hand out one mirror's rows for another's.
-    """
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    seen = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    digest = hashlib.sha256(json.dumps([str(folder.resolve()), seen]).encode()).hexdigest()[:12]
-    link = cache_folder() / "mirrors" / f"{folder.name}-{digest}"
-    if not link.is_symlink():
-        link.parent.mkdir(parents=True, exist_ok=True)
-        aside = link.with_name(f".{link.name}-{os.getpid()}")
-        aside.symlink_to(folder.resolve())
-        aside.replace(link)
-    return link
-
-
-def _parts(task: Any) -> list[Any]:
-    """The tasks an aggregate is made of; a plain task itself."""
-    parts = getattr(task.metadata, "tasks", None)
-    return [part for task in parts for part in _parts(task)] if parts else [task]
+        for part in parts_of(task):
+            part.filter_eval_splits(list(wanted.splits[name]))
+        if parts_of(task) != [task]:  # its score is over the splits that its metadata name
+            splits = {"eval_splits": list(wanted.splits[name])}
+            task.metadata = task.metadata.model_copy(update=splits)
 
 
 def _check_columns(task: Any) -> None:
@@ -255,13 +272,15 @@ def _splits(task: Any) -> Iterable[tuple[list[tuple[str, str]], Any, Any]]:
     """(parts that depend on it, split, data) of every subset that is evaluated."""
     dataset = task.dataset
     own = {(s,): dataset[s] for s in task.hf_subsets if s in dataset}
+    needed = [*task.eval_splits, *filter(None, [needed_for_training(task)])]
     for names, subset in (own or {tuple(task.hf_subsets): dataset}).items():
-        for split in task.eval_splits:
+        for split in dict.fromkeys(needed):
             if split not in subset:
                 raise ValueError(
                     f"{task.metadata.name} has no split {split}; its data has "
                     f"{', '.join(map(str, subset))}"
                 )
+        for split in task.eval_splits:
             yield [(split, name) for name in names], split, subset[split]
         train = getattr(task, "train_split", None)
         if train in subset:
@@ -277,14 +296,11 @@ def _pieces(task: Any) -> Iterable[tuple[list[tuple[str, str]], Any]]:
     for where, split, data in _splits(task):
         yield where, split
         if hasattr(data, "column_names"):
-            yield from ((where, batch) for batch in _batches(data))
-        else:  # retrieval: corpus, queries, relevance, candidates
+            yield from ((where, batch) for batch in batches(data))
+        elif isinstance(data, Mapping) and "corpus" in data:  # and queries, relevance, candidates
             for part in ("corpus", "queries"):
-                yield from ((where, batch) for batch in _batches(data[part]))
+                yield from ((where, batch) for batch in batches(data[part]))
             yield where, data["relevant_docs"]
             yield where, data.get("top_ranked")
-
-
-def _batches(data: Any) -> Iterable[Any]:
-    for start in range(0, len(data), 1000):
-        yield data[start : start + 1000]
+        else:
+            yield where, data

@@ -12,7 +12,7 @@ from mteb.abstasks import AbsTaskClassification, AbsTaskPairClassification
 from methods.evaluation import tasks as task_module
 from methods.evaluation.config import compose, plan
 from methods.evaluation.demo_tasks import DemoReverseDictionary, _metadata
-from methods.evaluation.examples import STATISTICS, collect
+from methods.evaluation.examples import STATISTICS, CannotKeep, collect, collect_or_raise
 from methods.evaluation.job import Job
 from methods.evaluation.tasks import TaskList
 from tests.evaluation.test_job import ToySTS
@@ -135,6 +135,49 @@ def test_examples_that_do_not_give_the_main_score_are_not_kept(tmp_path, caplog)
     assert tasks["Stubborn"]["status"] == "done" and tasks["Stubborn"]["examples"] is None
     assert "Stubborn keeps no examples" in caplog.text and "0.12300" in caplog.text
     assert not (record.path.parent / "examples").exists()
+
+
+def test_why_examples_are_not_kept_and_what_follows_is_said_once(tmp_path, caplog):
+    run(tmp_path, "Stubborn")
+    (line,) = [r.getMessage() for r in caplog.records if "keeps no examples" in r.getMessage()]
+    assert "without a confidence interval and in no significance test" in line
+    assert "mteb made the score of something else than these predictions" in line
+
+
+def close_similarities(tmp_path, score=None):
+    """A task of pairs whose similarities differ from the seventh digit on."""
+    task, number = ToySTS(), 20
+    task.load_data()
+    value = [0.99999 + 1e-8 * ((7 * i) % number) for i in range(number)]
+    gold = task.dataset["default"]["test"]["score"]
+    score = STATISTICS["spearman"](np.array(value), np.array(gold)) if score is None else score
+    file = tmp_path / "ToySTS_predictions.json"
+    file.write_text(json.dumps({"default": {"test": {"cosine_scores": value}}}))
+    scores = {"test": [{"hf_subset": "default", "languages": ["eng-Latn"], "main_score": score}]}
+    result = TaskResult(
+        dataset_revision="1", task_name="ToySTS", mteb_version="2", scores=scores, evaluation_time=0
+    )
+    return task, result, value
+
+
+def test_values_keep_the_digits_that_their_ranks_need(tmp_path):
+    task, result, value = close_similarities(tmp_path)
+    found = collect(task, tmp_path, result)
+    assert len(set(found.frame["value"])) == 20
+    written = tmp_path / "kept.csv"
+    found.frame.to_csv(written, index=False, float_format="%.6g")  # as records write them
+    again = pd.read_csv(written)
+    assert again["value"].to_list() == pytest.approx(value, abs=1e-9)
+    spearman = STATISTICS["spearman"](again["value"].to_numpy(), again["gold"].to_numpy())
+    assert spearman == pytest.approx(result.scores["test"][0]["main_score"], abs=1e-6)
+
+
+def test_a_caller_can_record_why_examples_are_not_kept(tmp_path, recwarn):
+    task, result, _ = close_similarities(tmp_path, score=float("nan"))
+    with pytest.raises(CannotKeep, match="ToySTS keeps no examples.*is no number"):
+        collect_or_raise(task, tmp_path, result)
+    nothing = STATISTICS["spearman"](np.ones(5), np.arange(5.0))
+    assert np.isnan(nothing) and not recwarn.list
 
 
 def test_a_task_with_an_error_of_its_own_keeps_none(tmp_path):

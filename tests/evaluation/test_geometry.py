@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from methods.evaluation.examples import STATISTICS
-from methods.evaluation.geometry import SAMPLE, Watch, of_pairs, shape
+from methods.evaluation.geometry import SAMPLE, Watch, describe, of_pairs, shape
+from tests.evaluation.test_job import ToySTS
 
 
 def cloud(number=400, size=16, *, seed=0, shift=0.0):
@@ -87,3 +88,39 @@ def test_a_watch_keeps_what_is_scored_and_no_more_than_it_must():
 
 def test_one_vector_has_no_shape():
     assert shape(cloud(1)) == {}
+
+
+@pytest.fixture
+def pairs():
+    task = ToySTS()
+    task.load_data()
+    return task
+
+
+def watched(*calls):
+    watch = Watch(["test"], pairs=True)
+    for vectors in calls:
+        watch(vectors, "test", "default")
+    return watch
+
+
+def test_the_sides_of_pairs_are_known_by_their_size_in_either_order(pairs):
+    first, second, documents = cloud(20, seed=1), cloud(20, seed=2), cloud(5, seed=3)
+    found = [
+        describe(pairs, watched(*calls))["test"]["default"]
+        for calls in ((first, second, documents), (second, documents, first))
+    ]
+    for name in ("alignment", "centred"):
+        assert found[0][name] == pytest.approx(found[1][name])
+
+
+@pytest.mark.parametrize("sizes", [(20,), (40,), (20, 19), (20, 20, 20)])
+def test_sides_that_cannot_be_told_are_said_not_guessed(sizes, pairs, caplog):
+    watch = watched(*(cloud(size, seed=size + i) for i, size in enumerate(sizes)))
+    faults = []
+    measures = describe(pairs, watch, faults=faults)["test"]["default"]
+    assert "mean_cosine" in measures and "alignment" not in measures
+    (told,) = faults
+    assert "ToySTS, default/test: the two sides of 20 pairs" in told and not caplog.records
+    describe(pairs, watch)
+    assert "not all of the geometry is measured: ToySTS" in caplog.text
