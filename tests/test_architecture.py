@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SHARED = ("__init__", "base", "inputs", "pooling")
+SHARED = ("__init__", "base", "configs", "fields", "inputs", "pooling")
 PLUGINS = [p for p in (ROOT / "methods").glob("*.py") if p.stem not in SHARED]
 # A room may import the rooms to its right: cli -> training -> evaluation -> backbone -> base.
 FLOORS = [
@@ -17,6 +17,8 @@ FLOORS = [
     "methods.base",
     "methods.inputs",
     "methods.pooling",
+    "methods.fields",
+    "methods.configs",
 ]
 
 
