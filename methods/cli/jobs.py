@@ -19,6 +19,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from methods.cli.arguments import check_arguments, ordered
@@ -72,7 +73,9 @@ def job_status() -> Iterator[None]:
         said = explain(error, config.job.name) if known else f"{type(error).__name__}: {error}"
         status = {"status": "failed", "error": f"{type(error).__name__}: {said}"}
         log.error("%s", said, exc_info=not known)
-        raise JobFailed(f"failed; {file} and the log beside it say how") from None
+        if config.mode == RunMode.RUN:
+            sys.exit(1)
+        raise JobFailed(f"a job failed; {file} and the log beside it say how") from None
     finally:
         file.write_text(json.dumps(status, indent=2) + "\n")
 

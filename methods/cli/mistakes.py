@@ -70,7 +70,10 @@ def quote(key: str, value: str) -> str:
         escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
         escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
         value = f"'{escaped}'"
-    return shlex.quote(f"{key}={value}")
+    word = f"{key}={value}"
+    if "'" in word and not re.search(r'["$`!]', word):  # easier on the eye than shlex's
+        return '"' + word.replace("\\", "\\\\") + '"'
+    return shlex.quote(word)
 
 
 def unreadable(word: str, reason: str) -> str:
@@ -198,5 +201,7 @@ def _composition(error: Exception, text: str, verb: str) -> str:
         return no_key(verb, found[1].rstrip("."), "")
     if found := re.match(r"Could not delete from config.*'([^']+)'", first):
         return no_key(verb, found[1], "").replace("=VALUE?", "?")
+    if found := re.match(r"Could not append to config. An item is already at '([^']+)'", first):
+        return f"+{found[1]} is there already; write {found[1]}=VALUE, without +"
     cause = str(error.__cause__ or "").splitlines()[:1]
     return "; ".join(dict.fromkeys([first, *cause]))
