@@ -1,4 +1,4 @@
-"""`dec2vec report [RUNS ...] [--out DIR]`, or `python -m analysis`: tables, figures and a page.
+"""Make tables, figures and one HTML page from the records of runs: `python -m analysis RUNS`.
 
 Needs pandas with its extras and matplotlib alone:
 pip install 'pandas[computation,output-formatting]' matplotlib
@@ -9,17 +9,23 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from analysis.report import Section, report
-from analysis.statistics import SAMPLES
+if TYPE_CHECKING:
+    from analysis.report import Section
 
 
 def main() -> None:
     """Entry point of the verb."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    name = sys.argv[0] if "report" in sys.argv[0] else "python -m analysis"
     parser = argparse.ArgumentParser(
-        prog=sys.argv[0] if "report" in sys.argv[0] else "python -m analysis", description=__doc__
+        prog=name,
+        description="Make tables (Markdown, CSV, LaTeX), figures (PDF, PNG) and report.html from "
+        "the records of runs.",
+        epilog=f"for instance: {name} runs/demo --out report --tasks STS12,STS13",
     )
     parser.add_argument("runs", nargs="*", default=["runs"], help="folders of records [runs]")
     parser.add_argument("--out", help="where everything is written [FIRST RUNS/report]")
@@ -27,10 +33,15 @@ def main() -> None:
     parser.add_argument("--tasks", help="only these tasks, separated by commas")
     parser.add_argument("--common", action="store_true", help="only tasks that all rows have")
     parser.add_argument("--base", help="the row that differences are to [the best]")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="of the bootstrap [1000]")
+    parser.add_argument("--samples", type=int, help="of the bootstrap [1000]")
     chosen = parser.parse_args()
+    if chosen.samples is not None and chosen.samples < 1:
+        sys.exit(f"dec2vec report: --samples is {chosen.samples}; it is 1 or more")
     out = Path(chosen.out or Path(chosen.runs[0]) / "report")
+    how: dict[str, Any] = {} if chosen.samples is None else {"samples": chosen.samples}
     try:
+        from analysis.report import report  # here, so that --help needs no pandas
+
         made = report(
             chosen.runs,
             out,
@@ -38,14 +49,14 @@ def main() -> None:
             tasks=chosen.tasks.split(",") if chosen.tasks else None,
             common=chosen.common,
             base=chosen.base,
-            samples=chosen.samples,
+            **how,
         )
     except (ValueError, OSError) as error:
         sys.exit(f"dec2vec report: {error}")
     show(made, out)
 
 
-def show(made: list[Section], out: Path) -> None:
+def show(made: Sequence[Section], out: Path) -> None:
     """Print each section's first two tables, and where the rest is."""
     for section in made:
         print(f"# {section.name}\n")

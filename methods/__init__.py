@@ -11,7 +11,7 @@ __all__ = ["load_encoder"]
 
 
 def load_encoder(
-    method: str,
+    method: str | None = None,
     *,
     model: "str | os.PathLike[str] | None" = None,
     adapter: Any = None,
@@ -22,10 +22,12 @@ def load_encoder(
 ) -> "Encoder":
     """Load an encoder by the names of conf/, resolved exactly as `dec2vec evaluate` resolves them.
 
-    method: a name in conf/method (`dec2vec methods` lists them).
+    method: a name in conf/method (`dec2vec methods` lists them); None for the one that the adapter
+        was trained with.
     model: a name in conf/model, a folder, a .gguf file or a Hub id; None for the method's own, else
         the one in conf/evaluate.yaml.
-    adapter: a PEFT folder or a list of them, merged in that order.
+    adapter: a PEFT folder or a list of them, merged in that order. What `dec2vec train` made is
+        encoded as it was trained, but for the fields given here.
     cache: where vectors are kept between calls and processes, so that no text is read twice:
         `auto` for the folder that `dec2vec evaluate` uses ($DEC2VEC_EMBEDDINGS, else in the user's
         cache), another folder on a local disk, or None to compute every vector anew. Whoever

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from methods.fields import check_fields
 from methods.inputs import (
     Inputs,
     Span,
@@ -74,16 +75,12 @@ class Method(ABC):
     queries_only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in fields(self):
-            value, hint = getattr(self, field.name), hints[field.name]
-            if get_origin(hint) is Literal and value not in get_args(hint):
-                message = f"{field.name} {value!r} is unknown; valid: {', '.join(get_args(hint))}."
-                if field.name == "pooling" and value in ("eos", "eos_token", "cls"):
-                    message += (
-                        " To pool an EOS token use pooling=last with a method that appends one."
-                    )
-                raise ValueError(message)
+        if self.pooling in ("eos", "eos_token", "cls"):
+            raise ValueError(
+                f"pooling {self.pooling!r} is unknown; valid: {', '.join(get_args(Pooling))}. To "
+                f"pool an EOS token use pooling=last with a method that appends one."
+            )
+        check_fields(self)
         if self.max_length < 1:
             raise ValueError(
                 f"max_length is {self.max_length}; it is a number of tokens, 1 or more"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import resource
 import sys
 from contextlib import suppress
@@ -31,7 +32,7 @@ def resolve_device(device: str) -> str:
     """`auto` as this machine takes it. Raises ValueError for a device it does not have."""
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda"):
+    if re.fullmatch(r"cuda(:\d+)?", device):
         index = int(device.partition(":")[2] or 0)
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():
             raise ValueError(
@@ -50,7 +51,7 @@ def resolve_kernels(kernel: Kernel, device: str, dtype: str) -> list[str]:
     fits_flash = flash and resolve_device(device).startswith("cuda") and dtype != "float32"
     if kernel == "flash_attention_2" and not fits_flash:
         raise ValueError(
-            "kernel=flash_attention_2 needs the flash-attn package (pip install 'dec2vec[gpu]'), a "
+            "kernel=flash_attention_2 needs the flash-attn package (pip install -e '.[gpu]'), a "
             f"CUDA device and a half precision; here: flash-attn {'is' if flash else 'is not'} "
             f"installed, device {resolve_device(device)}, dtype {dtype}"
         )

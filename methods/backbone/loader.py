@@ -41,6 +41,7 @@ from methods.backbone.structure import usable_positions
 from methods.backbone.verify import check_finite, check_vocabulary
 from methods.backbone.weights import load_config, load_tokenizer, load_weights
 from methods.base import Attention
+from methods.fields import check_fields
 from methods.identity import adapter_digest
 
 log = logging.getLogger(__name__)
@@ -70,16 +71,11 @@ class BackboneSpec:
     remote_code: bool = False
 
     def __post_init__(self) -> None:
-        for name, valid in (
-            ("dtype", get_args(Dtype)),
-            ("kernel", get_args(Kernel)),
-            ("linears", get_args(Linears)),
-            ("packed", (True, False, "auto")),
-        ):
-            if (value := getattr(self, name)) not in valid:
-                raise ValueError(
-                    f"{name} {value!r} is unknown; valid: {', '.join(map(str, valid))}"
-                )
+        check_fields(self)
+        if self.batch_tokens != "auto" and self.batch_tokens < 1:
+            raise ValueError(
+                f"batch_tokens is {self.batch_tokens}; it is a number of tokens, 1 or more, or auto"
+            )
         if "/" not in self.name:
             raise ValueError(f"model.name is {self.name!r}; records need `org/name`")
         for adapter in self.adapters:

@@ -24,13 +24,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.base import Inputs, Method
+from methods.fields import check_fields
 
 FILE = "pooler.safetensors"
 PoolerKind = Literal["latent_attention", "multi_layer"]
@@ -46,10 +47,10 @@ class PoolerSpec:
     head_size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(PoolerKind):
-            raise ValueError(
-                f"pooler {self.kind!r} is unknown; valid: {', '.join(get_args(PoolerKind))}"
-            )
+        check_fields(self, key="pooler.")
+        for name in ("latents", "heads", "head_size"):
+            if (size := getattr(self, name)) is not None and size < 1:
+                raise ValueError(f"pooler.{name} is {size}; it is 1 or more")
 
 
 class Pooler(nn.Module):

@@ -1,33 +1,95 @@
-"""`dec2vec VERB ...`: one module a verb, imported only when it is called."""
+"""`dec2vec VERB ...`: one module a verb, imported only when it is called.
+
+A verb is a line in VERBS and a module of that name (or in MODULES) with `main()`. A verb that
+computes by a config has a conf/VERB.yaml too, of which its --help is made.
+"""
 
 import os
+import signal
 import sys
 from importlib import import_module
+from typing import Any
 
 VERBS = {
-    "evaluate": "embed mteb tasks with a method and score them (Hydra: key=value, -m to sweep)",
-    "train": "train a method by a recipe, into an adapter folder (Hydra: key=value, -m to sweep)",
-    "report": "tables from what runs left behind",
-    "cache": "the embeddings kept on disk: info, clear",
-    "methods": "what methods there are, with their papers",
-    "try": "how similar each method finds a few texts, within seconds",
+    "evaluate": "embed mteb tasks with a method on a model and score them",
+    "train": "train a method by a recipe into an adapter folder",
+    "try": "compare methods on a few texts of yours, as a table",
+    "report": "make tables, figures and a page from the records of runs",
+    "rerun": "make a record again and say what differs",
+    "methods": "list the methods, with their papers",
+    "cache": "show or clear the embeddings cached on disk: info, clear",
+}
+MODULES = {"try": "try_"}  # where a verb cannot be a module's name
+HELP = ("-h", "--help", "help")
+RESUMES = {
+    "evaluate": "finished tasks and cached vectors are safe; the same command resumes",
+    "train": "the last checkpoint is safe; the same command resumes from it",
+    "rerun": "finished tasks are safe; the same command resumes",
 }
 
 
 def main() -> None:
     """Entry point of the `dec2vec` command."""
-    verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if verb in VERBS:
-        sys.argv = [f"dec2vec {verb}", *sys.argv[2:]]
-        import_module(f"methods.cli.{'try_' if verb == 'try' else verb}").main()
-    elif verb == "-sc":
+    verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    interrupted: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        signal.signal(signal.SIGINT, interrupt)
+    except ValueError:  # not the main thread: whoever started it handles signals
+        pass
+    try:
+        _run(verb)
+    except BaseException:  # some libraries turn an interrupt into an error of their own
+        if not interrupted:
+            raise
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one finds nothing to stop
+        again = RESUMES.get(verb, "nothing was changed by halves; run it again")
+        print(f"\ndec2vec {verb}: interrupted; {again}".rstrip(), file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)  # threads and workers of libraries would print tracebacks
+
+
+def _run(verb: str) -> None:
+    from methods.cli import manual
+
+    words = sys.argv[2:]
+    if verb == "-sc":
         _complete()
-    elif verb in ("-h", "--help"):
-        print("dec2vec: embeddings from decoder-only language models\n")
-        for name, about in VERBS.items():
-            print(f"  dec2vec {name:10} {about}")
+    elif verb in ("", *HELP):
+        print(manual.overview(VERBS))
+    elif verb in ("-V", "--version", "version"):
+        print(manual.version_line())
+    elif verb not in VERBS:
+        sys.exit(_unknown(verb))
+    elif manual.has_config(verb) and any(word in HELP for word in words):
+        print(manual.page(verb, VERBS[verb]))
     else:
-        sys.exit(f"dec2vec has no verb {verb!r}; valid: {', '.join(VERBS)}")
+        sys.argv = [f"dec2vec {verb}", *words]
+        import_module(f"methods.cli.{MODULES.get(verb, verb)}").main()
+
+
+def _unknown(verb: str) -> str:
+    """What to say of a word that is no verb, with the command that was probably meant."""
+    from methods.configs import choices, groups
+    from methods.fields import nearest_name
+
+    rest = " ".join(sys.argv[2:])
+    valid = f"dec2vec has no verb {verb!r}; valid: {', '.join(VERBS)}"
+    if meant := nearest_name(verb, VERBS):
+        value = sys.argv[2] if len(sys.argv) > 2 else ""
+        if verb in groups("evaluate") and value in choices(verb):
+            return f"{valid}. Did you mean: dec2vec evaluate {verb}={value}"
+        return f"{valid}. Did you mean: dec2vec {meant} {rest}".rstrip()
+    for group in groups("evaluate"):
+        if verb in choices(group) or verb.startswith(f"{group}="):
+            given = verb if "=" in verb else f"{group}={verb}"
+            return f"{valid}. Did you mean: dec2vec evaluate {given} {rest}".rstrip()
+    return f"{valid}. dec2vec --help says what they do"
 
 
 def _complete() -> None:
@@ -39,4 +101,4 @@ def _complete() -> None:
         return
     os.environ["COMP_LINE"] = " ".join([*words[:1], *words[2:]])  # Hydra knows of no verbs
     sys.argv[0] = "dec2vec"
-    import_module(f"methods.cli.{verb if verb == 'train' else 'evaluate'}").main()
+    import_module(f"methods.cli.{verb if verb == 'train' else 'evaluate'}").run()

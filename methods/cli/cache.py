@@ -1,29 +1,42 @@
-"""`dec2vec cache info|clear [--folder DIR]`: the embeddings kept on disk."""
+"""Show how many embeddings are cached on disk (info), or remove them all (clear)."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from methods.backbone.cache import open_cache
 from methods.folders import CONF, embeddings_folder
 
 
 def main() -> None:
     """Entry point of the verb."""
-    parser = argparse.ArgumentParser(prog=sys.argv[0], description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog=sys.argv[0], description=__doc__, epilog="for instance: dec2vec cache info"
+    )
     parser.add_argument("action", choices=["info", "clear"])
-    parser.add_argument("--folder", type=Path, help=f"of the cache [{embeddings_folder()}]")
+    usual = "$DEC2VEC_EMBEDDINGS, else in the user's cache"
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help=f"what cache.folder named [{usual}]"
+    )
     arguments = parser.parse_args()
+    from methods.backbone.cache import open_cache
+
     folder = arguments.folder or embeddings_folder()
     if not (folder / "data.mdb").is_file():
         sys.exit(f"dec2vec cache: there is none in {folder}; valid: a folder given as cache.folder")
-    cache = open_cache(folder, int(OmegaConf.load(CONF / "evaluate.yaml").cache.gib * 2**30))
-    if arguments.action == "clear":
-        cache.clear()
-    about = cache.info()
+    try:
+        cache = open_cache(folder, int(_default_gib() * 2**30))
+        if arguments.action == "clear":
+            cache.clear()
+        about = cache.info()
+    except OSError as error:
+        sys.exit(f"dec2vec cache: {error}")
     print(
         f"{about['folder']}: {about['vectors']:,} vectors, {about['bytes'] / 2**30:.2f} GiB "
         f"(the oldest leave at {about['max_bytes'] / 2**30:g} GiB, cache.gib)"
     )
+
+
+def _default_gib() -> float:
+    text = (CONF / "evaluate.yaml").read_text(encoding="utf-8")
+    return float(re.search(r"^  gib: ([\d.]+)", text, re.MULTILINE)[1])  # pyright: ignore

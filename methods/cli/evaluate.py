@@ -1,24 +1,20 @@
 """`dec2vec evaluate method=echo model=smollm2_135m tasks=sts`; -m sweeps, experiment=NAME replays.
 
-A job that fails writes its error into its own folder's log, the sweep goes on, and the exit status
-says that something failed.
+A job that fails writes its error into its own folder's log and status.json, the sweep goes on, and
+the exit status says that something failed.
 """
 
-import argparse
-import json
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from methods.evaluation.config import CONF
-from methods.evaluation.plugins import export_importable
+from methods.cli.jobs import check_report, given_config_dir, job_status, run_verb
+from methods.configs import CONF
 
 log = logging.getLogger(__name__)
 
@@ -26,49 +22,30 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
 def run(config: DictConfig) -> float | None:
     """One job of a sweep, or the only one; its mean score, which a sweeper may maximise."""
-    from methods.evaluation.job import TasksFailed
-
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    status: dict[str, Any] = {"status": "done"}
-    try:
+    with job_status():
         return job(config).run()
-    except KeyboardInterrupt:
-        status = {"status": "interrupted"}
-        log.warning("interrupted; finished tasks are kept, the same command goes on from here")
-        raise
-    except Exception as error:
-        status = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        end(error, ValueError, TasksFailed)
-        raise
-    finally:
-        (folder / "status.json").write_text(json.dumps(status, indent=2) + "\n")
 
 
 def job(config: DictConfig) -> Any:
     """The job a composed config describes."""
+    check_report(config)
     from methods.evaluation.config import plan
     from methods.evaluation.job import Job
-    from methods.evaluation.tasks import TaskList
+    from methods.evaluation.settings import task_list
 
     hydra_config = HydraConfig.get()
+    overrides = list(hydra_config.overrides.task)
+    resolved = plan(config, name=hydra_config.runtime.choices["method"], asked=overrides)
     values: Any = OmegaConf.to_container(config, resolve=True)
     return Job(
-        plan=plan(config, name=hydra_config.runtime.choices["method"]),
-        tasks=TaskList(**{k: v for k, v in values["tasks"].items() if v is not None}),
+        plan=resolved,
+        tasks=task_list(values["tasks"], key="tasks"),
         runs=Path(config.runs),
         cache=values["cache"],
-        overrides=list(hydra_config.overrides.task),
+        overrides=overrides,
         config=values,
+        config_dir=given_config_dir(),
     )
-
-
-def end(error: Exception, *expected: type[Exception]) -> None:
-    """Log what ended a job. What the user got wrong needs no traceback, what we did does: so a run
-    of its own exits here on what is expected, and Hydra has none to print."""
-    known = isinstance(error, expected)
-    log.error("%s", error, exc_info=not known)
-    if known and HydraConfig.get().mode == RunMode.RUN:
-        sys.exit(1)
 
 
 class AfterSweep(Callback):
@@ -76,34 +53,20 @@ class AfterSweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write them under the runs folder."""
+        if not config.report:
+            return
         from analysis.__main__ import show
         from analysis.report import report
 
         logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
-        if config.report:
-            out = Path(config.runs) / "report"
-            try:
-                show(report([config.runs], out), out)
-            except ValueError as error:  # the runs stand; what they lack is said
-                log.error("no report: %s", error)
+        out = Path(config.runs) / "report"
+        try:
+            show(report([config.runs], out), out)
+        except ValueError as error:  # the runs stand; what they lack is said
+            log.error("no report: %s", error)
 
 
 def main() -> None:
     """Entry point of the verb."""
     logging.captureWarnings(True)
-    hydra_arguments()
-    run()
-
-
-def hydra_arguments() -> None:
-    """Leave on the command line what Hydra takes, a --config-dir made importable."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-dir", "-cd")
-    options, rest = parser.parse_known_args(sys.argv[1:])
-    if options.config_dir is not None:
-        try:
-            export_importable(options.config_dir)
-        except ValueError as error:
-            sys.exit(f"{sys.argv[0]}: {error}")
-        rest = ["--config-dir", options.config_dir, *rest]  # Hydra wants its options first
-    sys.argv = [sys.argv[0], *rest]
+    run_verb("evaluate", run)

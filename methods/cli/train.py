@@ -4,14 +4,19 @@ In several processes: `torchrun --nproc-per-node N -m methods.cli train ...`, or
 """
 
 import logging
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from methods.cli.evaluate import end, hydra_arguments
-from methods.evaluation.config import CONF
+from methods.cli.jobs import check_report, given_config_dir, job_status, run_verb
+from methods.cli.mistakes import quote
+from methods.configs import CONF
 
 log = logging.getLogger(__name__)
 
@@ -19,26 +24,78 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def run(config: DictConfig) -> None:
     """One training of a sweep, or the only one."""
-    from methods.training.config import score, train_job
+    with job_status():
+        check_report(config)
+        from methods.training.config import score, train_job
 
-    choices: Any = HydraConfig.get().runtime.choices
-    overrides = list(HydraConfig.get().overrides.task)
-    try:
-        job = train_job(config, title=choices["recipe"], overrides=overrides)
+        chosen: Any = HydraConfig.get().runtime.choices
+        overrides = list(HydraConfig.get().overrides.task)
+        job = train_job(
+            config,
+            title=chosen["recipe"],
+            overrides=overrides,
+            name=chosen["method"],
+            config_dir=given_config_dir(),
+        )
         folder = job.run()
-        if config.evaluate.names and job.processes.is_main_process:
-            score(job, folder, config, name=choices["method"])
-    except KeyboardInterrupt:
-        log.warning("interrupted; the same command goes on from the last checkpoint")
-        raise
-    except Exception as error:
-        end(error, ValueError, OSError)
-        raise
-    given = "model=folder model.source.path=" if job.whole else "adapter="
-    log.info("dec2vec evaluate method=%s %s%s", choices["method"], given, folder)
+        if job.processes.is_main_process:
+            log.info("trained: %s", folder)
+            if config.evaluate.names:
+                score(job, folder, config, name=chosen["method"])
+            log.info("%s", evaluation_command(job, folder, chosen, overrides))
+
+
+def evaluation_command(
+    job: Any, folder: Path, chosen: Mapping[str, str], overrides: Sequence[str]
+) -> str:
+    """Return the command that evaluates what was trained, as it is pasted into a shell.
+
+    An adapter folder says itself with which method it is evaluated; a whole model does not.
+    """
+    if job.whole:
+        words = [
+            f"method={chosen['method']}",
+            "model=folder",
+            quote("model.source.path", str(folder)),
+        ]
+        words += method_words(job.method, chosen["method"])
+        given = [word for word in overrides if word.startswith(("model.", "+model."))]
+        given = [word for word in given if not word.lstrip("+").startswith("model.source.")]
+    else:
+        words = [quote("adapter", str(folder)), f"model={chosen['model']}"]
+        given = [word for word in overrides if word.startswith(("model.", "+model."))]
+    words += [shlex.quote(word) for word in given]
+    if job.mirror is not None:
+        words.append(quote("tasks.mirror", str(job.mirror)))
+    if names := list(job.config["evaluate"]["names"]):
+        words.append(shlex.quote(f"tasks.names=[{','.join(names)}]"))
+    return " ".join(["dec2vec evaluate", *words])
+
+
+def method_words(method: Any, name: str) -> list[str]:
+    """Return method.FIELD=VALUE for the fields in which a method differs from its YAML."""
+    file = CONF / "method" / f"{name}.yaml"
+    usual: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}
+    words = []
+    for field in fields(method):
+        value = getattr(method, field.name)
+        plain = list(value) if isinstance(value, tuple) else value
+        if plain != usual.get(field.name, list(d) if isinstance(d := field.default, tuple) else d):
+            added = "" if field.name in usual or not usual else "+"
+            words.append(shlex.quote(f"{added}method.{field.name}={_written(plain)}"))
+    return words
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "\\'") + "'" if not value.isidentifier() else value
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
 
 
 def main() -> None:
     """Entry point of the verb."""
-    hydra_arguments()
-    run()
+    run_verb("train", run)

@@ -11,20 +11,25 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from methods.backbone.cache import MemoryStore, Store, open_cache
 from methods.backbone.loader import BackboneSpec
 from methods.backbone.locks import LOADING
 from methods.base import Method
+from methods.configs import CONF, choices
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.plugins import check_imported_from, make_importable
-from methods.evaluation.trained_as import trained_fields
-from methods.folders import CONF, embeddings_folder
+from methods.evaluation.settings import check_config
+from methods.evaluation.trained_as import method_name, trained_fields
+from methods.fields import build, nearest
+from methods.folders import embeddings_folder
 
 if TYPE_CHECKING:
     from methods.evaluation.encoder import Encoder
+
+__all__ = ["CONF", "choices"]  # from methods.configs
 
 log = logging.getLogger(__name__)
 MEMORY_BYTES = 2 << 30
@@ -51,8 +56,9 @@ def plan(config: DictConfig, *, name: str, asked: Iterable[str] = ()) -> Plan:
 
     asked: overrides on the command line, which an adapter's own settings do not replace.
     """
+    check_config(config)
     config = _as_trained(config, asked_fields(asked))
-    axes = {axis: _listed(config[axis]) for axis in ROOT_AXES if config.get(axis) is not None}
+    axes = {axis: _values_of(axis, config[axis]) for axis in ROOT_AXES if axis in config}
     if len(axes.get("attention", [])) > 1:
         raise ValueError(
             "attention takes one value in a job, since each needs a pass of its own; sweep it: "
@@ -61,6 +67,11 @@ def plan(config: DictConfig, *, name: str, asked: Iterable[str] = ()) -> Plan:
     all_layers = axes.get("layer") == ["all"]
     if all_layers:
         axes["layer"] = [-1]
+    elif bad := [value for value in axes.get("layer", []) if isinstance(value, str)]:
+        raise ValueError(
+            f"layer {bad[0]!r} is unknown; it takes a whole number (0: the embeddings, -1: after "
+            f"the final norm), a list of them, or all, alone"
+        )
     method = method_of(config.method, **{axis: values[0] for axis, values in axes.items()})
     grid = itertools.product(*(axes.get(axis, [getattr(method, axis)]) for axis in CELL_AXES))
     cells = [replace(method, **dict(zip(CELL_AXES, values, strict=True))) for values in grid]
@@ -70,7 +81,7 @@ def plan(config: DictConfig, *, name: str, asked: Iterable[str] = ()) -> Plan:
             f"{name} with delimiters=new reads {', '.join(method.new_tokens)}, whose rows only an "
             f"adapter has: give adapter=PATH, or use method.delimiters=reuse"
         )
-    instructions = make(Instructions, _plain(config.instructions))
+    instructions = build(Instructions, _plain(config.instructions), key="instructions")
     return Plan(name, spec, cells, instructions, all_layers)
 
 
@@ -114,18 +125,26 @@ def _listless(value: Any) -> Any:
 
 def method_of(config: DictConfig, **axes: Any) -> Method:
     """The method a YAML names, with its fields checked."""
+    if not isinstance(config, DictConfig) or "_target_" not in config:
+        raise ValueError("no method is chosen; give method=NAME (dec2vec methods lists them)")
     values = _plain(config)
-    target = values.pop("_target_")
+    target = _class_of(values.pop("_target_"), "method")
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return make(get_class(target), {**values, **axes})
+    return build(target, {**values, **axes}, key="method")
 
 
 def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
     """The model a YAML names, with its fields checked."""
     values = _plain(config)
-    values["source"] = instantiate(config.source, _convert_="all")
+    if values.pop("adapters", None):
+        raise ValueError("model.adapters is no key; give adapter=DIR, or adapter=[DIR,DIR]")
+    source = dict(values.pop("source", None) or {})
+    if "_target_" not in source:
+        raise ValueError("model.source is not given; choose a model: model=NAME")
+    kind = _class_of(source.pop("_target_"), "model.source")
+    values["source"] = build(kind, source, key="model.source")
     values["adapters"] = tuple(str(path) for path in _listed(adapter)) if adapter else ()
-    return make(BackboneSpec, values)
+    return build(BackboneSpec, values, key="model")
 
 
 def store_of(folder: str | None, gib: float) -> Store:
@@ -150,7 +169,7 @@ def compose(
 
 
 def compose_encoder(
-    method: str,
+    method: str | None,
     *,
     model: str | os.PathLike[str] | None,
     adapter: Any = None,
@@ -166,6 +185,12 @@ def compose_encoder(
     from methods.evaluation.planner import SharedPass
 
     folder = None if config_dir is None else str(make_importable(config_dir))
+    if method is None:
+        method = method_name([str(path) for path in _listed(adapter)] if adapter else [])
+    if method is None:
+        raise ValueError(
+            "give a method, or an adapter that dec2vec train made, which names its own"
+        )
     _check_name("method", method, folder)
     _check_name("instructions", instructions, folder)
     chosen = [f"method={method}", f"instructions={instructions}"]
@@ -178,7 +203,7 @@ def compose_encoder(
             check_imported_from(Path(folder), config.method._target_)
         set_fields(config, overrides, method=method)
         config.adapter = check_adapter(adapter)
-        resolved = plan(config, name=method)
+        resolved = plan(config, name=method, asked=[f"method.{key}=" for key in overrides])
         store = _encoders_store(cache, config.cache.gib)
         backbone = load_backbone(resolved.spec)
         shared = SharedPass(backbone, resolved.cells, store)
@@ -195,8 +220,6 @@ def compose_encoder(
 
 
 def _check_name(group: str, name: Any, config_dir: str | None) -> None:
-    from methods.evaluation.fields import nearest
-
     valid = choices(group, config_dir=config_dir)
     if name not in valid:
         raise ValueError(
@@ -217,12 +240,6 @@ def _encoders_store(cache: Any, gib: float) -> Store | None:
     return store_of(str(cache), gib)
 
 
-def choices(group: str, *, config_dir: str | None = None) -> list[str]:
-    """The names a config group has."""
-    folders = [CONF, *([Path(config_dir)] if config_dir else [])]
-    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
-
-
 def _model_choice(model: str) -> list[str]:
     if model in choices("model"):
         return [f"model={model}"]
@@ -239,14 +256,26 @@ def _model_choice(model: str) -> list[str]:
     )
 
 
-def make(target: Any, values: Mapping[str, Any]) -> Any:
-    """A dataclass of a config's values. Raises ValueError, naming both, for a field it lacks."""
-    names = [field.name for field in fields(target)]
-    if unknown := set(values) - set(names):
+def _class_of(target: Any, key: str) -> Any:
+    """The class a `_target_` names. Raises ValueError, naming it, where it cannot be imported."""
+    try:
+        return get_class(target)
+    except (ImportError, ValueError, AttributeError, TypeError) as error:
         raise ValueError(
-            f"{target.__name__} has no {', '.join(sorted(unknown))}; it has: {', '.join(names)}"
+            f"{key}._target_={target} cannot be imported: {error}. A module of your own is found "
+            f"beside the method/ folder that --config-dir names"
+        ) from error
+
+
+def _values_of(axis: str, value: Any) -> list[Any]:
+    """The values of an axis, one or several. Raises ValueError where there is none."""
+    values = _listed(value)
+    if not values or None in values:
+        raise ValueError(
+            f"{axis}={'null' if value is None else list(values)} names no value; leave {axis} out "
+            f"to take the method's own"
         )
-    return target(**values)
+    return values
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from methods.backbone.loader import BackboneSpec
+from methods.fields import nearest
 
 PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 OTHERS = ("model", "adapter", "cache", "config_dir", "instructions")  # keywords that are no fields
@@ -53,12 +53,6 @@ def fields_of(config: DictConfig) -> dict[str, dict[str, Any]]:
         hints = get_type_hints(owner)
         found[section] = {field.name: hints[field.name] for field in fields(owner)}  # pyright: ignore
     return found
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return `; did you mean NAME?` for the valid name that is most like one, or nothing."""
-    found = get_close_matches(name, list(valid), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def check_adapter(adapter: Any) -> Any:

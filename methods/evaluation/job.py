@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from methods.backbone.forward import resolve_layer
 from methods.backbone.hardware import reset_peak_memory
 from methods.backbone.loader import Backbone, identity, load_backbone, peek
 from methods.base import Method
-from methods.evaluation import examples, geometry
+from methods.evaluation import examples, geometry, summary
 from methods.evaluation.config import Plan, store_of
 from methods.evaluation.encoder import Encoder, cell_fields, cell_meta
 from methods.evaluation.entries import add_up, costs, is_same_score, stamp_parts, task_entry
@@ -103,15 +103,28 @@ class Job:
             raise ValueError(explain_missing(missing))
         with tqdm(tasks, desc=self.plan.name) as bar:
             failed = [name for task in bar for name in self._task(task)]
+        score = self._report_scores(tasks, missing)
         if failed:
             raise TasksFailed(
                 f"{len(failed)} failed: {', '.join(failed)}; errors are in the records and the log"
             )
-        results = [
-            r.cache.load_task_result(t.metadata.name, r.meta) for t in tasks for r in self.records
-        ]
-        scores = [float(result.get_score()) for result in results if result is not None]
-        return sum(scores) / len(scores) if scores else None
+        if score is None:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+            raise TasksFailed(f"nothing was scored: {reasons or 'no result can be read'}")
+        return score
+
+    def _report_scores(self, tasks: Sequence[Any], missing: Mapping[str, str]) -> float | None:
+        """Log the table of all scores, whether computed now or before; their mean."""
+        scores = {
+            (task.metadata.name, place): summary.stored_score(record, task)
+            for task in tasks
+            for place, record in enumerate(self.records)
+        }
+        table = summary.score_table(tasks, self.cells, scores, missing=missing)
+        cell = _cell_name(self.cells[0]) if len(self.cells) == 1 else self.cells[0].attention
+        log.info("%s (%s), main scores x 100:\n%s", self.plan.name, cell, table)
+        found = [score for score in scores.values() if score is not None]
+        return sum(found) / len(found) if found else None
 
     @cached_property
     def cells(self) -> list[Method]:
@@ -216,8 +229,9 @@ class Job:
         finally:
             folder.cleanup()
         record.write_entry(name, task_entry(task, "done", asked, **cost, **details))
-        score = 100 * result.task_results[0].get_score()
-        log.info("%s %s %s: %.2f", self.plan.name, _cell_name(self.cells[index]), name, score)
+        score = 100 * (summary.main_score(result.task_results[0], task) or 0)
+        about = f"{self.plan.name} {_cell_name(self.cells[index])} {name}"
+        log.info("%s, %s: %.2f", about, summary.splits_of(task), score)
         return []
 
     def _tell_of_engines(self, kept: Iterable[PartRecord]) -> None:

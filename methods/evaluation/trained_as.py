@@ -11,13 +11,15 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from methods.base import Method
 from methods.folders import CONF
 from methods.records import read_json
+
+if TYPE_CHECKING:  # the command line asks for a method's name before torch is needed
+    from methods.base import Method
 
 log = logging.getLogger(__name__)
 

@@ -4,50 +4,62 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
 from methods.backbone.loader import identity
-from methods.backbone.pooler import PoolerSpec
+from methods.backbone.pooler import PoolerKind, PoolerSpec
 from methods.backbone.sources import Folder
-from methods.evaluation.config import Plan, backbone_of, make, method_of
+from methods.evaluation.config import Plan, backbone_of, method_of
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.job import Job
+from methods.evaluation.settings import check_config, task_list
 from methods.evaluation.tasks import TaskList
+from methods.fields import build, check_value
 from methods.training.data import Data, Source
 from methods.training.job import TrainJob
 from methods.training.recipe import Masking, Recipe, Run, Trainable
 
+COLUMNS = ("query", "positive", "negatives", "text")
+POOLER = "recipe.trainable.pooler"
 
-def train_job(config: DictConfig, *, title: str, overrides: list[str]) -> TrainJob:
+
+def train_job(
+    config: DictConfig,
+    *,
+    title: str,
+    overrides: list[str],
+    name: str = "",
+    config_dir: str | None = None,
+) -> TrainJob:
     """A training, checked as far as it can be before anything is read. Raises ValueError.
 
-    title: what the adapter folder is named after.
+    title: what the adapter folder is named after. name: the method's, in conf/method.
     """
+    check_config(config, verb="train")
     values: Any = OmegaConf.to_container(config, resolve=True)
     method = method_of(config.method)
     spec = backbone_of(config.model, adapter=config.adapter)
     recipe = recipe_of(values["recipe"])
-    given = {key: value for key, value in values["data"].items() if key != "folder"}
-    sources = {}
-    for key, part in given.pop("sources").items():
-        columns = {own: theirs for own, theirs in part.get("columns", {}).items() if theirs}
-        sources[key] = make(Source, {**part, "columns": columns})
-    data = make(Data, {**given, "sources": sources})
-    run = dict(values["run"])
-    wanted = {key: value for key, value in run.pop("validate").items() if value}
+    if spec.four_bit:
+        raise ValueError("model.four_bit is for evaluation; use recipe.trainable.quantized=auto")
+    data = data_of(config)
+    run = _section(values, "run")
+    wanted = _section(run, "validate", key="run.validate")
+    del run["validate"]
     if wanted.get("names"):
-        wanted["mirror"] = values["mirror"]
-        run["validate"] = make(TaskList, wanted)
+        run["validate"] = task_list({**wanted, "mirror": values["mirror"]}, key="run.validate")
+    scored_tasks(values)
     folder = config.out
     if folder is None:
         about = [f"{type(method).__module__}.{type(method).__qualname__}", asdict(method)]
         about += [asdict(recipe), asdict(data), identity(spec), run]
         # A file edited under the same path is other data, and its training another.
-        held = {key: digest for key, one in sources.items() if (digest := one.digest())}
+        held = {key: digest for key, one in data.sources.items() if (digest := one.digest())}
         about += [held] if held else []
         mark = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
         folder = Path(config.runs) / "adapters" / f"{title}_{mark[:8]}"
@@ -56,20 +68,21 @@ def train_job(config: DictConfig, *, title: str, overrides: list[str]) -> TrainJ
         spec=spec,
         recipe=recipe,
         data=data,
-        run_as=make(Run, run),
+        run_as=build(Run, run, key="run"),
         folder=Path(folder),
+        name=name,
         title=title,
         mirror=values["mirror"],
         overrides=list(overrides),
         config=values,
+        config_dir=config_dir,
     )
 
 
 def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None:
     """Evaluate what was trained, and before it the same without, into records under `runs`."""
     values: Any = OmegaConf.to_container(config, resolve=True)
-    wanted = {key: value for key, value in values["evaluate"].items() if value}
-    before = wanted.pop("before", False)
+    before, tasks = scored_tasks(values)
     job.release()
     trained = replace(job.spec, adapters=(str(folder),))
     if job.whole:
@@ -80,21 +93,80 @@ def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None
     for spec in (job.spec, trained) if before else (trained,):
         Job(
             plan=Plan(name, spec, [job.method], Instructions()),
-            tasks=make(TaskList, {**wanted, "mirror": values["mirror"]}),
+            tasks=tasks,
             runs=Path(values["runs"]),
             overrides=job.overrides,
             config=values,
+            config_dir=job.config_dir,
             verb="train",
         ).run()
 
 
-def recipe_of(values: dict[str, Any]) -> Recipe:
+def scored_tasks(values: Mapping[str, Any]) -> tuple[bool, TaskList]:
+    """Whether to score before training too, and the tasks: the section `evaluate`, checked."""
+    wanted = _section(values, "evaluate")
+    before = wanted.pop("before", False)
+    check_value("evaluate.before", before, bool)
+    wanted["mirror"] = wanted.get("mirror") or values["mirror"]
+    return before, task_list(wanted, key="evaluate")
+
+
+def data_of(config: DictConfig) -> Data:
+    """The data a YAML names, every source checked."""
+    values: Any = OmegaConf.to_container(config.data, resolve=True)
+    written = OmegaConf.to_container(config.data, resolve=False)
+    folder = values.pop("folder", None)  # not a field: paths of sources are made with it
+    if folder is not None and "${data.folder}" not in json.dumps(written, default=str):
+        raise ValueError("data.folder is used by no source here; it is for data=e5_public")
+    sources = {}
+    for name, part in _section(values, "sources", key="data.sources").items():
+        key = f"data.sources.{name}"
+        part = _section({name: part}, name, key=key)
+        columns = _section({"columns": {}, **part}, "columns", key=f"{key}.columns")
+        if unknown := set(columns) - set(COLUMNS):
+            raise ValueError(
+                f"{key}.columns names {', '.join(map(str, sorted(unknown)))}; valid: "
+                f"{', '.join(COLUMNS)} (ours), each with the name it has in the data"
+            )
+        columns = {own: theirs for own, theirs in columns.items() if theirs}
+        sources[name] = build(Source, {**part, "columns": columns}, key=key)
+    if not sources:
+        raise ValueError("data.sources is empty; choose data: data=NAME, or data=file")
+    return build(Data, {**values, "sources": sources}, key="data")
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
     """The recipe a YAML says, its fields checked."""
-    trainable = dict(values.get("trainable") or {})
+    if not isinstance(values, Mapping):
+        raise ValueError(f"recipe={values} is no recipe; give recipe=NAME")
+    trainable = _section({"trainable": {}, **values}, "trainable", key="recipe.trainable")
     pooler = trainable.pop("pooler", None) or {"kind": "none"}
-    trainable["pooler"] = None if pooler["kind"] == "none" else make(PoolerSpec, pooler)
+    pooler = _section({"pooler": pooler}, "pooler", key="recipe.trainable.pooler")
+    trainable["pooler"] = None
+    spec = build(PoolerSpec, {**pooler, "kind": _pooler_kind(pooler)}, key=POOLER)
+    if pooler.get("kind") != "none":
+        trainable["pooler"] = spec
+    masking = _section({"masking": {}, **values}, "masking", key="recipe.masking")
     parts = {
-        "masking": make(Masking, values.get("masking") or {}),
-        "trainable": make(Trainable, trainable),
+        "masking": build(Masking, masking, key="recipe.masking"),
+        "trainable": build(Trainable, trainable, key="recipe.trainable"),
     }
-    return make(Recipe, {**values, **parts})
+    return build(Recipe, {**values, **parts}, key="recipe")
+
+
+def _pooler_kind(pooler: Mapping[str, Any]) -> Any:
+    """The kind to check the other fields with: any, where there is no pooler."""
+    kind = pooler.get("kind")
+    if kind not in ("none", *get_args(PoolerKind)):
+        valid = ("none", *get_args(PoolerKind))
+        raise ValueError(f"{POOLER}.kind {kind!r} is unknown; valid: {', '.join(valid)}")
+    return get_args(PoolerKind)[0] if kind == "none" else kind
+
+
+def _section(values: Mapping[str, Any], name: str, *, key: str = "") -> dict[str, Any]:
+    """A section of a config. Raises ValueError where it is one value."""
+    if not isinstance(part := values[name], Mapping):
+        raise ValueError(
+            f"{key or name}={part} is one value where a mapping is meant, {{KEY: ...}}"
+        )
+    return dict(part)

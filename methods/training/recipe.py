@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from methods.backbone.pooler import PoolerSpec
 from methods.evaluation.tasks import TaskList
+from methods.fields import check_fields
 
 Objective = Literal["contrastive", "mntp"]
 Kind = Literal["lora", "bitfit", "added_bias", "full"]
 
 
-def _check(holder: Any) -> None:
-    hints = get_type_hints(type(holder))
-    for one in fields(holder):
-        value, hint = getattr(holder, one.name), hints[one.name]
-        if get_origin(hint) is Literal and value not in get_args(hint):
-            valid = ", ".join(map(str, get_args(hint)))
-            raise ValueError(f"recipe: {one.name} {value!r} is unknown; valid: {valid}")
+def _check(holder: Any, key: str = "recipe", **least: float) -> None:
+    """Check the fields' types, and that numbers are no less than `least`."""
+    check_fields(holder, key=f"{key}.")
+    for name, bound in least.items():
+        if (value := getattr(holder, name)) is not None and value < bound:
+            raise ValueError(f"{key}.{name} is {value}; it is {bound} or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Trainable:
     pooler: PoolerSpec | None = None
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check(self, "recipe.trainable", r=1, alpha=1, dropout=0)
         if self.pooler is not None and self.kind == "full":
             raise ValueError(
                 "recipe: a pooler lies beside an adapter, and kind=full makes none; use kind=lora"
@@ -71,7 +71,7 @@ class Masking:
     length: int = 512
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check(self, "recipe.masking", length=2)
         if not 0 < self.share < 1:
             raise ValueError(f"recipe: masking.share is {self.share}; it is between 0 and 1")
 
@@ -117,14 +117,22 @@ class Recipe:
     trainable: Trainable = field(default_factory=Trainable)
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check(self, steps=1, mini_batch=1, warmup=0, weight_decay=0, max_grad_norm=0, negatives=0)
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("recipe: give either steps or epochs")
         if self.objective == "mntp" and self.trainable.pooler is not None:
             raise ValueError("recipe: objective=mntp predicts tokens and pools nothing; no pooler")
-        for name in ("batch_size", "learning_rate", "temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"recipe: {name} is {getattr(self, name)}; it is above 0")
+        for name in ("batch_size", "learning_rate", "temperature", "epochs", "schedule_epochs"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise ValueError(f"recipe.{name} is {value}; it is above 0")
+        for name, value in (
+            ("attention_dropout", self.attention_dropout),
+            ("trainable.dropout", self.trainable.dropout),
+        ):
+            if not 0 <= value < 1:
+                raise ValueError(f"recipe.{name} is {value}; it is 0 or more and below 1")
+        if short := [f"{name}={n}" for name, n in self.text_tokens.items() if n < 1]:
+            raise ValueError(f"recipe.text_tokens has {', '.join(short)}; it is 1 or more")
         if unknown := set(self.text_tokens) - {"query", "document"}:
             raise ValueError(f"recipe: text_tokens of {', '.join(unknown)}; valid: query, document")
 
@@ -147,3 +155,6 @@ class Run:
     gradient_checkpointing: bool = False
     deepspeed: str | None = None
     fsdp: str | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, "run", seed=0, every=1, keep=1)

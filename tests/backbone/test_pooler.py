@@ -102,5 +102,5 @@ def test_a_pooler_of_another_model_or_cut_short_is_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(ValueError, match="cut short"):
         load_pooler(tmp_path, hidden_size=D, num_layers=3)
-    with pytest.raises(ValueError, match="pooler 'cls' is unknown; valid: latent_attention"):
+    with pytest.raises(ValueError, match="pooler.kind 'cls' is unknown; valid: latent_attention"):
         PoolerSpec(kind="cls")

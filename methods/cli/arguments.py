@@ -1,0 +1,143 @@
+"""Check the words of a command line before Hydra composes a config from them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override, QuotedString
+from hydra.errors import OverrideParseException
+
+from methods.cli.manual import experiment_verb
+from methods.cli.mistakes import no_choice, no_key, quote, unreadable
+from methods.configs import OPTIONAL, choices, groups, root_keys
+from methods.fields import nearest_name
+
+FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help", "-sc")
+FLAGS += ("--shell-completion", "--version")
+VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name")
+VALUED += ("-cd", "--config-dir", "-i", "--info", "--experimental-rerun")
+
+
+def ordered(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return Hydra's options and the KEY=VALUE words: its parser wants each kind together.
+
+    Raises ValueError for an option that Hydra does not have.
+    """
+    options: list[str] = []
+    words: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, _, value = word.partition("=")
+        if word in FLAGS or (name in VALUED and value):
+            options.append(word)
+        elif word in VALUED:
+            options += [word, *rest[:1]]
+            rest = rest[1:]
+        elif re.match(r"--?[a-zA-Z]", word):
+            value = value or (rest[0] if rest and "=" not in rest[0] else "VALUE")
+            raise ValueError(f"{word} is no option; write {name.lstrip('-')}={value}")
+        else:
+            words.append(word)
+    return options, words
+
+
+def check_arguments(verb: str, options: Sequence[str], words: Sequence[str]) -> None:
+    """Raise ValueError for the first word that names nothing, with what was probably meant."""
+    folder = next(
+        (b for a, b in zip(options, options[1:], strict=False) if a == "--config-dir"), ""
+    )
+    overrides = [_parsed(verb, words, place) for place in range(len(words))]
+    searched = any(o.key_or_group == "hydra.searchpath" for o in overrides)
+    for override in overrides:
+        key = override.key_or_group
+        root = re.split(r"[./@:]", key)[0]
+        if root != "hydra" and root not in root_keys(verb) and not override.is_delete():
+            raise ValueError(no_key(verb, key, _value(override)))
+        if key in groups(verb) and not override.is_delete() and not searched:
+            _check_choice(verb, override, folder or None)
+
+
+def _parsed(verb: str, words: Sequence[str], place: int) -> Override:
+    word = words[place]
+    following = words[place + 1 : place + 2]
+    if "=" not in word and not word.startswith("~"):
+        raise ValueError(_no_assignment(verb, word, *following))
+    if re.fullmatch(r"[\w.]+=", word) and following and "=" not in following[0]:
+        raise ValueError(f"{word} has no value; write {word}{following[0]}, without a space")
+    if word.startswith("="):
+        raise ValueError(f"{word!r} has no key; write KEY=VALUE without spaces")
+    if (whole := _unclosed(words[place:])) is not None:
+        raise ValueError(f"{word} has a bracket that is not closed; write {shlex.quote(whole)}")
+    try:
+        return OverridesParser.create().parse_overrides([word])[0]
+    except OverrideParseException as error:
+        raise ValueError(unreadable(word, str(error).splitlines()[0])) from error
+
+
+def _no_assignment(verb: str, word: str, following: str = "") -> str:
+    """What to say of a word without `=`."""
+    if word in groups(verb) or word in root_keys(verb):
+        value = following if following and "=" not in following else "VALUE"
+        return f"{word} has no value; write {word}={value}"
+    for group in groups(verb):
+        if word in choices(group):
+            return f"{word} is no KEY=VALUE; write {group}={word}"
+    for group in groups(verb):
+        if found := nearest_name(word, choices(group)):
+            return f"{word} is no KEY=VALUE; did you mean {group}={found}?"
+    return f"{word} is no KEY=VALUE; dec2vec {verb} --help lists the keys"
+
+
+def _unclosed(words: Sequence[str]) -> str | None:
+    """The value a shell took apart, put together; None if brackets are closed."""
+    pairs = (("[", "]"), ("{", "}"), ("(", ")"))
+    whole = ""
+    for word in words:
+        whole += word
+        bare = re.sub(r"\\.|'[^']*'|\"[^\"]*\"", "", whole)
+        if all(bare.count(left) <= bare.count(right) for left, right in pairs):
+            return None if whole == words[0] else whole
+        if "=" in word and word is not words[0]:
+            break
+    closing = "".join(r * (words[0].count(left) - words[0].count(r)) for left, r in pairs)
+    return words[0].rstrip(",") + closing
+
+
+def _value(override: Override) -> str:
+    if not override.is_sweep_override() and isinstance(override._value, QuotedString):
+        return override._value.text
+    return override.get_value_element_as_str() if override._value is not None else ""
+
+
+def _check_choice(verb: str, override: Override, folder: str | None) -> None:
+    """Refuse a name that a group does not have, several where one is taken, and `+group=`."""
+    group, value = override.key_or_group, override._value
+    if override.is_add():
+        raise ValueError(f"+{group}= is not needed; write {quote(group, _value(override))}")
+    valid = choices(group, config_dir=folder)
+    if override.is_sweep_override():
+        given = [] if isinstance(value, Glob) else [str(one) for one in override.sweep_iterator()]
+    elif isinstance(value, list):
+        if group not in OPTIONAL:
+            names = ",".join(map(str, value))
+            raise ValueError(
+                f"{group}=[{names}] names several where one is taken; for a job each "
+                f"write -m {group}={names}"
+            )
+        given = [str(one) for one in value]
+    else:
+        given = [] if value is None else [_value(override)]
+    for name in given:
+        if name not in valid:
+            raise ValueError(no_choice(verb, group, name, valid, given))
+    if group == "experiment":
+        for name in given:
+            own = experiment_verb(name) if name in choices(group) else verb
+            if own not in (verb, None):
+                raise ValueError(
+                    f"experiment={name} is one of dec2vec {own}: dec2vec {own} experiment={name}"
+                )

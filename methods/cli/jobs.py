@@ -1,0 +1,138 @@
+"""What every verb that computes shares: its entry, its status.json, and how it ends.
+
+A job leaves status.json in its folder: done, failed with its error, or interrupted. What the user
+got wrong ends in a line or two without a traceback, in a run of its own and in a sweep alike;
+HYDRA_FULL_ERROR=1 shows everything. The exit status is 0 only where all went well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
+
+from methods.cli.arguments import check_arguments, ordered
+from methods.cli.mistakes import explain
+from methods.evaluation.plugins import export_importable
+from methods.evaluation.trained_as import method_name
+from methods.fields import nearest
+
+log = logging.getLogger(__name__)
+FULL = "HYDRA_FULL_ERROR"
+MISTAKES = (ValueError, OSError, HydraException, OmegaConfBaseException)
+FAILURES = ("TasksFailed",)  # by name: importing its module would import torch
+
+
+class JobFailed(RuntimeError):
+    """A job failed, and its log and its status.json say how."""
+
+
+def run_verb(verb: str, run: Callable[[], Any]) -> None:
+    """Run a Hydra verb with the arguments of the command line; exit with a message if it fails."""
+    if os.environ.get(FULL) == "1":
+        hydra_arguments(verb)
+        run()
+        return
+    try:
+        hydra_arguments(verb)
+        os.environ[FULL] = "1"  # Hydra then raises what it would print with a traceback
+        run()
+    except JobFailed as error:
+        sys.exit(f"dec2vec {verb}: {error}")
+    except MISTAKES as error:
+        sys.exit(f"dec2vec {verb}: {explain(error, verb)}")
+    finally:
+        os.environ.pop(FULL, None)
+
+
+@contextmanager
+def job_status() -> Iterator[None]:
+    """Write status.json when the job ends, and log what ended it.
+
+    What the user can mend is logged without a traceback. Raises JobFailed for what was logged.
+    """
+    config = HydraConfig.get()
+    file = Path(config.runtime.output_dir) / "status.json"
+    status: dict[str, Any] = {"status": "done"}
+    try:
+        yield
+    except KeyboardInterrupt:
+        status = {"status": "interrupted"}
+        raise
+    except Exception as error:
+        known = isinstance(error, MISTAKES) or type(error).__name__ in FAILURES
+        said = explain(error, config.job.name) if known else f"{type(error).__name__}: {error}"
+        status = {"status": "failed", "error": f"{type(error).__name__}: {said}"}
+        log.error("%s", said, exc_info=not known)
+        if config.mode == RunMode.RUN:
+            sys.exit(1)
+        raise JobFailed(f"a job failed; {file} and the log beside it say how") from None
+    finally:
+        file.write_text(json.dumps(status, indent=2) + "\n")
+
+
+def hydra_arguments(verb: str) -> None:
+    """Leave on the command line what Hydra takes: checked, and a --config-dir made importable."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd")
+    chosen, rest = parser.parse_known_args(sys.argv[1:])
+    options, words = ordered(rest)
+    if chosen.config_dir is not None:
+        export_importable(chosen.config_dir)
+        options = ["--config-dir", chosen.config_dir, *options]
+    if verb == "evaluate":
+        words = with_trained_method(words, config_dir=chosen.config_dir)
+    check_arguments(verb, options, words)
+    sys.argv = [sys.argv[0], *options, *words]
+
+
+def with_trained_method(words: list[str], *, config_dir: str | None) -> list[str]:
+    """Return overrides with the method that the adapter was trained with, where none is chosen."""
+    keys = {word.lstrip("+").partition("=")[0]: word.partition("=")[2] for word in words}
+    if "adapter" not in keys or keys.keys() & {"method", "experiment", "template"}:
+        return words
+    try:
+        value = OverridesParser.create().parse_override(f"adapter={keys['adapter']}").value()
+    except HydraException:  # said, with the mend, by whoever checks all words
+        return words
+    several = list(value.list) if isinstance(value, ChoiceSweep) else [value]
+    lists = [one if isinstance(one, list) else [one] for one in several]
+    names = {method_name([str(path) for path in one], config_dir=config_dir) for one in lists}
+    if len(names) > 1:
+        raise ValueError(
+            f"the adapters were trained with several methods ({', '.join(map(str, names))}); "
+            f"evaluate those of one method at a time, or give method=NAME"
+        )
+    return [f"method={name}", *words] if (name := names.pop()) else words
+
+
+def given_config_dir() -> str | None:
+    """Return the --config-dir of the command line, as it was given."""
+    for source in HydraConfig.get().runtime.config_sources:
+        if source.provider == "command-line":
+            return source.path
+    return None
+
+
+def check_report(config: Any) -> None:
+    """Refuse a report that does not exist, before anything is computed for it."""
+    if (name := config.get("report")) is not None:
+        from analysis.report import REPORTS
+
+        if name not in REPORTS:
+            raise ValueError(
+                f"report={name} is unknown; valid: {', '.join(REPORTS)}{nearest(name, REPORTS)}"
+            )

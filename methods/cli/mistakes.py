@@ -1,0 +1,207 @@
+"""Say what a user got wrong on the command line in a line or two.
+
+Hydra's own errors are put in our words. Each message says what was got, what is valid and what was
+probably meant.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from methods.configs import CONF, OPTIONAL, choices, groups
+from methods.fields import nearest, nearest_name
+
+MANY = 12  # names that are not listed where one of them was probably meant
+AXES = ("pooling", "layer", "normalize")
+# What one verb has and the other calls otherwise.
+ELSEWHERE = {
+    "evaluate": {
+        "mirror": "tasks.mirror",
+        "recipe": "dec2vec train recipe",
+        "data": "dec2vec train data",
+        "evaluate.names": "tasks.names",
+        "names": "tasks.names",
+        "benchmark": "tasks.benchmark",
+    },
+    "train": {
+        "tasks.mirror": "mirror",
+        "tasks.names": "evaluate.names",
+        "tasks.splits": "evaluate.splits",
+        "tasks.subsets": "evaluate.subsets",
+        "tasks": "evaluate.names",
+        "attention": "method.attention",
+        "pooling": "method.pooling",
+        "layer": "method.layer",
+        "normalize": "method.normalize",
+        "kernel.packed": "run.packed",
+        "kernel.attention": "model.kernel",
+        "kernel.linears": "model.linears",
+        "epochs": "recipe.epochs",
+        "names": "evaluate.names",
+    },
+}
+
+
+def explain(error: BaseException, verb: str) -> str:
+    """Return an error in a line or two, Hydra's and OmegaConf's in our words."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return unreadable(error.override, text.splitlines()[0])
+    if isinstance(error, MissingConfigException):
+        return _missing(error, verb)
+    if isinstance(error, ConfigCompositionException):
+        return _composition(error, text, verb)
+    if isinstance(error, OmegaConfBaseException):
+        key = f" ({error.full_key})" if error.full_key else ""
+        return f"{(error.msg or text).splitlines()[0]}{key}"
+    return text or type(error).__name__
+
+
+def quote(key: str, value: str) -> str:
+    """Return KEY=VALUE as it is pasted into a shell, quoted for Hydra and for the shell."""
+    if not re.fullmatch(r"[\w./:@%+-]+|\[[\w./,-]*\]", value) or value.endswith("\\"):
+        escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
+        escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+        value = f"'{escaped}'"
+    word = f"{key}={value}"
+    if "'" in word and not re.search(r'["$`!]', word):  # easier on the eye than shlex's
+        return '"' + word.replace("\\", "\\\\") + '"'
+    return shlex.quote(word)
+
+
+def unreadable(word: str, reason: str) -> str:
+    """Return what to say of a word that Hydra cannot parse."""
+    key, _, value = word.partition("=")
+    if re.search(r"[\['{(\\\"=, :]", value):
+        return f"{word} cannot be read; quote the value: {quote(key, value)}"
+    return f"{word} cannot be read ({reason}); write KEY=VALUE"
+
+
+def no_key(verb: str, key: str, value: str) -> str:
+    """Return what to say of a key that a verb does not have."""
+    other = ELSEWHERE.get(verb, {})
+    found = other.get(key) or other.get(key.split(".")[0])
+    said = f"{key} is no key of dec2vec {verb}"
+    if found == "evaluate.names" and not value.startswith("["):
+        return f"{said}; write evaluate.names=[{value}]"
+    if found:
+        return f"{said}; write {quote_words(found, value)}"
+    known = list(known_keys(verb))
+    tail = key.rpartition(".")[2]
+    same = [one for one in known if one.rpartition(".")[2] == tail]
+    found = same[0] if same else nearest_name(key, known)
+    if found is None:
+        tails = {one.rpartition(".")[2]: one for one in reversed(known)}
+        found = tails.get(nearest_name(tail, tails) or "")
+    hint = f"; did you mean {quote_words(found, value)}?" if found else ""
+    return f"{said}{hint or f'; dec2vec {verb} --help lists them'}"
+
+
+def quote_words(start: str, value: str) -> str:
+    """Return the last word of `start` with a value, quoted; what stands before it as it is."""
+    *before, key = start.split(" ")
+    return " ".join([*before, quote(key, value or "VALUE")])
+
+
+def known_keys(verb: str) -> Iterable[str]:
+    """Every key of conf/VERB.yaml and of the groups it begins with, dotted."""
+    import yaml
+
+    def below(prefix: str, part: Any) -> Iterable[str]:
+        for name, value in part.items():
+            key = f"{prefix}.{name}" if prefix else str(name)
+            yield key
+            if isinstance(value, dict):
+                yield from below(key, value)
+
+    own = yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))
+    yield from below("", {k: v for k, v in own.items() if k not in ("defaults", "hydra")})
+    for group, name in groups(verb).items():
+        yield group
+        if group not in OPTIONAL:
+            for file in (CONF / group).glob("*.yaml" if name == "???" else f"{name}.yaml"):
+                part = yaml.safe_load(file.read_text(encoding="utf-8"))
+                names = [k for k in part if k not in ("_target_", "defaults")]
+                yield from (f"{group}.{name}" for name in names if group != "recipe")
+
+
+def no_choice(
+    verb: str, group: str, name: str, valid: Sequence[str], given: Sequence[str] = ()
+) -> str:
+    """Return what to say of a name that a group does not have."""
+    said = f"{group}={name}: there is no {group} of that name"
+    if not name:
+        return f"{group}= has no value; valid: {', '.join(valid)}"
+    if group == "model" and (meant := _model(name)):
+        return f"{said}; write {meant}"
+    if group == "data" and ("/" in name or "." in name):
+        return f"{said}; for a file write data=file {quote('data.sources.mine.path', name)}"
+    if group == "tasks":
+        names = ",".join(given or [name])
+        close = nearest(name, valid).replace("mean ", "mean tasks=")
+        return (
+            f"tasks={name}: no list of tasks has that name; for tasks by name write "
+            f"tasks.names=[{names}]. Valid: {', '.join(valid)}{close}"
+        )
+    message = f"{said}; valid: {', '.join(valid)}"
+    if len(valid) > MANY and nearest_name(name, valid):
+        message = f"{said}; dec2vec {verb} --help lists all {len(valid)}"
+    if group == "model":
+        message += f"; or any of the Hub: model=hub {quote('model.source.id', name)}"
+    if found := nearest_name(name, valid):
+        message += f"; did you mean {group}={found}?"
+    for other in groups(verb):
+        if other != group and name in choices(other):
+            return f"{message} Or {other}={name}?" if found else f"{message}; or {other}={name}?"
+    return message
+
+
+def _model(name: str) -> str | None:
+    """The overrides that choose a folder, a GGUF file or a model of the Hub."""
+    path = Path(name).expanduser()
+    if name.endswith(".gguf"):
+        return f"model=gguf {quote('model.source.path', name)}"
+    if name.startswith(("/", ".", "~")) or path.is_dir():
+        return f"model=folder {quote('model.source.path', name)}"
+    return f"model=hub {quote('model.source.id', name)}" if name.count("/") == 1 else None
+
+
+def _missing(error: MissingConfigException, verb: str) -> str:
+    """A config file that does not exist, named on the command line or in another config."""
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    if error.options and group:
+        return no_choice(verb, group, name, error.options)
+    return str(error).splitlines()[0]
+
+
+def _composition(error: Exception, text: str, verb: str) -> str:
+    """What Hydra says when a config cannot be composed."""
+    first = text.splitlines()[0]
+    if found := re.match(r"You must specify '(\w+)'", text):
+        names = choices(found[1])
+        return f"no {found[1]} is given; write {found[1]}=NAME, one of: {', '.join(names)}"
+    if found := re.match(r"Ambiguous value for argument '([^=]+)=(.*)'$", first):
+        key, value = found.groups()
+        if key in AXES:
+            return f"{key}={value}: several values that share a pass are a list: {key}=[{value}]"
+        listed = (
+            "" if key in groups(verb) else f"; for a list write {shlex.quote(f'{key}=[{value}]')}"
+        )
+        return f"{key}={value}: for a job each write -m {key}={value}{listed}"
+    if found := re.match(r"Sweep parameters '(.+)' requires --multirun", first):
+        return f"{found[1]} is a sweep; write dec2vec {verb} -m {shlex.quote(found[1])}"
+    if found := re.match(r"Could not (?:override|append value to) '?\+*([^'\s=]+)", first):
+        return no_key(verb, found[1].rstrip("."), "")
+    if found := re.match(r"Could not delete from config.*'([^']+)'", first):
+        return no_key(verb, found[1], "").replace("=VALUE?", "?")
+    if found := re.match(r"Could not append to config. An item is already at '([^']+)'", first):
+        return f"+{found[1]} is there already; write {found[1]}=VALUE, without +"
+    cause = str(error.__cause__ or "").splitlines()[:1]
+    return "; ".join(dict.fromkeys([first, *cause]))

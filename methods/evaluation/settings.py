@@ -1,0 +1,114 @@
+"""The settings a verb has beside its method and its model: checked before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from methods.backbone.hardware import Kernel
+from methods.backbone.linears import Linears
+from methods.configs import OPTIONAL, choices, groups, root_keys
+from methods.evaluation.tasks import TaskList
+from methods.fields import build, check_value, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelSettings:
+    """How the model is run: `kernel` of a config, which BackboneSpec takes over."""
+
+    attention: Kernel = "auto"
+    packed: bool | Literal["auto"] = "auto"
+    linears: Linears = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheSettings:
+    """Where vectors are stored: `auto`, a folder or None for memory, and how many GiB of them."""
+
+    folder: str | None = "auto"
+    gib: float = 20
+
+    def __post_init__(self) -> None:
+        if self.gib <= 0:
+            raise ValueError(
+                f"cache.gib is {self.gib}; it is above 0. To store no vectors use cache.folder=null"
+            )
+
+
+ROOT_TYPES = {
+    "runs": str,
+    "out": str | None,
+    "mirror": str | None,
+    "report": str | None,
+    "adapter": str | list[str] | None,
+}
+
+
+def check_config(config: DictConfig, *, verb: str = "evaluate") -> None:
+    """Check the keys and types of everything but method, model, recipe, data and instructions.
+
+    Raises ValueError for a key that the verb does not know, for one that has no value yet (`???`),
+    and for a value of another type.
+    """
+    valid = root_keys(verb)
+    for key in config:
+        if key not in valid:
+            raise ValueError(
+                f"{key} is no key of dec2vec {verb}; valid: {', '.join(valid)}{nearest(key, valid)}"
+            )
+    for key in groups(verb):
+        if key in (*OPTIONAL, "recipe") or isinstance(config.get(key), DictConfig):
+            continue
+        raise ValueError(f"no {key} is chosen; give {key}=NAME: {', '.join(choices(key))}")
+    for key in _missing("", OmegaConf.to_container(config, resolve=False)):
+        raise ValueError(f"{key} has no value yet; give {key}={key.rpartition('.')[2].upper()}")
+    for key, hint in ROOT_TYPES.items():
+        if key in config:
+            value = config[key]
+            check_value(key, list(value) if isinstance(value, ListConfig) else value, hint)
+            if value == "":
+                raise ValueError(f"{key} is empty; give {key}=VALUE")
+    for key, settings in (("kernel", KernelSettings), ("cache", CacheSettings)):
+        if key in config:
+            build(settings, section(config, key), key=key)
+    if "tasks" in config:
+        task_list(section(config, "tasks"), key="tasks")
+
+
+def section(config: DictConfig, key: str) -> dict[str, Any]:
+    """Return a section of a config as plain values. Raises ValueError if it is no section."""
+    if not isinstance(config[key], DictConfig):
+        known = {"kernel": KernelSettings, "cache": CacheSettings, "tasks": TaskList}
+        names = [f"{key}.{field.name}" for field in fields(known[key])] if key in known else []
+        raise ValueError(
+            f"{key}={config[key]} is one value for a whole section"
+            f"{'; its keys are ' + ', '.join(names) if names else ''}"
+        )
+    return OmegaConf.to_container(config[key], resolve=True)  # pyright: ignore[reportReturnType]
+
+
+def task_list(values: Mapping[str, Any], *, key: str) -> TaskList:
+    """Return the tasks a section names, its names and types checked; null is as if not given."""
+    wanted = build(TaskList, {k: v for k, v in values.items() if v is not None}, key=key)
+    if wanted.names and wanted.benchmark:
+        raise ValueError(
+            f"{key}.names={_short(wanted.names)} and {key}.benchmark={wanted.benchmark} are both "
+            f"given; to evaluate the benchmark add {key}.names=[], else {key}.benchmark=null"
+        )
+    return wanted
+
+
+def _short(names: Any) -> str:
+    return f"[{','.join(names[:3])}{',...' if len(names) > 3 else ''}]"
+
+
+def _missing(key: str, value: Any) -> Iterator[str]:
+    """The keys of a config whose value is still to be given (`???`)."""
+    if value == "???":
+        yield key
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _missing(f"{key}.{name}" if key else str(name), inner)

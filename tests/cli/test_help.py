@@ -1,0 +1,89 @@
+"""Help explains itself, and what reads no model imports none."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from methods.cli import VERBS, manual
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "mteb", "transformers")
+
+
+def light(*words: str, cwd: Path) -> str:
+    """What a command prints, in a process that fails if something heavy was imported."""
+    code = (
+        "import sys\nfrom methods.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"found = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "assert not found, found"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("", list(VERBS)),
+        ("--help", list(VERBS)),
+        ("--version", ["dec2vec 0.", "commit"]),
+        ("evaluate --help", ["method=NAME", "llm2vec", "tasks.names=[", "layer=", "Examples"]),
+        ("evaluate -m method=echo -h", ["method=NAME"]),
+        (
+            "train --help",
+            ["recipe=NAME", "sgpt_nli_demo", "recipe.learning_rate=1e-4", "data=NAME"],
+        ),
+        ("report --help", ["--common", "for instance: dec2vec report"]),
+        ("cache --help", ["info", "clear", "--folder"]),
+        ("methods --help", ["--config-dir"]),
+        ("methods", ["arXiv 2402.15449", "sgpt", "SGPT"]),
+    ],
+)
+def test_help_says_what_there_is_and_imports_nothing_heavy(line, told, tmp_path):
+    said = light(*line.split(), cwd=tmp_path)
+    assert not [word for word in told if word not in said]
+
+
+def test_report_and_cache_import_nothing_heavy(tmp_path):
+    from methods.backbone.cache import open_cache
+
+    open_cache(tmp_path / "cache", 1 << 20)
+    assert ": 0 vectors" in light("cache", "info", "--folder", "cache", cwd=tmp_path)
+    sts = str(ROOT / "runs" / "reference" / "sts")
+    assert "STS avg" in light("report", sts, "--out", "out", "--samples", "9", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "train"])
+def test_the_page_of_a_verb_has_every_key_and_three_examples(verb):
+    from methods.cli.mistakes import known_keys
+    from methods.configs import groups
+
+    page = manual.page(verb, VERBS[verb])
+    assert page.count(f"\n   dec2vec {verb} ") >= 3
+    own = [key for key in known_keys(verb) if key.split(".")[0] not in groups(verb)]
+    inline = ("recipe.",)  # a mapping in one line is shown as one
+    assert not [
+        k
+        for k in own
+        if f"{k}=" not in page
+        and f"{k}.*" not in page
+        and k[:7] not in inline
+        and not any(other.startswith(f"{k}.") for other in own)
+    ]
+
+
+def test_a_method_that_cannot_be_parsed_is_named(tmp_path):
+    (tmp_path / "mine" / "method").mkdir(parents=True)
+    (tmp_path / "mine" / "method" / "lost.yaml").write_text("_target_: nowhere.Lost\n")
+    said = light("methods", "--config-dir", "mine", cwd=tmp_path)
+    assert "nowhere.Lost, and there is no module nowhere" in said and "SGPT" in said

@@ -1,0 +1,190 @@
+"""What a newcomer types, and what the command line answers: in a line or two, before any model."""
+
+import pytest
+
+from methods.cli import _unknown
+from methods.cli.arguments import check_arguments, ordered
+from methods.cli.mistakes import explain, quote
+from methods.evaluation.config import CONF, choices, compose, plan
+from methods.training.config import train_job
+
+WORDS = [
+    ("evaluate method=ecko", "did you mean method=echo?"),
+    ("evaluate method=", "method= has no value; valid: cpt_text"),
+    ("evaluate method= echo", "write method=echo, without a space"),
+    ("evaluate method=echo model=tinny", "did you mean model=tiny?"),
+    ("evaluate method=echo model=gpt2", "model=hub model.source.id=gpt2"),
+    ("evaluate method=echo model=org/name", "write model=hub model.source.id=org/name"),
+    ("evaluate method=echo model=/folder", "write model=folder model.source.path=/folder"),
+    ("evaluate method=echo model=x.gguf", "write model=gguf model.source.path=x.gguf"),
+    ("evaluate method=echo tasks=STS12", "write tasks.names=[STS12]"),
+    ("evaluate method=echo tasks=STS12,STS13", "write tasks.names=[STS12,STS13]"),
+    ("evaluate method=echo layr=1", "layr is no key of dec2vec evaluate; did you mean layer=1?"),
+    ("evaluate method=echo +layr=1", "layr is no key of dec2vec evaluate; did you mean layer=1?"),
+    ("evaluate method=echo ++layr=1", "did you mean layer=1?"),
+    ("evaluate method=echo max_length=75", "did you mean method.max_length=75?"),
+    ("evaluate method=echo mirror=/x", "write tasks.mirror=/x"),
+    ("evaluate recipe=demo", "write dec2vec train recipe=demo"),
+    ("evaluate --method echo", "--method is no option; write method=echo"),
+    ("evaluate --method=echo", "write method=echo"),
+    ("evaluate echo", "write method=echo"),
+    ("evaluate method echo", "write method=echo"),
+    ("evaluate tiny", "write model=tiny"),
+    ("evaluate method=echo pooling=[last,mean", "write 'pooling=[last,mean]'"),
+    ("evaluate method=echo tasks.names=[STS12, STS13]", "write 'tasks.names=[STS12,STS13]'"),
+    ("evaluate method=[echo,sgpt]", "write -m method=echo,sgpt"),
+    ("evaluate -m method=echo,sgppt", "did you mean method=sgpt?"),
+    ("evaluate method=echo template=nope", "there is no template of that name; valid: echo_in"),
+    ("evaluate experiment=layer", "did you mean experiment=layers?"),
+    ("evaluate experiment=fair_supervised", "dec2vec train experiment=fair_supervised"),
+    ("evaluate method=sgpt +template=sgpt_plain", "write template=sgpt_plain"),
+    ("train recipe=demo tasks.mirror=/x", "write mirror=/x"),
+    ("train recipe=demo tasks=STS12", "write evaluate.names=[STS12]"),
+    ("train recipe=demo pooling=mean", "write method.pooling=mean"),
+    ("train recipe=sgpt_nli_dmo", "did you mean recipe=sgpt_nli_demo?"),
+    ("train recipe=demo data=pairs.jsonl", "data=file data.sources.mine.path=pairs.jsonl"),
+]
+
+
+@pytest.mark.parametrize(("line", "told"), WORDS)
+def test_a_word_that_names_nothing_is_answered_with_what_was_meant(line, told):
+    verb, *words = line.split()
+    with pytest.raises(ValueError) as error:
+        check_arguments(verb, *ordered(words))
+    assert told in str(error.value) and len(str(error.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    "value", ["/tmp/it's", "/a=b", "MTEB(eng, v2)", "a,b", "/x\\'y", 'say "x"']
+)
+def test_a_value_that_hydra_cannot_parse_is_answered_with_one_that_it_can(value):
+    import shlex
+
+    (word,) = shlex.split(quote("tasks.mirror", value))
+    check_arguments("evaluate", [], ["method=sgpt", word])
+    assert compose(["method=sgpt", word]).tasks.mirror == value
+    if "'" in value or "=" in value or "(" in value:
+        with pytest.raises(ValueError, match="quote the value|bracket"):
+            check_arguments("evaluate", [], [f"tasks.mirror={value}"])
+
+
+COMPOSED = [
+    (["method=echo", "kernel.packd=1"], "did you mean kernel.packed="),
+    (["method=echo", "tasks.mirorr=x"], "did you mean tasks.mirror="),
+    (["method=echo", "pooling=last,mean"], "are a list: pooling=[last,mean]"),
+    (["method=echo,sgpt"], "for a job each write -m method=echo,sgpt"),
+    (["method=glob(*)"], "is a sweep; write dec2vec evaluate -m 'method=glob(*)'"),
+    (["method=echo", "+runs=x"], "write runs=VALUE, without +"),
+    (["method=echo", "template=nope"], "there is no template of that name"),
+    ([], "no method is given; write method=NAME, one of: cpt_text"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "told"), COMPOSED)
+def test_hydras_errors_are_put_in_our_words(overrides, told):
+    with pytest.raises(Exception) as error:  # noqa: B017
+        compose(overrides)
+    said = explain(error.value, "evaluate")
+    assert told in said and len(said.splitlines()) == 1 and "in struct" not in said
+
+
+VALUES = [
+    (["layer=last"], "layer 'last' is unknown; it takes a whole number"),
+    (["layer=[all,1]"], "layer 'all' is unknown"),
+    (["layer=1.5"], "method.layer 1.5 is not valid; it takes a whole number"),
+    (["method.max_length=lots"], "method.max_length 'lots' is not valid"),
+    (["normalize=maybe"], "normalize 'maybe' is unknown; valid: True, False"),
+    (["normalize='true'"], "normalize 'true' is unknown; valid: True, False"),
+    (["pooling=null"], "pooling=null names no value"),
+    (["pooling=[]"], r"pooling=\[\] names no value"),
+    (["cache.gib=-1"], "cache.gib is -1; it is above 0"),
+    (["cache.gib=lots"], "cache.gib 'lots' is not valid; it takes a number"),
+    (["+cache.gb=1"], "CacheSettings has no gb; it has: folder, gib; did you mean gib"),
+    (["+kernel.packd=true"], "KernelSettings has no packd; .*did you mean packed"),
+    (["kernel.packed=1"], "kernel.packed 1 is unknown; valid: True, False, auto"),
+    (["kernel=eager"], "kernel=eager is one value for a whole section; its keys are kernel.att"),
+    (["runs=null"], "runs null is not valid; it takes text"),
+    (["adapter=5"], "adapter 5 is not valid; it takes text, a list of texts, null"),
+    (["model.adapters=[x]"], "give adapter=DIR"),
+    (["model.batch_tokens=0"], "batch_tokens is 0"),
+    (["model.device=cudaa"], "device 'cudaa' is unknown; valid"),
+    (["+model.dtpe=float32"], "BackboneSpec has no dtpe; .*did you mean dtype"),
+    (["+model.source.sed=1"], "Random has no sed; .*did you mean seed"),
+    (["tasks.names=STS12"], r"write tasks.names=\[STS12\]"),
+    (["tasks.splits={STS12:test}"], "tasks.splits {STS12:test} is not valid; it takes a mapping"),
+    (["+tasks.split=test"], "TaskList has no split; .*did you mean splits"),
+    (["tasks.benchmark=NanoBEIR"], r"both given; to evaluate the benchmark add tasks.names=\[\]"),
+    (["+instructions.task=x"], "Instructions has no task; .*did you mean tasks"),
+    (["model=folder"], "model.source.path has no value yet; give model.source.path=PATH"),
+    (["+nonsense=1"], "nonsense is no key of dec2vec evaluate; valid: model, tasks"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "told"), VALUES)
+def test_a_key_or_value_that_is_not_valid_ends_before_a_model_is_loaded(overrides, told):
+    force = [f"++{o}" if o.startswith("model.adapters") else o for o in overrides]
+    with pytest.raises(ValueError, match=told):
+        plan(compose(["method=sgpt", "model=tiny", *force]), name="sgpt")
+
+
+TRAINED = [
+    (["+recipe.stpes=3"], "Recipe has no stpes; .*did you mean steps"),
+    (["recipe.steps=2.5"], "recipe.steps 2.5 is not valid"),
+    (["recipe.steps=0"], "recipe.steps is 0; it is 1 or more"),
+    (["recipe.trainable.kind=lorra"], "recipe.trainable.kind 'lorra' is unknown; .*mean lora"),
+    (["recipe.trainable.dropout=2"], "it is 0 or more and below 1"),
+    (["recipe.trainable.pooler.kind=x"], "recipe.trainable.pooler.kind 'x' is unknown"),
+    (["recipe.masking.length=long"], "recipe.masking.length 'long' is not valid"),
+    (["run.every=0"], "run.every is 0; it is 1 or more"),
+    (["run.packed=yes_please"], "run.packed 'yes_please' is unknown; valid: True, False"),
+    (["+run.sede=1"], "Run has no sede; .*did you mean seed"),
+    (["data.bad_rows=keep"], "data.bad_rows 'keep' is unknown; valid: error, drop"),
+    (["+data.sources.substitutions.limt=1"], "Source has no limt; .*did you mean limit"),
+    (["+data.folder=x"], "data.folder is used by no source"),
+    (["data=file"], "data.sources.mine.path has no value yet; give data.sources.mine.path=PATH"),
+    (["evaluate.names=STS12"], r"write evaluate.names=\[STS12\]"),
+    (["evaluate.before=maybe"], "evaluate.before 'maybe' is unknown"),
+    (["+evaluate.split=x"], "TaskList has no split"),
+    (["run.validate.names=STS12"], r"write run.validate.names=\[STS12\]"),
+    (["out=5"], "out 5 is not valid; it takes text, null. Quote it"),
+    (["+model.four_bit=true"], "use recipe.trainable.quantized=auto"),
+    (["+kernel.packed=false"], "kernel is no key of dec2vec train"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "told"), TRAINED)
+def test_a_training_is_checked_as_an_evaluation_is(overrides, told):
+    config = compose(["recipe=demo", "model=tiny", *overrides], verb="train")
+    with pytest.raises(ValueError, match=told):
+        train_job(config, title="demo", overrides=[])
+
+
+def test_a_word_that_is_no_verb_is_answered_with_a_command(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["dec2vec", "method", "echo"])
+    assert _unknown("method").endswith("Did you mean: dec2vec evaluate method=echo")
+    monkeypatch.setattr("sys.argv", ["dec2vec", "evalute", "method=echo"])
+    assert _unknown("evalute").endswith("Did you mean: dec2vec evaluate method=echo")
+
+
+def test_every_recorded_command_still_composes():
+    import json
+    import shlex
+
+    from methods.evaluation.settings import check_config
+
+    records = (CONF.parent / "runs" / "reference").rglob("*.json")
+    commands = {json.loads(f.read_text()).get("command") for f in records if f.name[0] in "rt"}
+    commands.discard(None)
+    assert len(commands) > 50
+    for command in sorted(commands, key=len, reverse=True)[::3]:  # the longest, and a third of all
+        _, verb, *words = shlex.split(command)
+        check_arguments(verb, *ordered(words))
+        check_config(compose(words, verb=verb), verb=verb)
+
+
+def test_options_stand_where_hydra_takes_them():
+    assert ordered(["method=sgpt", "-m", "layer=1,-1", "--cfg", "job"]) == (
+        ["-m", "--cfg", "job"],
+        ["method=sgpt", "layer=1,-1"],
+    )
+    assert "smollm2_135m" in choices("model")
