@@ -33,18 +33,17 @@ from methods.backbone.adapters import chained
 from methods.backbone.attention import attending, configs_of
 from methods.backbone.forward import resolve_layer
 from methods.backbone.hardware import resolve_device
-from methods.backbone.loader import BackboneSpec, build_backbone, identity
+from methods.backbone.loader import BackboneSpec, build_backbone
 from methods.backbone.pooler import Pooler
 from methods.base import Method
-from methods.identity import engine_digest
-from methods.provenance import command_of, environment, portable
-from methods.records import TrainingRecord, check_writable, write_whole
+from methods.records import check_writable, write_whole
 from methods.training import data, validation
 from methods.training.asked import describe_asked, refuse_other, write_asked
 from methods.training.contrastive import contrastive_trainer
 from methods.training.curve import Curve
 from methods.training.mntp import mask_token, masked_trainer
 from methods.training.recipe import Recipe, Run
+from methods.training.record import training_record
 from methods.training.trainable import add_tokens, attach, count, quantizes, rows_of
 from methods.training.trainer import last_checkpoint, steps_of
 
@@ -293,32 +292,7 @@ class TrainJob:
             trainer.trained.save_pretrained(str(self.folder))
         if self.tokens_added or self.whole:
             self.backbone.tokenizer.save_pretrained(str(self.folder))
-        trained, every = count(trainer.trained, trainer.pooler)
-        state = trainer.state
-        base = self.backbone.identity
-        record = TrainingRecord(
-            base={key: base[key] for key in ("name", "weights", "files", "dtype") if key in base},
-            below=identity(self.spec)["adapters"],
-            name=self.name,
-            method={"class": f"{type(self.method).__module__}.{type(self.method).__qualname__}"}
-            | dataclasses.asdict(self.method),
-            title=self.title,
-            recipe=dataclasses.asdict(self.recipe),
-            data=about,
-            trained=trained,
-            of=every,
-            steps=state.global_step,
-            **spent,
-            loss=next((e["loss"] for e in reversed(state.log_history) if "loss" in e), None),
-            best={"step": state.best_global_step, "score": state.best_metric}
-            if state.best_metric is not None
-            else None,
-            engine=engine_digest(),
-            command=command_of("train", self.overrides, self.config_dir),
-            config_dir=portable(self.config_dir),
-            config=portable(dict(self.config)),
-            **environment(),
-        )
+        record = training_record(self, trainer, about, spent)
         text = json.dumps(record.to_json(), indent=2, default=str) + "\n"
         write_whole(self.folder / "training.json", text)
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)

@@ -1,0 +1,280 @@
+"""What `dec2vec rerun` does: a record's own config becomes a job again, and the two are compared.
+
+A record states everything that was resolved: the method's fields, the model, adapters, tasks with
+splits and subsets, the recipe. The job is built from these, not from the command, so that a changed
+default does not change what is made again. The command is kept in the new record.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+from methods.backbone.hardware import resolve_dtype
+from methods.evaluation.config import Plan, backbone_of
+from methods.evaluation.instructions import Instructions
+from methods.evaluation.job import Job, TasksFailed
+from methods.evaluation.plugins import make_importable
+from methods.evaluation.tasks import TaskList
+from methods.fields import build
+from methods.identity import adapter_tensors_digest, digest
+from methods.provenance import processor
+from methods.records import read_json
+
+# Points (scores x 100) that two runs of one cell may differ by. The last digits of float32 depend
+# on processor, threads and batches. In half precision an untrained EOS moved most: 1.14 points from
+# one processor and engine to another (e5_instruct on STSBenchmark, of 72 cells compared).
+TOLERANCE = {"float32": 0.05, "half": 1.5}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs of one record. lines: what differs, in words; agrees: whether the scores do."""
+
+    lines: list[str]
+    agrees: bool
+
+
+def rerun(
+    record: Path, *, overrides: Sequence[str] = (), runs: Path, config_dir: str | None = None
+) -> Comparison:
+    """Make a record again under `runs` and compare. Raises ValueError for what is not here."""
+    file = _record_file(record)
+    old = read_json(file)
+    changes = _changes(overrides)
+    if folder := config_dir or old.get("config_dir"):
+        make_importable(folder)
+    runs = runs / digest([str(file.resolve()), list(overrides)])
+    if file.name == "training.json":
+        return _train_again(file, old, changes, runs)
+    return _evaluate_again(file, old, changes, runs)
+
+
+def _record_file(given: Path) -> Path:
+    names = ("record/run.json", "run.json", "training.json")
+    candidates = [given] if given.is_file() else [given / name for name in names]
+    if found := next((file for file in candidates if file.is_file()), None):
+        return found
+    raise ValueError(
+        f"{given} is no record: give a run.json (runs/results/.../record/run.json), a "
+        f"training.json, or the folder of a cell or an adapter that has one"
+    )
+
+
+def _changes(overrides: Sequence[str]) -> DictConfig:
+    valid = ("mirror", "adapter", "model", "kernel")
+    for override in overrides:
+        key = override.partition("=")[0]
+        if "=" not in override or key.removeprefix("tasks.").split(".")[0] not in valid:
+            raise ValueError(
+                f"{override!r} cannot be changed in a rerun; valid: mirror=DIR, adapter=DIR, "
+                f"model.KEY=VALUE (dtype, device, batch_tokens, source.path), kernel.KEY=VALUE"
+            )
+    return OmegaConf.from_dotlist([o.removeprefix("tasks.") for o in overrides])
+
+
+def _evaluate_again(
+    file: Path, old: Mapping[str, Any], changes: DictConfig, runs: Path
+) -> Comparison:
+    cell = file.parent.parent
+    parts = _scores(cell, old)
+    if not parts:
+        raise ValueError(f"{file} has no finished task, so there is nothing to make again")
+    values = dict(old["method_config"])
+    method = build(get_class(values.pop("class")), _tuples(values), key="method")
+    adapters = _adapters(old, changes)
+    spec = backbone_of(_model(old, changes), adapter=adapters)
+    instructions = build(Instructions, old["config"].get("instructions") or {})
+    names = list(dict.fromkeys(task for task, _, _ in parts))
+    entries = old["tasks"]
+    tasks = TaskList(
+        names=[entries[name].get("derived_from") or name for name in names],
+        splits={name: list(dict.fromkeys(s for t, s, _ in parts if t == name)) for name in names},
+        subsets=_subsets(parts),
+        mirror=changes.get("mirror") or _recorded_mirror(old),
+    )
+    verb, *given = shlex.split(old["command"])[1:] or ["evaluate"]
+    job = Job(
+        plan=Plan(old["method"], spec, [method], instructions),
+        tasks=tasks,
+        runs=runs,
+        overrides=given,
+        config=old["config"],
+        verb=verb,
+    )
+    try:
+        job.run()
+    except TasksFailed as error:
+        raise ValueError(str(error)) from error
+    record = job.records[0]
+    return _compare(old, record.read(), parts, _scores(record.path.parent.parent, record.read()))
+
+
+def _train_again(file: Path, old: Mapping[str, Any], changes: DictConfig, runs: Path) -> Comparison:
+    from methods.training.config import train_job
+
+    config = OmegaConf.create(dict(old["config"]))
+    config.model = _model(old, changes)
+    config.adapter = changes.get("adapter") or sorted(map(str, file.parent.glob("below/*"))) or None
+    config.out, config.evaluate = str(runs / file.parent.name), {"names": []}
+    if "mirror" in changes:
+        config.mirror = changes.mirror
+    given = shlex.split(old["command"])[2:]
+    job = train_job(config, title=old["title"], overrides=given, name=old.get("name", ""))
+    new = read_json(job.run() / "training.json")
+    lines = _environment_lines(old, new)
+    for source, about in old["data"]["sources"].items():
+        now = new["data"]["sources"].get(source, {}).get("sha256")
+        lines.append(_line(f"data {source}", about["sha256"], now))
+    lines.append(_line("base weights", old["base"]["weights"], new["base"]["weights"]))
+    lines.append(_line("steps", old["steps"], new["steps"]))
+    limit = 1e-4 if _both_float32(old["base"]["dtype"], new["base"]["dtype"]) else 2e-2
+    apart = abs(old["loss"] - new["loss"]) / max(abs(old["loss"]), 1e-12)
+    agrees = apart <= limit and old["steps"] == new["steps"]
+    lines.append(
+        f"last loss: {old['loss']:.6g} then, {new['loss']:.6g} now, {100 * apart:.3g} % apart; "
+        f"{'within' if agrees else 'MORE THAN'} the tolerance of {100 * limit:g} %"
+    )
+    lines.append(f"the adapter made again: {runs / file.parent.name}")
+    return Comparison(lines, agrees)
+
+
+def _model(old: Mapping[str, Any], changes: DictConfig) -> DictConfig:
+    """The recorded model in the recorded dtype, with what is changed; refused where the machine
+    does not compute in that dtype."""
+    recorded = dict(old["config"]["model"])
+    recorded.pop("adapters", None)  # records of schema 0 hold this key, which never had an effect
+    dtype = str(old.get("dtype") or old["base"]["dtype"])
+    four_bit = dtype.startswith("nf4_")
+    recorded["dtype"] = dtype.removeprefix("nf4_")
+    model: Any = OmegaConf.merge(recorded, changes.get("model") or {})
+    for key, value in (changes.get("kernel") or {}).items():
+        model["kernel" if key == "attention" else key] = value
+    device = str(model.get("device", "auto"))
+    usual = resolve_dtype("auto", device)
+    if model.dtype in ("bfloat16", "float16") and usual == "float32" and not four_bit:
+        raise ValueError(
+            f"the record is in {model.dtype}, which this machine ({processor()}) has no units for; "
+            f"give model.dtype=float32. Scores then agree to about {TOLERANCE['half']} points"
+        )
+    return model
+
+
+def _adapters(old: Mapping[str, Any], changes: DictConfig) -> list[str]:
+    """The recorded adapters, or those given, which must be the same by digest."""
+    given = changes.get("adapter") or old["adapters"]
+    adapters = [given] if isinstance(given, str) else [str(path) for path in given]
+    for adapter in adapters:
+        if not Path(adapter).is_dir():
+            raise ValueError(
+                f"the record was made with the adapter {adapter}, which is not here; say where it "
+                f"is (adapter=DIR), or train it again: {_trained_by(old)}"
+            )
+    return adapters
+
+
+def _trained_by(old: Mapping[str, Any]) -> str:
+    commands = [part["command"] for part in old.get("training", []) if "command" in part]
+    return commands[-1] if commands else "the record does not say how it was trained"
+
+
+def _recorded_mirror(old: Mapping[str, Any]) -> str | None:
+    config = old["config"]
+    return config.get("mirror") or (config.get("tasks") or {}).get("mirror")
+
+
+def _subsets(parts: Iterable[tuple[str, str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for task, _, subset in parts:
+        if subset not in found.setdefault(task, []):
+            found[task].append(subset)
+    return {task: subsets for task, subsets in found.items() if subsets != ["default"]}
+
+
+def _scores(cell: Path, record: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
+    """(task, split, subset) -> main score x 100, of what a record says is scored."""
+    found = {}
+    for task, entry in record["tasks"].items():
+        result = cell / f"{task}.json"
+        if not result.is_file() or entry.get("status") not in ("done", "failed"):
+            continue
+        for split, scores in read_json(result)["scores"].items():
+            for one in scores:
+                if split in entry["splits"] and one["hf_subset"] in entry["subsets"]:
+                    place = (entry.get("derived_from") or task, split, one["hf_subset"])
+                    found[place] = 100 * one["main_score"]
+    return found
+
+
+def _compare(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    then: Mapping[tuple[str, str, str], float],
+    now: Mapping[tuple[str, str, str], float],
+) -> Comparison:
+    lines = _environment_lines(old, new)
+    lines.append(_line("weights", old["revision"], new["revision"]))
+    lines.append(_line("dtype", old["dtype"], new["dtype"]))
+    lines += _adapter_lines(old, new)
+    for task, entry in new["tasks"].items():
+        before = old["tasks"].get(task, {})
+        for what in ("data", "code"):
+            lines.append(_line(f"{what} of {task}", before.get(what), entry.get(what)))
+    limit = TOLERANCE["float32" if _both_float32(old["dtype"], new["dtype"]) else "half"]
+    lines += ["", f"{'task':28} {'split':12} {'subset':10} {'then':>8} {'now':>8} {'apart':>8}"]
+    apart = {place: abs(now[place] - score) for place, score in then.items() if place in now}
+    for (task, split, subset), score in then.items():
+        again = now.get((task, split, subset))
+        shown = "missing" if again is None else f"{again:8.3f} {again - score:+8.3f}"
+        lines.append(f"{task:28} {split:12} {subset:10} {score:8.3f} {shown}")
+    agrees = len(apart) == len(then) and max(apart.values(), default=0) <= limit
+    worst = max(apart.values(), default=float("nan"))
+    lines.append(
+        f"largest difference {worst:.4f} points; {'within' if agrees else 'MORE THAN'} the "
+        f"tolerance of {limit} for {old['dtype']} against {new['dtype']}"
+    )
+    return Comparison(lines, agrees)
+
+
+def _environment_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    names = ("commit", "engine", "python", "machine", "processor")
+    lines = [_line(name, _of_tasks(old, name), _of_tasks(new, name)) for name in names]
+    for name in sorted({*old["versions"], *new["versions"]}):
+        lines.append(_line(name, old["versions"].get(name), new["versions"].get(name)))
+    return lines
+
+
+def _of_tasks(record: Mapping[str, Any], name: str) -> Any:
+    """What a record says at its top, or all its tasks together."""
+    values = [record[name]] if name in record else []
+    values = values or [e[name] for e in record.get("tasks", {}).values() if e.get(name)]
+    return ", ".join(dict.fromkeys(map(str, values))) or None
+
+
+def _adapter_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    then, now = old["backbone"]["adapters"], new["backbone"]["adapters"]
+    if "schema" not in old:  # known by their tensors alone then
+        now = [adapter_tensors_digest(folder) for folder in new["adapters"]] if then else now
+    return [_line("adapters", then, now)] if then or now else []
+
+
+def _line(what: str, then: Any, now: Any) -> str:
+    if then is None:
+        return f"{what}: not recorded then; {now} now"
+    return f"{what}: same ({now})" if then == now else f"{what}: {then} then, {now} now"
+
+
+def _both_float32(*dtypes: str) -> bool:
+    return set(dtypes) == {"float32"}
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }

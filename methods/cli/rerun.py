@@ -1,0 +1,47 @@
+"""Make a record again and say what differs.
+
+    dec2vec rerun runs/results/.../record/run.json             one cell: its tasks, scored again
+    dec2vec rerun runs/adapters/sgpt_nli_demo_1a2b3c4d         a training, from its training.json
+    dec2vec rerun RECORD mirror=DIR model.dtype=float32        with the data here, in another dtype
+
+Nothing is read from the cache of embeddings and nothing of the record is changed: the new run goes
+under --runs. Data and weights are compared by digest, scores against the tolerance of the dtypes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Entry point of the verb."""
+    about = str(__doc__)
+    parser = argparse.ArgumentParser(
+        prog=sys.argv[0], description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("record", type=Path, help="run.json, training.json, or a folder with one")
+    parser.add_argument("overrides", nargs="*", help="mirror=, adapter=, model.*=, kernel.*=")
+    parser.add_argument("--runs", type=Path, default=Path("runs/rerun"), help="[runs/rerun]")
+    parser.add_argument("--config-dir", help="where a plugin's module and YAML lie")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for name in ("httpx", "mteb", "datasets"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from methods.cli.again import rerun  # torch comes with it
+
+    try:
+        report = rerun(
+            arguments.record,
+            overrides=arguments.overrides,
+            runs=arguments.runs,
+            config_dir=arguments.config_dir,
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(f"dec2vec rerun: {error}")
+    print("\n".join(report.lines))
+    sys.exit(0 if report.agrees else 1)
