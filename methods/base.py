@@ -75,11 +75,7 @@ class Method(ABC):
     queries_only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.pooling in ("eos", "eos_token", "cls"):
-            raise ValueError(
-                f"pooling {self.pooling!r} is unknown; valid: {', '.join(get_args(Pooling))}. To "
-                f"pool an EOS token use pooling=last with a method that appends one."
-            )
+        check_pooling(self.pooling)
         check_fields(self)
         if self.max_length < 1:
             raise ValueError(
@@ -118,6 +114,15 @@ class Method(ABC):
     @abstractmethod
     def pool(self, hidden_BLD: Tensor, inputs: Inputs) -> Tensor:
         """Right-padded hidden states of a batch, and their inputs -> [B, D], float32."""
+
+
+def check_pooling(pooling: object) -> None:
+    """Raise ValueError for a token that is taken for a pooling, saying what pools it."""
+    if pooling in ("eos", "eos_token", "cls"):
+        raise ValueError(
+            f"pooling {pooling!r} is unknown; valid: {', '.join(get_args(Pooling))}. To pool an "
+            f"EOS token use pooling=last with a method that appends one."
+        )
 
 
 def pool_inputs(hidden_BLD: Tensor, inputs: Inputs, pooling: Pooling) -> Tensor:

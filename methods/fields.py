@@ -31,7 +31,8 @@ def nearest(name: object, valid: Iterable[str]) -> str:
 def nearest_name(name: object, valid: Iterable[str]) -> str | None:
     """Return the valid name most like `name`, or None where none is alike."""
     lower = {one.lower(): one for one in valid}
-    found = difflib.get_close_matches(str(name).lower(), list(lower), n=1, cutoff=0.6)
+    cutoff = 0.6 if len(str(name)) > 3 else 0.5  # one letter of e5 is half of it
+    found = difflib.get_close_matches(str(name).lower(), list(lower), n=1, cutoff=cutoff)
     return lower[found[0]] if found else None
 
 

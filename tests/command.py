@@ -69,4 +69,8 @@ def _run(arguments: tuple[str, ...], cwd: str, environment: dict[str, str], outp
     sys.path[:] = [str(ROOT), *(path for path in sys.path if path not in ("", str(ROOT)))]
     from methods.cli import main
 
-    main()
+    try:
+        main()
+    finally:  # a child of multiprocessing would wait for a launcher's idle workers, 300 s
+        if "joblib.externals.loky" in sys.modules:
+            sys.modules["joblib.externals.loky"].get_reusable_executor().shutdown()

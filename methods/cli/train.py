@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from methods.cli.jobs import check_report, given_config_dir, job_status, run_verb
 from methods.cli.mistakes import quote
 from methods.configs import CONF
+from methods.provenance import portable
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +68,15 @@ def evaluation_command(
     words += [shlex.quote(word) for word in given]
     if job.mirror is not None:
         words.append(quote("tasks.mirror", str(job.mirror)))
-    if names := list(job.config["evaluate"]["names"]):
-        words.append(shlex.quote(f"tasks.names=[{','.join(names)}]"))
+    scored = job.config["evaluate"]
+    if scored["names"]:
+        for key in ("names", "splits", "subsets"):
+            if scored.get(key):
+                words.append(shlex.quote(f"tasks.{key}={_written(scored[key])}"))
+    if job.config["runs"] != "runs":
+        words.append(quote("runs", str(job.config["runs"])))
+    if job.config_dir is not None:
+        words.insert(0, f"--config-dir {shlex.quote(str(portable(job.config_dir)))}")
     return " ".join(["dec2vec evaluate", *words])
 
 
@@ -89,6 +97,8 @@ def method_words(method: Any, name: str) -> list[str]:
 def _written(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_written(one)}' for key, one in value.items())}}}"
     if isinstance(value, str):
         return "'" + value.replace("'", "\\'") + "'" if not value.isidentifier() else value
     if value is None or isinstance(value, bool):

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from methods.backbone.cache import MemoryStore, Store, open_cache
 from methods.backbone.loader import BackboneSpec
 from methods.backbone.locks import LOADING
-from methods.base import Method
+from methods.base import Method, check_pooling
 from methods.configs import CONF, choices
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.plugins import check_imported_from, make_importable
@@ -130,7 +130,9 @@ def method_of(config: DictConfig, **axes: Any) -> Method:
     values = _plain(config)
     target = _class_of(values.pop("_target_"), "method")
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return build(target, {**values, **axes}, key="method")
+    values |= axes
+    check_pooling(values.get("pooling"))
+    return build(target, values, key="method")
 
 
 def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:

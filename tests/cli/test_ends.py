@@ -14,7 +14,7 @@ import pytest
 
 from methods.cli.train import evaluation_command
 from methods.evaluation.config import compose, method_of
-from methods.evaluation.job import Job, TasksFailed
+from methods.evaluation.job import Job
 from methods.evaluation.summary import main_score, score_table, splits_of
 from methods.evaluation.tasks import TaskList
 
@@ -48,7 +48,7 @@ def test_a_task_that_the_mirror_lacks_alone_is_a_failure_with_its_reason(tmp_pat
     (tmp_path / "mirror").mkdir()
     resolved = plan(compose(["method=sgpt", "model=tiny"]), name="sgpt")
     tasks = TaskList(names=["STS22"], mirror=str(tmp_path / "mirror"))
-    with pytest.raises(TasksFailed, match="nothing was scored: STS22: .* is not in the mirror"):
+    with pytest.raises(ValueError, match="nothing can be scored.*STS22: .* is not in the mirror"):
         Job(resolved, tasks, tmp_path / "runs").run()
 
 
@@ -85,19 +85,28 @@ def test_the_table_names_what_is_missing_and_what_failed():
     assert len(head) == len(row)
 
 
+def trained(*, whole=False, method=None, mirror=None, runs="runs", scored=None):
+    config = {"evaluate": scored or {"names": []}, "runs": runs}
+    return SimpleNamespace(
+        whole=whole, method=method, mirror=mirror, config=config, config_dir=None
+    )
+
+
 def test_the_command_that_a_training_ends_with_can_be_pasted():
     chosen = {"method": "sgpt", "model": "tiny"}
     overrides = ["recipe=demo", "model=tiny", "model.dtype=float32", "method.max_length=75"]
-    adapter = SimpleNamespace(whole=False, mirror="/tmp/it's here", method=None)
+    scored = {"names": ["STS12"], "splits": {"STS12": ["test"]}, "subsets": {"STS12": ["default"]}}
+    adapter = trained(mirror="/tmp/it's here", runs="runs/mine", scored=scored)
     line = evaluation_command(adapter, Path("runs/my adapter"), chosen, overrides)
     start, verb, *words = shlex.split(line)
     assert (start, verb) == ("dec2vec", "evaluate")
     config = compose(["method=sgpt", *words])  # an adapter folder brings its method
     assert config.adapter == "runs/my adapter" and config.tasks.mirror == "/tmp/it's here"
+    assert {key: config.tasks[key] for key in scored} == scored and config.runs == "runs/mine"
     assert config.model.name == "dec2vec/tiny" and config.model.dtype == "float32"
 
     method = method_of(compose(["method=sgpt", "method.max_length=75"]).method)
-    whole = SimpleNamespace(whole=True, mirror=None, method=method)
+    whole = trained(whole=True, method=method)
     words = shlex.split(evaluation_command(whole, Path("runs/full"), chosen, overrides))[2:]
     config = compose(words)
     assert config.model.source.path == "runs/full" and config.method.max_length == 75

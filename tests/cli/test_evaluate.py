@@ -120,7 +120,10 @@ def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_sa
         ),
         (["evaluate", "method=sgpt", "model=tiny", "tasks.mirror=nowhere"], "nowhere is no folder"),
         (["report", "nowhere"], "nowhere holds no records"),
-        (["evalute"], "no verb 'evalute'; valid: evaluate, train, report, methods, cache"),
+        (
+            ["evalute"],
+            "no verb 'evalute'; valid: evaluate, train, try, report, rerun, methods, cache",
+        ),
     ],
 )
 def test_bad_input_ends_with_a_message_and_a_status(arguments, told, tmp_path):

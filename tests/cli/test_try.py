@@ -9,7 +9,7 @@ import pytest
 from methods import load_encoder
 from methods.cli import VERBS
 from methods.cli.try_ import Request, Row, compare, lines, parse
-from tests.cli.test_evaluate import TOY, YAML, dec2vec
+from tests.cli.test_evaluate import dec2vec, write_readme_files
 
 TEXTS = ["a cat", "a kitten", "the market"]
 TINY = {"model": "tiny", "dtype": "float32", "cache": None}
@@ -156,9 +156,7 @@ def test_the_tables_mark_the_nearest_and_keep_texts_on_one_line():
 
 
 def test_the_verb_runs_as_a_command_with_a_plugin_and_one_method_gives_its_matrix(tmp_path):
-    (tmp_path / "mine" / "method").mkdir(parents=True)
-    (tmp_path / "mine" / "shout.py").write_text(TOY)
-    (tmp_path / "mine" / "method" / "shout.yaml").write_text(YAML)
+    write_readme_files(tmp_path)
     given = ["model=tiny", "method=shout", "--config-dir", "mine", "emphasis=?"]
     code, said = dec2vec("try", *given, "--", "-1", 'say "1"\n', "a=b", cwd=tmp_path)
     assert code == 0, said

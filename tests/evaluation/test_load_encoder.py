@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from methods.evaluation.encoder import Encoder
 from methods.evaluation.job import Job
 from methods.evaluation.tasks import TaskList
 from tests.backbone.architectures import SMALL
-from tests.cli.test_evaluate import TOY, YAML
+from tests.cli.test_evaluate import write_readme_files
 
 ROOT = Path(__file__).parents[2]
 TINY = {"model": "tiny", "dtype": "float32", "cache": None}
@@ -129,9 +130,7 @@ def test_a_model_that_was_changed_neither_takes_nor_gives_stored_vectors(change,
 
 
 def test_a_plugin_beside_config_dir_is_found_from_python_in_a_new_process(tmp_path):
-    (tmp_path / "mine" / "method").mkdir(parents=True)
-    (tmp_path / "mine" / "shout.py").write_text(TOY)
-    (tmp_path / "mine" / "method" / "shout.yaml").write_text(YAML)
+    write_readme_files(tmp_path)
     code = (
         "import json; from methods import load_encoder; "
         "e = load_encoder('shout', model='tiny', config_dir='mine', emphasis='?'); "
@@ -147,11 +146,12 @@ def test_a_plugin_beside_config_dir_is_found_from_python_in_a_new_process(tmp_pa
 
 def test_two_plugins_of_one_module_name_are_not_taken_for_each_other(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for folder, size in (("one", "a"), ("two", "b")):
-        (tmp_path / folder / "method").mkdir(parents=True)
-        (tmp_path / folder / "twice_named.py").write_text(TOY.replace('"!"', f'"{size}"'))
-        yaml = YAML.replace("shout.Shout", "twice_named.Shout")
-        (tmp_path / folder / "method" / "shout.yaml").write_text(yaml)
+    write_readme_files(tmp_path)
+    for folder in ("one", "two"):
+        shutil.copytree(tmp_path / "mine", tmp_path / folder)
+        (tmp_path / folder / "shout.py").rename(tmp_path / folder / "twice_named.py")
+        yaml = tmp_path / folder / "method" / "shout.yaml"
+        yaml.write_text(yaml.read_text().replace("shout.Shout", "twice_named.Shout"))
     load_encoder("shout", **TINY, config_dir=tmp_path / "one")
     with pytest.raises(ValueError, match="has imported twice_named from .*one.*; rename one"):
         load_encoder("shout", **TINY, config_dir=tmp_path / "two")

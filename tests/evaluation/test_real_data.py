@@ -71,7 +71,7 @@ def test_a_split_of_ones_choice_is_read(mirror):
             mirror=str(mirror),
         )
     )
-    assert not missing and load_data(task) == "95f95d09886cbb2d"
+    assert not missing and load_data(task).whole == "95f95d09886cbb2d"
     assert task.eval_splits == ["validation"] and set(task.dataset) == {"en"}
 
 
@@ -104,7 +104,7 @@ def test_the_demo_tasks_are_what_their_table_says(smollm2):
     from methods.evaluation.demo_tasks import DEMO_TASKS
 
     loaded = {name: task() for name, task in DEMO_TASKS.items()}
-    assert {name: load_data(task) for name, task in loaded.items()} == DEMO_FINGERPRINTS
+    assert {name: load_data(task).whole for name, task in loaded.items()} == DEMO_FINGERPRINTS
     data = {name: task.dataset["default"]["test"] for name, task in loaded.items()}
     words = data["DemoReverseDictionary"]
     assert (len(words["corpus"]), len(words["queries"])) == (1000, 300)
