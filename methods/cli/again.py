@@ -7,6 +7,7 @@ default does not change what is made again. The command is kept in the new recor
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,10 @@ def rerun(
     """Make a record again under `runs` and compare. Raises ValueError for what is not here."""
     file = _record_file(record)
     old = read_json(file)
+    if lacking := [key for key in ("command", "config", "versions") if key not in old]:
+        raise ValueError(
+            f"{file} is no record that can be made again: it lacks {', '.join(lacking)}"
+        )
     changes = _changes(overrides)
     if folder := config_dir or old.get("config_dir"):
         make_importable(folder)
@@ -92,9 +97,8 @@ def _evaluate_again(
     spec = backbone_of(_model(old, changes), adapter=adapters)
     instructions = build(Instructions, old["config"].get("instructions") or {})
     names = list(dict.fromkeys(task for task, _, _ in parts))
-    entries = old["tasks"]
     tasks = TaskList(
-        names=[entries[name].get("derived_from") or name for name in names],
+        names=names,
         splits={name: list(dict.fromkeys(s for t, s, _ in parts if t == name)) for name in names},
         subsets=_subsets(parts),
         mirror=changes.get("mirror") or _recorded_mirror(old),
@@ -198,7 +202,8 @@ def _subsets(parts: Iterable[tuple[str, str, str]]) -> dict[str, list[str]]:
 
 
 def _scores(cell: Path, record: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
-    """(task, split, subset) -> main score x 100, of what a record says is scored."""
+    """(task, split, subset) -> main score x 100, of what a record says is scored; own data under the
+    name of the task whose place they take in the mirror."""
     found = {}
     for task, entry in record["tasks"].items():
         result = cell / f"{task}.json"
@@ -228,7 +233,7 @@ def _compare(
             lines.append(_line(f"{what} of {task}", before.get(what), entry.get(what)))
     limit = TOLERANCE["float32" if _both_float32(old["dtype"], new["dtype"]) else "half"]
     lines += ["", f"{'task':28} {'split':12} {'subset':10} {'then':>8} {'now':>8} {'apart':>8}"]
-    apart = {place: abs(now[place] - score) for place, score in then.items() if place in now}
+    apart = {place: _apart(score, now[place]) for place, score in then.items() if place in now}
     for (task, split, subset), score in then.items():
         again = now.get((task, split, subset))
         shown = "missing" if again is None else f"{again:8.3f} {again - score:+8.3f}"
@@ -240,6 +245,13 @@ def _compare(
         f"tolerance of {limit} for {old['dtype']} against {new['dtype']}"
     )
     return Comparison(lines, agrees)
+
+
+def _apart(then: float, now: float) -> float:
+    """Points between two scores: none where both are no number, as a correlation can be."""
+    if math.isnan(then) or math.isnan(now):
+        return 0.0 if math.isnan(then) and math.isnan(now) else math.inf
+    return abs(now - then)
 
 
 def _environment_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

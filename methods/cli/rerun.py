@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="mirror=, adapter=, model.*=, kernel.*=")
     parser.add_argument("--runs", type=Path, default=Path("runs/rerun"), help="[runs/rerun]")
     parser.add_argument("--config-dir", help="where a plugin's module and YAML lie")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for name in ("httpx", "mteb", "datasets"):
         logging.getLogger(name).setLevel(logging.WARNING)
