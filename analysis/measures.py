@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.comparison import Comparison
 from analysis.names import KEY
-from analysis.results import GEOMETRY
+from analysis.records import GEOMETRY
 from analysis.table import Table
 
 

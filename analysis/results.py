@@ -12,35 +12,18 @@ file that cannot be read is named: in the log, and in the frame's `attrs["unread
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.foreign import find_foreign, read_foreign
-from analysis.mteb_files import Unreadable, read_json
+from analysis.records import COLUMNS, read_cell, runs_folder
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 1  # of records: the newest that is known here; those without a number are of schema 0
-GEOMETRY = [
-    *("mean_cosine", "uniformity", "effective_rank", "top_dimension", "top_components"),
-    *("alignment", "centred", "whitened"),
-]
-TRAINING = ["trained_on", "pooler", "steps", "learning_rate", "train_seconds"]
-COLUMNS = [
-    *("source", "reports", "model", "revision", "adapters", "method", "options", "attention"),
-    *("pooling", "layer", "dtype", "instructions", "digest", "default", "task", "type", "split"),
-    *("subset", "metric", "score", "score_error", "status", "message", "data", "code"),
-    *("dataset_revision", "statistic", "unit", "texts", "cut_texts", "tokens", "tokens_computed"),
-    *("tokens_per_second", "seconds", "peak_memory_mib", "linear_weights", *GEOMETRY),
-    *TRAINING,
-    *("commit", "date", "command", "runs", "folder", "schema", "record", "benchmark"),
-]
 CELL = [
     *("model", "revision", "adapters", "method", "options", "attention", "pooling", "layer"),
     *("dtype", "instructions", "digest"),
@@ -70,9 +53,9 @@ def load_results(
                 f"(**/model_meta.json); run dec2vec evaluate"
             )
         for record in records:
-            rows += _read_cell(record, unread)
+            rows += read_cell(record, unread)
         for other in others:
-            rows += ({**row, "runs": _runs(other)} for row in read_foreign(other, unread))
+            rows += ({**row, "runs": runs_folder(other)} for row in read_foreign(other, unread))
     for line in unread:
         log.warning("%s", line)
     if not rows:
@@ -104,6 +87,14 @@ def inconsistencies(frame: pd.DataFrame) -> list[str]:
                 f"{method} on {model} was run with {group['code'].nunique()} versions of its code: "
                 f"commits {', '.join(sorted(group['commit'].dropna().unique()))}"
             )
+    if done["engine"].nunique() > 1:
+        commits = ", ".join(sorted(done.dropna(subset=["engine"])["commit"].dropna().unique()))
+        found.append(
+            f"scores were made by {done['engine'].nunique()} versions of the engine, which may "
+            f"differ in the last digits: commits {commits}"
+        )
+    for (method, adapters, said), _ in done.groupby(["method", "adapters", "trained_as"]):
+        found.append(f"{method} with {adapters} was trained with {said} as it is evaluated here")
     place = [*CELL, "task", "split", "subset"]
     counts = done.groupby(place, dropna=False, as_index=False).agg(
         times=("score", "size"), runs=("runs", lambda names: ", ".join(sorted(set(names))))
@@ -155,121 +146,6 @@ def load_examples(folder: str | Path, task: str) -> pd.DataFrame | None:
     return kept.drop(columns="gold") if "gold" in kept and kept["gold"].isna().all() else kept
 
 
-def _read_cell(path: Path, unread: list[str]) -> list[dict[str, Any]]:
-    """The rows of a record; of one that cannot be read none, and `unread` says why.
-
-    Raises ValueError for a record of a newer schema: what its fields mean is not known here.
-    """
-    try:
-        record = read_json(path)
-        if not isinstance(record, Mapping):
-            raise Unreadable(f"it holds {type(record).__name__}, not an object")
-        schema = record.get("schema", 0)
-        if isinstance(schema, int) and schema > SCHEMA:
-            raise ValueError(
-                f"{path} is a record of schema {schema}; known here are those up to {SCHEMA}. "
-                f"Report it with the version that wrote it (commit {record.get('commit')}) or newer"
-            )
-        return list(_cell(path, record))
-    except Unreadable as error:
-        unread.append(f"{path} is not read: {error}")
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        unread.append(
-            f"{path} is not read: it is no record as dec2vec writes them "
-            f"({type(error).__name__}: {error})"
-        )
-    return []
-
-
-def _cell(path: Path, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    folder = path.parent.parent
-    options, own = record.get("options", {}), record.get("default", {})
-    changed = " (changed)" if record.get("dirty") else ""
-    about = {
-        **{name: record.get(name) for name in COLUMNS if name in record},
-        "source": "run",
-        "reports": ", ".join(record.get("reports", [])),
-        "adapters": "+".join(_chain(record)),
-        "options": ", ".join(f"{key}={value}" for key, value in options.items()),
-        "default": bool(own)
-        and not options
-        and all(record.get(axis) == value for axis, value in own.items()),
-        "runs": _runs(folder),
-        "folder": str(folder),
-        "schema": record.get("schema", 0),
-        "benchmark": ((record.get("config") or {}).get("tasks") or {}).get("benchmark"),
-        "record": json.dumps({k: v for k, v in record.items() if k != "tasks"}, indent=1),
-        **_trained(record.get("training", [])),
-    }
-    for task, entry in record["tasks"].items():
-        row = {
-            **about,
-            **{name: entry[name] for name in COLUMNS if name in entry},
-            **{name: (entry.get("examples") or {}).get(name) for name in ("statistic", "unit")},
-            "task": task,
-            "metric": entry.get("main_score"),
-            "message": _message(entry),
-        }
-        row["commit"] = f"{row['commit']}{changed}" if row.get("commit") else None
-        parts = list(_parts(folder / f"{task}.json", entry)) if entry["status"] == "done" else []
-        if entry["status"] == "done" and not parts:  # a record that promises what is not there
-            row |= {"status": "missing", "message": f"no scores of it in {task}.json"}
-        for part in parts or [{}]:
-            yield {**row, **part}
-
-
-def _message(entry: Mapping[str, Any]) -> str | None:
-    """What is to be said of a task: why it failed, or what of it is not there."""
-    said = [
-        *(entry.get("missing_parts") or ()),
-        *filter(None, (entry.get("examples_error"), entry.get("geometry_error"))),
-    ]
-    return entry.get("error") or "; ".join(said) or None
-
-
-def _chain(record: Mapping[str, Any]) -> list[str]:
-    """The adapters of a cell by name, those first that others stand on (below/N_NAME)."""
-    given = [Path(adapter).name for adapter in record.get("adapters", [])]
-    merged = [part["folder"] for part in record.get("training", []) if "folder" in part]
-    return [re.sub(r"^\d+_", "", name) if name not in given else name for name in merged] or given
-
-
-def _trained(adapters: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the last adapter of a chain was trained on and how, and the seconds of all of them."""
-    if not adapters or "learning_rate" not in adapters[-1]:
-        return {}
-    last = adapters[-1]
-    return {
-        "trained_on": ", ".join(last["data"]["sources"]),
-        "pooler": last.get("pooler"),
-        "steps": last["steps"],
-        "learning_rate": last["learning_rate"],
-        "train_seconds": sum(adapter.get("seconds", 0) for adapter in adapters),
-    }
-
-
-def _parts(file: Path, entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The scores of a task's splits and subsets, with their geometry and their data's digest."""
-    try:
-        result = read_json(file)
-    except Unreadable:
-        return
-    geometry, stamps = entry.get("geometry") or {}, entry.get("parts") or {}
-    for split in entry["splits"]:
-        for scores in result["scores"].get(split, []):
-            if (subset := scores["hf_subset"]) in entry["subsets"]:
-                stamp = stamps.get(split, {}).get(subset, {})
-                yield {
-                    "split": split,
-                    "subset": subset,
-                    "score": scores["main_score"],
-                    "score_error": scores.get("main_score_error"),
-                    "dataset_revision": result.get("dataset_revision"),
-                    **{name: stamp[name] for name in ("data", "code") if name in stamp},
-                    **geometry.get(split, {}).get(subset, {}),
-                }
-
-
 def _published(file: Path, ours: pd.DataFrame) -> pd.DataFrame:
     table = pd.read_csv(file)
     if missing := [column for column in PUBLISHED if column not in table]:
@@ -291,11 +167,3 @@ def _published(file: Path, ours: pd.DataFrame) -> pd.DataFrame:
         folder=str(file),
     )
     return table.reindex(columns=COLUMNS).astype(ours.dtypes.to_dict(), errors="ignore")
-
-
-def _runs(folder: Path) -> str:
-    """The runs folder that a cell lies in: what stands before results/."""
-    for parent in folder.resolve().parents:
-        if parent.name == "results":
-            return parent.parent.name
-    return folder.resolve().parent.name

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.results import GEOMETRY
+from analysis.records import GEOMETRY
 
 
 def shown_splits(frame: pd.DataFrame) -> dict[str, list[str]]:

@@ -202,8 +202,10 @@ def _subsets(parts: Iterable[tuple[str, str, str]]) -> dict[str, list[str]]:
 
 
 def _scores(cell: Path, record: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
-    """(task, split, subset) -> main score x 100, of what a record says is scored; own data under the
-    name of the task whose place they take in the mirror."""
+    """(task, split, subset) -> main score x 100, of what a record says is scored.
+
+    Own data stand under the name of the task whose place they take in the mirror.
+    """
     found = {}
     for task, entry in record["tasks"].items():
         result = cell / f"{task}.json"

@@ -12,8 +12,9 @@ import pytest
 
 from analysis.comparison import compare
 from analysis.page import page
+from analysis.records import SCHEMA
 from analysis.report import report, sections
-from analysis.results import SCHEMA, inconsistencies, load_results
+from analysis.results import inconsistencies, load_results
 from analysis.tables import task_table, type_table
 from tests.analysis.test_tables import cell, examples
 
