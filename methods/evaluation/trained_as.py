@@ -38,9 +38,9 @@ def method_name(adapters: Sequence[str], *, config_dir: str | None = None) -> st
     training = read_training(adapters)
     if not training:
         return None
-    if "name" in training:
+    if training.get("name"):
         return training["name"]
-    trained = training["method"]["class"]  # written before the name was
+    trained = training["method"]["class"]  # an older record, or a training started from Python
     folders = [CONF, *([Path(config_dir)] if config_dir else [])]
     for file in (f for folder in folders for f in sorted((folder / "method").glob("*.yaml"))):
         if OmegaConf.select(OmegaConf.load(file), "_target_") == trained:
