@@ -27,6 +27,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from methods.backbone.attention import attending, configs_of
 from methods.backbone.kernels import CannotPack, Scoring, flash, grouped, padded
 from methods.backbone.locks import lock_of
+from methods.backbone.structure import is_out_of_memory
 from methods.base import Attention
 
 NAME = "dec2vec_packed"
@@ -155,7 +156,9 @@ def packs(model: Any, attention: Attention, form: Form) -> bool:
         packed = _read(model, [token for row in rows for token in row], stream, device)
         other = [(rows[0][0] + 1) % vocabulary, *rows[0][1:], *rows[1], *rows[2]]
         changed = _read(model, other, stream, device)
-    except Exception:  # whatever it is that it does not take, it is read padded
+    except Exception as error:  # whatever it is that it does not take, it is read padded
+        if is_out_of_memory(error):  # says nothing of what the model can do
+            raise
         return False
     if _has_window(model) and not stream.windows:
         return False

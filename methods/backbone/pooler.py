@@ -30,8 +30,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from methods.backbone.files import check_safetensors
 from methods.base import Inputs, Method
-from methods.fields import check_fields
+from methods.fields import build, check_fields
 
 FILE = "pooler.safetensors"
 PoolerKind = Literal["latent_attention", "multi_layer"]
@@ -176,19 +177,21 @@ def pooler_of(adapters: Sequence[str], config: Any, device: str) -> Pooler | Non
 def load_pooler(folder: Path, *, hidden_size: int, num_layers: int) -> Pooler | None:
     """An adapter folder's pooler, frozen; None if it has none. Raises ValueError if it is cut
     short or of another model."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     file = folder / FILE
     if not file.is_file():
         return None
+    check_safetensors(file)
     try:
         with safe_open(file, framework="pt") as opened:
-            spec = PoolerSpec(**json.loads(opened.metadata()["pooler"]))
+            about = (opened.metadata() or {}).get("pooler")
+        if about is None:
+            raise ValueError(f"{file} does not say which pooler it is; train it again")
+        spec = build(PoolerSpec, json.loads(about), key="pooler")
         pooler = Pooler(spec, hidden_size=hidden_size, num_layers=num_layers)
         pooler.load_state_dict(load_file(file))
-    except SafetensorError as error:
-        raise ValueError(f"{file} cannot be read, it may be cut short: {error}") from error
     except RuntimeError as error:
         raise ValueError(f"{file} does not fit this model: {str(error)[:300]}") from error
     return pooler.eval().requires_grad_(False)

@@ -57,6 +57,7 @@ def plan(config: DictConfig, *, name: str, asked: Iterable[str] = ()) -> Plan:
     asked: overrides on the command line, which an adapter's own settings do not replace.
     """
     check_config(config)
+    asked = list(asked)
     config = _as_trained(config, asked_fields(asked))
     axes = {axis: _values_of(axis, config[axis]) for axis in ROOT_AXES if axis in config}
     if len(axes.get("attention", [])) > 1:
@@ -82,6 +83,8 @@ def plan(config: DictConfig, *, name: str, asked: Iterable[str] = ()) -> Plan:
             f"adapter has: give adapter=PATH, or use method.delimiters=reuse"
         )
     instructions = build(Instructions, _plain(config.instructions), key="instructions")
+    if not method.instructed and any(word.lstrip("+").startswith("instructions") for word in asked):
+        log.warning("%s reads no instruction; instructions=... has no effect", name)
     return Plan(name, spec, cells, instructions, all_layers)
 
 
@@ -205,7 +208,9 @@ def compose_encoder(
             check_imported_from(Path(folder), config.method._target_)
         set_fields(config, overrides, method=method)
         config.adapter = check_adapter(adapter)
-        resolved = plan(config, name=method, asked=[f"method.{key}=" for key in overrides])
+        asked = [f"method.{key}=" for key in overrides]
+        asked += ["instructions="] if instructions != "mteb" else []
+        resolved = plan(config, name=method, asked=asked)
         store = _encoders_store(cache, config.cache.gib)
         backbone = load_backbone(resolved.spec)
         shared = SharedPass(backbone, resolved.cells, store)

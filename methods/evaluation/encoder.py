@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +20,7 @@ from methods.evaluation.planner import SharedPass
 from methods.identity import digest
 from methods.inputs import check_text, check_texts
 
+log = logging.getLogger(__name__)
 SPEED_ONLY = {"batch_size", "show_progress_bar"}  # options of others' `encode` that move no vector
 
 
@@ -90,6 +92,8 @@ class Encoder(AbsEncoder):
                 f"What a method reads and pools, normalize too, are fields: load_encoder(...)"
             )
         title = type(self.method).__name__
+        if instruction is not None and not self.method.instructed:
+            log.warning("%s reads no instruction; the one given has no effect", title)
         return self._encode(check_texts(inputs), prompt_type, instruction, title=title)
 
     def _encode_task(

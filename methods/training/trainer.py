@@ -105,7 +105,10 @@ class Recipes:
     def evaluate(self: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         assert self.validate is not None
         self.model.eval()
-        metrics = {"eval_score": self.validate(), "epoch": self.state.epoch}
+        # mteb seeds torch for its classifiers; dropout goes on as if nothing had been validated.
+        with torch.random.fork_rng():
+            score = self.validate()
+        metrics = {"eval_score": score, "epoch": self.state.epoch}
         self.model.train()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(

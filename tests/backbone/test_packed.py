@@ -124,6 +124,17 @@ def test_the_probe_sees_a_window_that_no_attention_module_asks_for(monkeypatch):
     assert not packed.packs(backbone.model, "causal", "groups")
 
 
+def test_a_probe_that_runs_out_of_memory_says_so(monkeypatch):
+    backbone = load_backbone(spec("llama", SMALL))
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(packed, "_read", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        packed.packs(backbone.model, "causal", "groups")
+
+
 def test_the_probe_sees_rows_that_see_their_neighbours(monkeypatch):
     backbone = load_backbone(spec("llama", SMALL))
     whole = property(lambda stream: [(0, 1, sum(stream.lengths))])

@@ -240,3 +240,14 @@ def test_instructions_come_from_mteb_or_a_table_and_never_from_nowhere():
     assert table.find(Metadata("X", "Retrieval", None)) == "T"
     with pytest.raises(ValueError, match="task PawsX .* has no instruction in the e5 table"):
         table.find(Metadata("PawsX", "PairClassification", "mteb's own"))
+
+
+def test_an_instruction_that_no_method_reads_is_said_to_have_no_effect(encoder, caplog):
+    encoder("sgpt").encode(["a"], instruction="Find it")
+    assert "SGPT reads no instruction; the one given has no effect" in caplog.text
+    caplog.clear()
+    encoder("sgpt", instructions="e5")
+    assert "sgpt reads no instruction; instructions=... has no effect" in caplog.text
+    caplog.clear()
+    encoder("e5_instruct", instructions="e5").encode(["a"], instruction="Find it")
+    assert "instruction" not in caplog.text

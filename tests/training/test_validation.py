@@ -93,3 +93,13 @@ def test_nothing_that_is_scored_changes_what_is_learnt(train, choosing, monkeypa
         losses[name] = pd.read_csv(job.run() / "loss.csv")["loss"].dropna().tolist()
     assert losses["scored"] == losses["alone"] and len(losses["alone"]) == 6
     assert modes == [True] * 12
+
+
+def test_dropout_is_the_same_with_validation_and_without(train, choosing):
+    """mteb seeds torch anew for a task; what is drawn in training goes on as before."""
+    more = ["recipe.trainable.dropout=0.3", "run.every=2"]
+    losses = [
+        pd.read_csv(train(*more, *chosen, out=out).run() / "loss.csv")["loss"].dropna().tolist()
+        for out, chosen in (("without", []), ("with", choosing))
+    ]
+    assert len(losses[0]) == 6 and losses[0] == losses[1]
