@@ -30,7 +30,8 @@ from methods.folders import cache_folder
 
 HERE = Path(__file__).parent
 # Files of a model folder beside its weights that decide token ids or the forward pass.
-MODEL_FILES = ("config.json", "*token*.json", "*.model", "vocab*", "merges*", "*.py")
+MODEL_FILES = ("config.json", "*token*.json", "*.model", "*.tiktoken", "vocab*", "merges*")
+MODEL_FILES += ("**/*.py",)  # code of its own, which may import folders beside it
 LARGE = 16 << 20  # bytes; digests of larger files are remembered on disk
 
 
@@ -92,7 +93,7 @@ def _write_note(note: Path, text: str) -> None:
 def model_files_digest(folder: Path) -> str:
     """Return a digest of the files beside a model's weights that decide its vectors."""
     found = {file for pattern in MODEL_FILES for file in folder.glob(pattern) if file.is_file()}
-    return digest({file.name: file_digest(file) for file in found}, 16)
+    return digest({str(file.relative_to(folder)): file_digest(file) for file in found}, 16)
 
 
 def adapter_digest(folder: str | Path) -> str:
@@ -101,7 +102,10 @@ def adapter_digest(folder: str | Path) -> str:
     place = Path(folder)
     tensors = {file.name: file_digest(file) for file in place.glob("*.safetensors")}
     config = place / "adapter_config.json"
-    merged = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else None
+    try:
+        merged = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else None
+    except ValueError as error:
+        raise ValueError(f"{config} is no JSON: {error}; save the adapter again") from error
     return "sha256:" + digest([tensors, merged, model_files_digest(place)], 16)
 
 

@@ -10,7 +10,13 @@ import pytest
 
 from methods import identity
 from methods.backbone.sources import Folder
-from methods.identity import adapter_digest, class_code, engine_digest, file_digest
+from methods.identity import (
+    adapter_digest,
+    class_code,
+    engine_digest,
+    file_digest,
+    model_files_digest,
+)
 
 
 @pytest.fixture
@@ -56,6 +62,16 @@ def test_a_model_folder_is_known_by_all_that_decides_its_vectors(model_folder, f
     assert after != before and after["weights"] == before["weights"]
 
 
+@pytest.mark.parametrize("file", ["qwen.tiktoken", "own.py", "parts/own.py"])
+def test_a_file_that_decides_vectors_counts_wherever_it_lies(model_folder, file):
+    before = model_files_digest(model_folder)
+    (model_folder / file).parent.mkdir(exist_ok=True)
+    (model_folder / file).write_text("one")
+    with_file = model_files_digest(model_folder)
+    (model_folder / file).write_text("two")
+    assert len({before, with_file, model_files_digest(model_folder)}) == 3
+
+
 def test_an_edited_config_is_encoded_anew_from_the_same_cache(model_folder, tmp_path):
     from methods import load_encoder
 
@@ -86,6 +102,14 @@ def test_an_adapter_is_known_by_its_tensors_and_by_how_they_are_merged(adapter, 
     assert edited != before
     (copy / "tokenizer.json").write_text("{}")
     assert adapter_digest(copy) not in (before, edited)
+
+
+@pytest.mark.parametrize("content", ["", "{"])
+def test_an_adapter_config_that_is_no_json_is_named(adapter, content):
+    file = adapter / "adapter_config.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=f"{file} is no JSON"):
+        adapter_digest(adapter)
 
 
 def test_an_edited_adapter_is_another_one_in_a_chain(adapter, tmp_path):
