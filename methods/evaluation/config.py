@@ -17,6 +17,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from methods.backbone.cache import MemoryStore, Store, open_cache
 from methods.backbone.loader import BackboneSpec
 from methods.backbone.locks import LOADING
+from methods.backbone.sources import Random
+from methods.backbone.weights import check_random
 from methods.base import Method, check_pooling
 from methods.configs import CONF, choices
 from methods.evaluation.instructions import Instructions
@@ -140,11 +142,14 @@ def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
     values = _plain(config)
     if values.pop("adapters", None):
         raise ValueError("model.adapters is no key; give adapter=DIR, or adapter=[DIR,DIR]")
-    source = dict(values.pop("source", None) or {})
+    source = values.pop("source", None)
+    source = dict(source) if isinstance(source, dict) else {}
     if "_target_" not in source:
         raise ValueError("model.source is not given; choose a model: model=NAME")
     kind = _class_of(source.pop("_target_"), "model.source")
-    values["source"] = build(kind, source, key="model.source")
+    values["source"] = made = build(kind, source, key="model.source")
+    if isinstance(made, Random):
+        check_random(made.architecture, made.config)
     values["adapters"] = tuple(str(path) for path in _listed(adapter)) if adapter else ()
     return build(BackboneSpec, values, key="model")
 
