@@ -42,7 +42,8 @@ def load_config(checkpoint: Checkpoint, remote_code: bool) -> Any:
 def check_random(architecture: str, settings: Iterable[str]) -> None:
     """Raise ValueError for settings of a random model that its architecture does not have.
 
-    transformers keeps whatever it is given, and nothing reads it.
+    transformers keeps whatever it is given, and nothing reads it. Those of a Llama are taken for
+    every architecture, since model=tiny brings them along.
     """
     from transformers import CONFIG_MAPPING
 
@@ -51,9 +52,9 @@ def check_random(architecture: str, settings: Iterable[str]) -> None:
             f"model.source.architecture {architecture!r} is unknown to transformers"
             f"{nearest(architecture, CONFIG_MAPPING.keys())}"
         )
-    usual = CONFIG_MAPPING[architecture]()
+    usual, llama = CONFIG_MAPPING[architecture](), CONFIG_MAPPING["llama"]()
     for name in settings:
-        if not hasattr(usual, name) and name not in ROPE:
+        if not hasattr(usual, name) and not hasattr(llama, name) and name not in ROPE:
             raise ValueError(
                 f"model.source.config.{name} is no setting of a {architecture} model"
                 f"{nearest(name, usual.to_dict())}"
