@@ -24,7 +24,12 @@ from methods.configs import CONF, choices
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.plugins import check_imported_from, make_importable
 from methods.evaluation.settings import check_config
-from methods.evaluation.trained_as import method_name, trained_fields
+from methods.evaluation.trained_as import (
+    method_name,
+    read_training,
+    trained_fields,
+    trained_folders,
+)
 from methods.fields import build, nearest
 from methods.folders import embeddings_folder
 
@@ -102,19 +107,20 @@ def asked_fields(overrides: Iterable[str]) -> set[str]:
 
 
 def _as_trained(config: DictConfig, asked: set[str]) -> DictConfig:
-    """The config with the method as its adapter was trained, but for what is asked for."""
-    if not config.get("adapter"):
+    """The config with the method as its adapter or model was trained, but for what is asked for."""
+    adapters = [str(path) for path in _listed(config.adapter)] if config.get("adapter") else []
+    folders = trained_folders(adapters, OmegaConf.select(config, "model.source.path"))
+    if not read_training(folders):
         return config
-    target = get_class(config.method._target_)
+    target = _class_of(OmegaConf.select(config, "method._target_"), "method")
     usual = {f.name: f.default for f in fields(target)}
     composed = _plain(config.method)
     other = {k for k, v in composed.items() if k in usual and v != _listless(usual[k])}
-    adapters = [str(path) for path in _listed(config.adapter)]
-    trained = trained_fields(target, adapters, asked=asked | other)
+    trained = trained_fields(target, folders, asked=asked | other)
     changed = {k: v for k, v in trained.items() if composed.get(k, usual[k]) != _listless(v)}
     if changed:
         said = ", ".join(f"{key}={value}" for key, value in changed.items())
-        log.info("as %s was trained: %s", adapters[-1], said)
+        log.info("as %s was trained: %s", folders[-1], said)
         config = copy.deepcopy(config)
         with open_dict(config):
             config.method.update({key: _listless(value) for key, value in changed.items()})

@@ -44,7 +44,7 @@ from methods.evaluation.tasks import (
     load_tasks,
     unload_data,
 )
-from methods.evaluation.trained_as import differences
+from methods.evaluation.trained_as import differences, trained_folders
 from methods.identity import engine_digest
 from methods.provenance import command_of, environment, portable
 from methods.records import CellRecord, PartRecord, TaskRecord, check_writable
@@ -92,7 +92,7 @@ class Job:
             record.describe(about := self._about(cell))
             for name, (trained, now) in about.trained_as.items():
                 log.warning(
-                    "%s: the adapter was trained with %s, and is evaluated with %s as asked for",
+                    "%s: it was trained with %s, and is evaluated with %s as asked for",
                     name,
                     trained,
                     now,
@@ -271,12 +271,14 @@ class Job:
         )
 
     def _about(self, cell: Method) -> CellRecord:
+        spec = self.plan.spec
+        path = getattr(spec.source, "path", None)
         return CellRecord(
-            model=self.plan.spec.name,
+            model=spec.name,
             revision=self.identity["weights"],
-            adapters=portable(list(self.plan.spec.adapters)),
-            training=[training_summary(adapter) for adapter in chained(self.plan.spec.adapters)],
-            trained_as=differences(cell, self.plan.spec.adapters),
+            adapters=portable(list(spec.adapters)),
+            training=[training_summary(adapter) for adapter in chained(spec.adapters)],
+            trained_as=differences(cell, trained_folders(spec.adapters, path)),
             method=self.plan.name,
             options=_options(cell),
             default={axis: getattr(type(cell), axis) for axis in AXES},
