@@ -180,6 +180,33 @@ def test_a_method_is_known_by_its_code_and_that_of_the_modules_beside_it(tmp_pat
     assert class_code(loaded(tmp_path, "toy_plugin", monkeypatch)) != before
 
 
+@pytest.mark.parametrize("init", ["", '"""A package."""\n'])
+def test_a_module_that_is_imported_late_or_beside_an_empty_init_counts(tmp_path, monkeypatch, init):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    own = tmp_path / "toy_package"
+    own.mkdir()
+    (own / "__init__.py").write_text(init)
+    (own / "words.py").write_text("TEMPLATE = 'a'\n")
+    write_plugin(own, "page", helper="toy_package.words")
+    page = (own / "page.py").read_text()
+    late = "    def late(self):\n        from . import later\n        return later.WORD\n"
+    (own / "page.py").write_text(page + late)
+    (own / "later.py").write_text("WORD = 'a'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mine = importlib.import_module("toy_package.page").Mine
+    try:
+        before = class_code(mine)
+        mine.late(None)
+        assert class_code(mine) == before  # that it was used makes it no other method
+        for name in ("words", "later"):
+            (own / f"{name}.py").write_text("TEMPLATE = WORD = 'other'\n")
+            assert class_code(mine) != before
+            before = class_code(mine)
+    finally:
+        for name in [name for name in sys.modules if name.startswith("toy_package")]:
+            del sys.modules[name]
+
+
 def test_a_method_without_a_source_is_known_by_what_runs():
     def made(body):
         namespace = {"__name__": "__main__"}
