@@ -314,6 +314,29 @@ def test_a_part_that_fails_leaves_the_others_scores(two_by_two, monkeypatch):
     monkeypatch.undo()
 
 
+def test_a_run_that_was_stopped_says_which_examples_it_lost(two_by_two, monkeypatch):
+    whole = TwoByTwo._evaluate_subset
+
+    def stopped(self, *args, **kwargs):
+        if kwargs["hf_subset"] == "two":
+            raise KeyboardInterrupt
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(TwoByTwo, "_evaluate_subset", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        two_by_two("test", "one", "two")
+    monkeypatch.setattr(TwoByTwo, "_evaluate_subset", whole)
+    for subsets, scored in ((("one",), []), (("one", "two"), [("test", "two")])):
+        found, done = two_by_two("test", *subsets)
+        entry = record(done)["tasks"]["TwoByTwo"]
+        assert (found, entry["status"]) == (scored, "done")
+        assert "without intervals: test (one); the run that" in entry["examples_error"]
+    done.records[0].result_file("TwoByTwo").unlink()
+    found, done = two_by_two("test", "one", "two")
+    entry = record(done)["tasks"]["TwoByTwo"]
+    assert len(found) == 2 and "examples_error" not in entry and entry["examples"]["count"] == 40
+
+
 def test_a_record_without_parts_is_read_as_it_was_written(tmp_path):
     done = job(tmp_path)
     done.run()
