@@ -9,9 +9,10 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from hydra.utils import get_class
+from mteb.abstasks.task_metadata import TaskType
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from methods.backbone.cache import MemoryStore, Store, open_cache
@@ -140,7 +141,15 @@ def method_of(config: DictConfig, **axes: Any) -> Method:
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     values |= axes
     check_pooling(values.get("pooling"))
-    return build(target, values, key="method")
+    method = build(target, values, key="method")
+    types = get_args(TaskType)
+    for field in ("unnormalized", "queries_only"):
+        for unknown in set(getattr(method, field)) - set(types):
+            raise ValueError(
+                f"method.{field} names {unknown}, which is no task type of mteb"
+                f"{nearest(unknown, types)}"
+            )
+    return method
 
 
 def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:

@@ -116,6 +116,8 @@ VALUES = [
     (["tasks.benchmark=NanoBEIR"], r"both given; to evaluate the benchmark add tasks.names=\[\]"),
     (["+instructions.task=x"], "Instructions has no task; .*did you mean tasks"),
     (["model=folder"], "model.source.path has no value yet; give model.source.path=PATH"),
+    (["+method.unnormalized=[STSS]"], "method.unnormalized names STSS, .*did you mean STS"),
+    (["+method.queries_only=[Retrieva]"], "queries_only names Retrieva, .*mean Retrieval"),
     (["~runs"], "runs was taken out; leave ~runs out, or give runs=VALUE"),
     (["~cache"], "cache was taken out"),
     (["~layer"], "layer was taken out"),
@@ -141,6 +143,9 @@ def test_a_key_or_value_that_is_not_valid_ends_before_a_model_is_loaded(override
 
 TRAINED = [
     (["+recipe.stpes=3"], "Recipe has no stpes; .*did you mean steps"),
+    (["recipe.learning_rate=inf"], "recipe.learning_rate is inf; it is above 0 and finite"),
+    (["+run.validate.splt=x"], "TaskList has no splt; .*did you mean split"),
+    (["~data.sources"], "data.sources was taken out"),
     (["recipe.steps=2.5"], "recipe.steps 2.5 is not valid"),
     (["recipe.steps=0"], "recipe.steps is 0; it is 1 or more"),
     (["recipe.trainable.kind=lorra"], "recipe.trainable.kind 'lorra' is unknown; .*mean lora"),
