@@ -17,8 +17,8 @@ import hashlib
 import inspect
 import json
 import os
-import sys
-from collections.abc import Iterable, Iterator
+import tokenize
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -30,7 +30,8 @@ from methods.folders import cache_folder
 
 HERE = Path(__file__).parent
 # Files of a model folder beside its weights that decide token ids or the forward pass.
-MODEL_FILES = ("config.json", "*token*.json", "*.model", "vocab*", "merges*", "*.py")
+MODEL_FILES = ("config.json", "*token*.json", "*.model", "*.tiktoken", "vocab*", "merges*")
+MODEL_FILES += ("**/*.py",)  # code of its own, which may import folders beside it
 LARGE = 16 << 20  # bytes; digests of larger files are remembered on disk
 
 
@@ -92,7 +93,7 @@ def _write_note(note: Path, text: str) -> None:
 def model_files_digest(folder: Path) -> str:
     """Return a digest of the files beside a model's weights that decide its vectors."""
     found = {file for pattern in MODEL_FILES for file in folder.glob(pattern) if file.is_file()}
-    return digest({file.name: file_digest(file) for file in found}, 16)
+    return digest({str(file.relative_to(folder)): file_digest(file) for file in found}, 16)
 
 
 def adapter_digest(folder: str | Path) -> str:
@@ -101,7 +102,10 @@ def adapter_digest(folder: str | Path) -> str:
     place = Path(folder)
     tensors = {file.name: file_digest(file) for file in place.glob("*.safetensors")}
     config = place / "adapter_config.json"
-    merged = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else None
+    try:
+        merged = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else None
+    except ValueError as error:
+        raise ValueError(f"{config} is no JSON: {error}; save the adapter again") from error
     return "sha256:" + digest([tensors, merged, model_files_digest(place)], 16)
 
 
@@ -134,7 +138,7 @@ def class_code(cls: type) -> str:
     Counted are the modules of its classes and, for a method outside this package, the modules
     beside them that these import. The contract (methods.base) belongs to the engine.
     """
-    modules: dict[str, ModuleType] = {}
+    files: dict[Path, None] = {}  # in the order they are met
     unread: list[str] = []
     for part in cls.__mro__:
         if part.__module__ in ("methods.base", "abc", "builtins"):
@@ -147,43 +151,54 @@ def class_code(cls: type) -> str:
         except (OSError, TypeError):  # a notebook or a prompt: what runs is all there is
             unread.append(_bytecode(part))
         else:
-            modules[module.__name__] = module
-            modules |= {name: sys.modules[name] for name in _neighbours(module)}
-    sources = [inspect.getsource(module) for module in modules.values()]
-    found = _sources_digest(sources)
+            files |= dict.fromkeys([Path(str(module.__file__)), *_neighbours(module)])
+    found = _sources_digest(map(_source, files))
     return digest([found, unread], 16) if unread else found
 
 
-def _neighbours(module: ModuleType, seen: set[str] | None = None) -> Iterator[str]:
-    """The modules that a plugin's module imports and that belong to it: those of its package, or
-    of its folder."""
-    seen = set() if seen is None else seen
-    own = (module.__package__ or "").split(".") if module.__package__ else []
-    root = Path(str(module.__file__)).parents[max(len(own) - 1, 0)]
+def _neighbours(module: ModuleType) -> list[Path]:
+    """The files that a plugin's module imports and that belong to it: those of its package, or of
+    its folder. They are found by name, so that one that is imported later counts already."""
+    package = module.__package__.split(".") if module.__package__ else []
+    file = Path(str(module.__file__))
+    root = file.parents[max(len(package) - 1, 0)]
     if root == HERE:  # our own pages import the contract alone
-        return
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        return []
+    found: list[Path] = []
+    _follow(file, package, root.parent if package else root, found)
+    return [one for one in found if one != file and one.is_relative_to(root)]
+
+
+def _follow(file: Path, package: list[str], base: Path, found: list[Path]) -> None:
+    """Append the files under `base` that a file of a package imports, and what those import."""
+    for node in ast.walk(ast.parse(_source(file))):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            package = (module.__package__ or "").split(".") if node.level else []
-            package = package[: len(package) - node.level + 1] if node.level else []
-            stem = ".".join([*package, *filter(None, [node.module])])
+            above = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*above, *filter(None, [node.module])])
             names = [stem, *(f"{stem}.{alias.name}".lstrip(".") for alias in node.names)]
-        for name in names:
-            found = sys.modules.get(name)
-            if found is not None and name not in seen and _belongs(found, root):
-                seen.add(name)
-                yield name
-                yield from _neighbours(found, seen)
+        for parts in (name.split(".") for name in names if name):
+            place = base.joinpath(*parts)
+            for one, own in (
+                (place.with_suffix(".py"), parts[:-1]),
+                (place / "__init__.py", parts),
+            ):
+                if one.is_file() and one not in found and _is_plugins(one, parts):
+                    found.append(one)
+                    _follow(one, own, base, found)
 
 
-def _belongs(module: ModuleType, root: Path) -> bool:
-    file = Path(getattr(module, "__file__", None) or "/")
-    ours = module.__name__.split(".")[0] in ("methods", "analysis")
-    installed = {"site-packages", "dist-packages"} & set(file.parts)
-    return file.suffix == ".py" and file.is_relative_to(root) and not ours and not installed
+def _is_plugins(file: Path, parts: list[str]) -> bool:
+    return parts[0] not in ("methods", "analysis") and not (
+        {"site-packages", "dist-packages"} & set(file.parts)
+    )
+
+
+def _source(file: Path) -> str:
+    with tokenize.open(file) as stream:  # inspect takes an empty file for one without a source
+        return stream.read()
 
 
 def _sources_digest(sources: Iterable[str]) -> str:

@@ -36,6 +36,11 @@ class Inputs:
         if len(self.ids) != len(self.pool_mask):
             raise ValueError(f"{len(self.ids)} rows of ids but {len(self.pool_mask)} pool masks")
         for row, (ids, mask) in enumerate(zip(self.ids, self.pool_mask, strict=True)):
+            if not _is_list_of(int, ids) or not _is_list_of(bool, mask):
+                raise ValueError(
+                    f"row {row} has ids {ids[:3]} and pool mask {mask[:3]}; ids are a list of int, "
+                    f"a pool mask is a list of bool (.tolist() makes one of an array)"
+                )
             if len(ids) != len(mask) or not any(mask):
                 raise ValueError(
                     f"row {row} has {len(ids)} ids and a pool mask of {len(mask)} positions with "
@@ -61,6 +66,10 @@ class Inputs:
         """The same for some rows, in the order asked for."""
         cut = frozenset(new for new, old in enumerate(indices) if old in self.cut)
         return Inputs([self.ids[i] for i in indices], [self.pool_mask[i] for i in indices], cut)
+
+
+def _is_list_of(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and set(map(type, values)) <= {kind}
 
 
 class Span(NamedTuple):

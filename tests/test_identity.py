@@ -10,7 +10,13 @@ import pytest
 
 from methods import identity
 from methods.backbone.sources import Folder
-from methods.identity import adapter_digest, class_code, engine_digest, file_digest
+from methods.identity import (
+    adapter_digest,
+    class_code,
+    engine_digest,
+    file_digest,
+    model_files_digest,
+)
 
 
 @pytest.fixture
@@ -56,6 +62,16 @@ def test_a_model_folder_is_known_by_all_that_decides_its_vectors(model_folder, f
     assert after != before and after["weights"] == before["weights"]
 
 
+@pytest.mark.parametrize("file", ["qwen.tiktoken", "own.py", "parts/own.py"])
+def test_a_file_that_decides_vectors_counts_wherever_it_lies(model_folder, file):
+    before = model_files_digest(model_folder)
+    (model_folder / file).parent.mkdir(exist_ok=True)
+    (model_folder / file).write_text("one")
+    with_file = model_files_digest(model_folder)
+    (model_folder / file).write_text("two")
+    assert len({before, with_file, model_files_digest(model_folder)}) == 3
+
+
 def test_an_edited_config_is_encoded_anew_from_the_same_cache(model_folder, tmp_path):
     from methods import load_encoder
 
@@ -86,6 +102,14 @@ def test_an_adapter_is_known_by_its_tensors_and_by_how_they_are_merged(adapter, 
     assert edited != before
     (copy / "tokenizer.json").write_text("{}")
     assert adapter_digest(copy) not in (before, edited)
+
+
+@pytest.mark.parametrize("content", ["", "{"])
+def test_an_adapter_config_that_is_no_json_is_named(adapter, content):
+    file = adapter / "adapter_config.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=f"{file} is no JSON"):
+        adapter_digest(adapter)
 
 
 def test_an_edited_adapter_is_another_one_in_a_chain(adapter, tmp_path):
@@ -154,6 +178,33 @@ def test_a_method_is_known_by_its_code_and_that_of_the_modules_beside_it(tmp_pat
     assert class_code(loaded(tmp_path, "toy_plugin", monkeypatch)) == before
     words.write_text('"""Words."""\nTEMPLATE = "bc"\n')
     assert class_code(loaded(tmp_path, "toy_plugin", monkeypatch)) != before
+
+
+@pytest.mark.parametrize("init", ["", '"""A package."""\n'])
+def test_a_module_that_is_imported_late_or_beside_an_empty_init_counts(tmp_path, monkeypatch, init):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    own = tmp_path / "toy_package"
+    own.mkdir()
+    (own / "__init__.py").write_text(init)
+    (own / "words.py").write_text("TEMPLATE = 'a'\n")
+    write_plugin(own, "page", helper="toy_package.words")
+    page = (own / "page.py").read_text()
+    late = "    def late(self):\n        from . import later\n        return later.WORD\n"
+    (own / "page.py").write_text(page + late)
+    (own / "later.py").write_text("WORD = 'a'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mine = importlib.import_module("toy_package.page").Mine
+    try:
+        before = class_code(mine)
+        mine.late(None)
+        assert class_code(mine) == before  # that it was used makes it no other method
+        for name in ("words", "later"):
+            (own / f"{name}.py").write_text("TEMPLATE = WORD = 'other'\n")
+            assert class_code(mine) != before
+            before = class_code(mine)
+    finally:
+        for name in [name for name in sys.modules if name.startswith("toy_package")]:
+            del sys.modules[name]
 
 
 def test_a_method_without_a_source_is_known_by_what_runs():

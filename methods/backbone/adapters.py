@@ -26,7 +26,7 @@ def chained(adapters: Sequence[str]) -> list[str]:
     found: dict[str, str] = {}
     for adapter in adapters:
         below = sorted(
-            (Path(adapter) / "below").glob("*_*"), key=lambda p: int(p.name.split("_")[0])
+            (Path(adapter) / "below").glob("[0-9]*_*"), key=lambda p: int(p.name.split("_")[0])
         )
         for folder in [*map(str, below), adapter]:
             found.setdefault(adapter_digest(folder), folder)
@@ -40,10 +40,11 @@ def refuse_other_base(adapters: Iterable[str], weights: str, *, files: str | Non
     """
     for adapter in adapters:
         file = Path(adapter) / "training.json"
-        base = json.loads(file.read_text(encoding="utf-8"))["base"] if file.is_file() else {}
+        about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        base = about.get("base", {})  # a file of that name may be another program's
         if base.get("weights", weights) != weights:
             raise ValueError(
-                f"{adapter} was trained on {base['name']} ({base['weights']}), this model is "
+                f"{adapter} was trained on {base.get('name')} ({base['weights']}), this model is "
                 f"{weights}; give the model it was trained on, or train it on this one"
             )
         if base.get("files", files) != files:

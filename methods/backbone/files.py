@@ -34,7 +34,11 @@ def check_folder(folder: Path) -> None:
     if (folder / "model.safetensors").is_file():
         files = ["model.safetensors"]
     elif (folder / INDEX).is_file():
-        files = sorted(set(_read(folder / INDEX).get("weight_map", {}).values()))
+        index = _read(folder / INDEX)
+        named = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(named, dict) or not named:
+            raise ValueError(f"{folder / INDEX} names no shards (weight_map); fetch it again")
+        files = sorted(set(named.values()))
     else:
         found = sorted(p.name for p in folder.glob("*.safetensors"))
         lacks = INDEX if any(SHARD.fullmatch(name) for name in found) else "model.safetensors"

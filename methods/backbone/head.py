@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from methods.backbone.loader import Backbone, BackboneSpec, peek
+from methods.backbone.verify import check_finite
 from methods.backbone.weights import load_verified
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def load_head(spec: BackboneSpec, backbone: Backbone) -> Tensor:
     )
     if getattr(whole.get_output_embeddings(), "bias", None) is not None:
         log.warning("%s: its head's bias is left out", spec.name)
+    check_finite(whole.get_output_embeddings(), f"the language-model head of {spec.name}")
     weight = whole.get_output_embeddings().weight
     if tied and weight is whole.get_input_embeddings().weight:
         return embeddings.detach()  # the file holds the same twice

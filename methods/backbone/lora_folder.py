@@ -46,6 +46,8 @@ def read_config(folder: Path) -> tuple[Any, str | None]:
         settings = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{file} is no JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{file} holds {type(settings).__name__}, not a LoRA's settings")
     kind = settings.pop("peft_type", None)
     if kind != "LORA":
         raise ValueError(

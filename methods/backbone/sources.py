@@ -63,6 +63,11 @@ class Hub(Source):
     def fetch(self) -> Checkpoint:
         from transformers import AutoConfig
 
+        if Path(self.id).is_dir():  # transformers would read it, and files here are of no commit
+            raise ValueError(
+                f"model.source.id={self.id} is a folder here, which would be read instead of the "
+                f"Hub; give it as model=folder model.source.path={self.id}"
+            )
         try:
             config = AutoConfig.from_pretrained(self.id, revision=self.revision)
         except (OSError, ValueError) as error:

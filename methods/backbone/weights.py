@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,23 +12,53 @@ from methods.backbone.hardware import four_bits, resolve_device
 from methods.backbone.sources import Checkpoint
 from methods.backbone.tiny import byte_tokenizer
 from methods.backbone.verify import check_loaded
+from methods.fields import nearest
 
 if TYPE_CHECKING:
     from methods.backbone.loader import BackboneSpec
 
 log = logging.getLogger(__name__)
+ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")  # taken into rope_parameters
 
 
 def load_config(checkpoint: Checkpoint, remote_code: bool) -> Any:
     """transformers' config of a checkpoint."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
-    if checkpoint.weights is not None:
-        settings = {k: v for k, v in checkpoint.weights.items() if k not in ("model_type", "seed")}
-        return AutoConfig.for_model(checkpoint.weights["model_type"], **settings)
-    return AutoConfig.from_pretrained(
-        checkpoint.location, revision=checkpoint.revision, trust_remote_code=remote_code
-    )
+    try:
+        if checkpoint.weights is not None:
+            weights = checkpoint.weights
+            settings = {k: v for k, v in weights.items() if k not in ("model_type", "seed")}
+            return AutoConfig.for_model(weights["model_type"], **settings)
+        return AutoConfig.from_pretrained(
+            checkpoint.location, revision=checkpoint.revision, trust_remote_code=remote_code
+        )
+    except StrictDataclassError as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"the config of {checkpoint.location} is not valid: {said}") from error
+
+
+def check_random(architecture: str, settings: Iterable[str]) -> None:
+    """Raise ValueError for settings of a random model that its architecture does not have.
+
+    transformers keeps whatever it is given, and nothing reads it. Those of a Llama are taken for
+    every architecture, since model=tiny brings them along.
+    """
+    from transformers import CONFIG_MAPPING
+
+    if architecture not in CONFIG_MAPPING:
+        raise ValueError(
+            f"model.source.architecture {architecture!r} is unknown to transformers"
+            f"{nearest(architecture, CONFIG_MAPPING.keys())}"
+        )
+    usual, llama = CONFIG_MAPPING[architecture](), CONFIG_MAPPING["llama"]()
+    for name in settings:
+        if not hasattr(usual, name) and not hasattr(llama, name) and name not in ROPE:
+            raise ValueError(
+                f"model.source.config.{name} is no setting of a {architecture} model"
+                f"{nearest(name, usual.to_dict())}"
+            )
 
 
 def load_tokenizer(checkpoint: Checkpoint, spec: BackboneSpec) -> Any:

@@ -9,20 +9,28 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from hydra.utils import get_class
+from mteb.abstasks.task_metadata import TaskType
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from methods.backbone.cache import MemoryStore, Store, open_cache
 from methods.backbone.loader import BackboneSpec
 from methods.backbone.locks import LOADING
+from methods.backbone.sources import Random
+from methods.backbone.weights import check_random
 from methods.base import Method, check_pooling
 from methods.configs import CONF, choices
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.plugins import check_imported_from, make_importable
 from methods.evaluation.settings import check_config
-from methods.evaluation.trained_as import method_name, trained_fields
+from methods.evaluation.trained_as import (
+    method_name,
+    read_training,
+    trained_fields,
+    trained_folders,
+)
 from methods.fields import build, nearest
 from methods.folders import embeddings_folder
 
@@ -103,19 +111,20 @@ def asked_fields(overrides: Iterable[str]) -> set[str]:
 
 
 def _as_trained(config: DictConfig, asked: set[str]) -> DictConfig:
-    """The config with the method as its adapter was trained, but for what is asked for."""
-    if not config.get("adapter"):
+    """The config with the method as its adapter or model was trained, but for what is asked for."""
+    adapters = [str(path) for path in _listed(config.adapter)] if config.get("adapter") else []
+    folders = trained_folders(adapters, OmegaConf.select(config, "model.source.path"))
+    if not read_training(folders):
         return config
-    target = get_class(config.method._target_)
+    target = _class_of(OmegaConf.select(config, "method._target_"), "method")
     usual = {f.name: f.default for f in fields(target)}
     composed = _plain(config.method)
     other = {k for k, v in composed.items() if k in usual and v != _listless(usual[k])}
-    adapters = [str(path) for path in _listed(config.adapter)]
-    trained = trained_fields(target, adapters, asked=asked | other)
+    trained = trained_fields(target, folders, asked=asked | other)
     changed = {k: v for k, v in trained.items() if composed.get(k, usual[k]) != _listless(v)}
     if changed:
         said = ", ".join(f"{key}={value}" for key, value in changed.items())
-        log.info("as %s was trained: %s", adapters[-1], said)
+        log.info("as %s was trained: %s", folders[-1], said)
         config = copy.deepcopy(config)
         with open_dict(config):
             config.method.update({key: _listless(value) for key, value in changed.items()})
@@ -135,7 +144,15 @@ def method_of(config: DictConfig, **axes: Any) -> Method:
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     values |= axes
     check_pooling(values.get("pooling"))
-    return build(target, values, key="method")
+    method = build(target, values, key="method")
+    types = get_args(TaskType)
+    for field in ("unnormalized", "queries_only"):
+        for unknown in set(getattr(method, field)) - set(types):
+            raise ValueError(
+                f"method.{field} names {unknown}, which is no task type of mteb"
+                f"{nearest(unknown, types)}"
+            )
+    return method
 
 
 def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
@@ -143,11 +160,14 @@ def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
     values = _plain(config)
     if values.pop("adapters", None):
         raise ValueError("model.adapters is no key; give adapter=DIR, or adapter=[DIR,DIR]")
-    source = dict(values.pop("source", None) or {})
+    source = values.pop("source", None)
+    source = dict(source) if isinstance(source, dict) else {}
     if "_target_" not in source:
         raise ValueError("model.source is not given; choose a model: model=NAME")
     kind = _class_of(source.pop("_target_"), "model.source")
-    values["source"] = build(kind, source, key="model.source")
+    values["source"] = made = build(kind, source, key="model.source")
+    if isinstance(made, Random):
+        check_random(made.architecture, made.config)
     values["adapters"] = tuple(str(path) for path in _listed(adapter)) if adapter else ()
     return build(BackboneSpec, values, key="model")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -12,13 +13,16 @@ import mteb
 from methods.backbone.hardware import peak_memory
 from methods.backbone.loader import Backbone
 from methods.base import Method
-from methods.evaluation.own_data import data_notes
+from methods.evaluation.examples import statistic_of
+from methods.evaluation.own_data import SHOWN, data_notes
 from methods.evaluation.planner import Usage
-from methods.evaluation.records import Part, nest
+from methods.evaluation.records import Part, Record, nest
 from methods.evaluation.tasks import DataDigest, asked_parts
 from methods.identity import class_code, digest, engine_digest
 from methods.provenance import commit
 from methods.records import PartRecord, Status, TaskRecord
+
+log = logging.getLogger(__name__)
 
 
 def stamp_parts(task: Any, cell: Method, data: DataDigest) -> dict[Part, PartRecord]:
@@ -89,6 +93,24 @@ def add_up(before: Mapping[str, Any], cost: dict[str, Any], details: dict[str, A
     for split, subsets in (before.get("geometry") or {}).items():
         details["geometry"][split] = {**subsets, **details["geometry"].get(split, {})}
     details["examples"] = details["examples"] or before.get("examples")
+
+
+def lost_examples(task: Any, record: Record, parts: Iterable[Part]) -> dict[str, str]:
+    """Return what to state of parts that have a score and should have examples, but have none: a
+    run was stopped between the two, or kept none yet."""
+    name = task.metadata.name
+    lost = record.without_examples(name, parts) if statistic_of(task) else []
+    if not lost:
+        return {}
+    places = ", ".join(f"{split} ({subset})" for split, subset in lost[:SHOWN])
+    more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+    said = (
+        f"{name} has scores without examples, so without intervals: {places}{more}; the run that "
+        f"scored them was stopped. Delete {record.result_file(name).name} of this cell to score "
+        f"the task again"
+    )
+    log.warning("%s", said)
+    return {"examples_error": said}
 
 
 def _common(key: str, parts: Iterable[PartRecord]) -> str | None:

@@ -30,10 +30,9 @@ from methods.backbone.forward import resolve_layer
 from methods.backbone.hardware import reset_peak_memory
 from methods.backbone.loader import Backbone, identity, load_backbone, peek
 from methods.base import Method
-from methods.evaluation import examples, geometry, summary
+from methods.evaluation import entries, examples, geometry, summary
 from methods.evaluation.config import Plan, store_of
 from methods.evaluation.encoder import Encoder, cell_fields, cell_meta
-from methods.evaluation.entries import add_up, costs, is_same_score, stamp_parts, task_entry
 from methods.evaluation.planner import SharedPass, Usage
 from methods.evaluation.records import Record
 from methods.evaluation.tasks import (
@@ -44,7 +43,7 @@ from methods.evaluation.tasks import (
     load_tasks,
     unload_data,
 )
-from methods.evaluation.trained_as import differences
+from methods.evaluation.trained_as import differences, trained_folders
 from methods.identity import engine_digest
 from methods.provenance import command_of, environment, portable
 from methods.records import CellRecord, PartRecord, TaskRecord, check_writable
@@ -92,7 +91,7 @@ class Job:
             record.describe(about := self._about(cell))
             for name, (trained, now) in about.trained_as.items():
                 log.warning(
-                    "%s: the adapter was trained with %s, and is evaluated with %s as asked for",
+                    "%s: it was trained with %s, and is evaluated with %s as asked for",
                     name,
                     trained,
                     now,
@@ -165,7 +164,7 @@ class Job:
         except ValueError as error:
             log.error("%s", error)
             for record in self.records:
-                entry = task_entry(task, "failed", {}, error=str(error))
+                entry = entries.task_entry(task, "failed", {}, error=str(error))
                 record.write_entry_unless_scored(name, entry)
             return [name]
         failed = []
@@ -177,21 +176,24 @@ class Job:
     def _cell(self, task: Any, index: int, record: Record, data: DataDigest) -> list[str]:
         """Score what a cell lacks of a task; what failed, by name."""
         name = task.metadata.name
-        stamps = stamp_parts(task, self.cells[index], data)
+        stamps = entries.stamp_parts(task, self.cells[index], data)
         before = record.entry(name)
         scored = record.scored(name, before)
-        new = [part for part in stamps if not is_same_score(scored.get(part), stamps[part])]
+        new = [part for part in stamps if not entries.is_same_score(scored.get(part), stamps[part])]
         stale = [part for part in new if part in scored]
         kept = {part: stamp for part, stamp in scored.items() if part not in stale}
         self._tell_of_engines(kept[part] for part in stamps if part in kept)
         if not new:
             if before["status"] != "done":  # another part of it failed or was stopped
-                record.write_entry(name, task_entry(task, "done", kept, before=before))
+                lost = entries.lost_examples(task, record, kept)
+                record.write_entry(
+                    name, entries.task_entry(task, "done", kept, before=before, **lost)
+                )
             return []
         shared = self.shared  # a model that cannot load ends the job
         record.drop_scores(name, stale)
         asked = {**kept, **{part: stamps[part] for part in new}}
-        record.write_entry(name, task_entry(task, "running", asked, before=before))
+        record.write_entry(name, entries.task_entry(task, "running", asked, before=before))
         start = time.perf_counter()
         watch = geometry.watch(task)
         folder = tempfile.TemporaryDirectory(prefix="dec2vec-")
@@ -217,18 +219,20 @@ class Job:
                 prediction_folder=folder.name,
                 show_progress_bar=False,
             )
-            cost = costs(self.backbone, shared.usage, time.perf_counter() - start)
+            cost = entries.costs(self.backbone, shared.usage, time.perf_counter() - start)
             details = self._details(task, record, watch, Path(folder.name), result.task_results[0])
-            add_up(before if kept else {}, cost, details)
+            entries.add_up(before if kept else {}, cost, details)
+            if details["examples"]:
+                details |= entries.lost_examples(task, record, asked)
         except Exception as error:  # recorded and reported; the other tasks go on
             log.error("%s failed on %s:\n%s", self.plan.name, name, traceback.format_exc())
             message = f"{type(error).__name__}: {error}"
-            entry = task_entry(task, "failed", asked, before=before, error=message)
+            entry = entries.task_entry(task, "failed", asked, before=before, error=message)
             record.write_entry(name, entry)
             return [f"{name} ({message.splitlines()[0][:200]})"]
         finally:
             folder.cleanup()
-        record.write_entry(name, task_entry(task, "done", asked, **cost, **details))
+        record.write_entry(name, entries.task_entry(task, "done", asked, **cost, **details))
         score = 100 * (summary.main_score(result.task_results[0], task) or 0)
         about = f"{self.plan.name} {_cell_name(self.cells[index])} {name}"
         log.info("%s, %s: %.2f", about, summary.splits_of(task), score)
@@ -271,12 +275,14 @@ class Job:
         )
 
     def _about(self, cell: Method) -> CellRecord:
+        spec = self.plan.spec
+        path = getattr(spec.source, "path", None)
         return CellRecord(
-            model=self.plan.spec.name,
+            model=spec.name,
             revision=self.identity["weights"],
-            adapters=portable(list(self.plan.spec.adapters)),
-            training=[training_summary(adapter) for adapter in chained(self.plan.spec.adapters)],
-            trained_as=differences(cell, self.plan.spec.adapters),
+            adapters=portable(list(spec.adapters)),
+            training=[training_summary(adapter) for adapter in chained(spec.adapters)],
+            trained_as=differences(cell, trained_folders(spec.adapters, path)),
             method=self.plan.name,
             options=_options(cell),
             default={axis: getattr(type(cell), axis) for axis in AXES},

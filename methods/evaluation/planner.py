@@ -130,7 +130,9 @@ class SharedPass:
         start = time.perf_counter()
         bar = tqdm(total=total, unit="tok", unit_scale=True, desc=title, delay=3, leave=False)
         how = self.cells[0].attention
-        with bar, torch.inference_mode():
+        device = self.backbone.choices["device"].partition(":")[0]
+        # A caller's autocast would change vectors that are stored as those of the model's dtype.
+        with bar, torch.inference_mode(), torch.autocast(device, enabled=False):
             for batch, states in forward.forward(
                 self.backbone, asked, attention=how, layers=self.layers
             ):

@@ -154,6 +154,15 @@ class Record:
         write_whole(path, packed)
         return {"statistic": examples.statistic, "unit": examples.unit, "count": len(frame)}
 
+    def without_examples(self, task: str, parts: Iterable[Part]) -> list[Part]:
+        """Return those of a task's parts whose examples are not kept."""
+        path = self.path.parent / "examples" / f"{task}.csv.gz"
+        kept: set[Any] = set()
+        if path.exists():
+            frame = pd.read_csv(path, usecols=["split", "subset"], dtype=str, keep_default_na=False)
+            kept = set(frame.drop_duplicates().itertuples(index=False, name=None))
+        return [part for part in parts if part not in kept]
+
     def _change(self, change: Any) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_suffix(".lock")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -32,10 +33,13 @@ class CacheSettings:
     gib: float = 20
 
     def __post_init__(self) -> None:
-        if self.gib <= 0:
+        if not 0 < self.gib < math.inf:
             raise ValueError(
-                f"cache.gib is {self.gib}; it is above 0. To store no vectors use cache.folder=null"
+                f"cache.gib is {self.gib}; it is above 0 and finite. To store no vectors use "
+                f"cache.folder=null"
             )
+        if self.folder == "":
+            raise ValueError("cache.folder is empty; give cache.folder=DIR, auto or null")
 
 
 ROOT_TYPES = {
@@ -59,7 +63,11 @@ def check_config(config: DictConfig, *, verb: str = "evaluate") -> None:
             raise ValueError(
                 f"{key} is no key of dec2vec {verb}; valid: {', '.join(valid)}{nearest(key, valid)}"
             )
-    for key in groups(verb):
+    groups_of = groups(verb)
+    for key in valid:
+        if key not in config and key not in groups_of:
+            raise ValueError(f"{key} was taken out; leave ~{key} out, or give {key}=VALUE")
+    for key in groups_of:
         if key in (*OPTIONAL, "recipe") or isinstance(config.get(key), DictConfig):
             continue
         raise ValueError(f"no {key} is chosen; give {key}=NAME: {', '.join(choices(key))}")
@@ -73,7 +81,10 @@ def check_config(config: DictConfig, *, verb: str = "evaluate") -> None:
                 raise ValueError(f"{key} is empty; give {key}=VALUE")
     for key, settings in (("kernel", KernelSettings), ("cache", CacheSettings)):
         if key in config:
-            build(settings, section(config, key), key=key)
+            given = section(config, key)
+            build(settings, given, key=key)
+            for lost in [f.name for f in fields(settings) if f.name not in given]:
+                raise ValueError(f"{key}.{lost} was taken out; leave ~{key}.{lost} out")
     if "tasks" in config:
         task_list(section(config, "tasks"), key="tasks")
 

@@ -48,6 +48,14 @@ class TaskList:
     subsets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     mirror: str | None = None
 
+    def __post_init__(self) -> None:
+        for option in ("splits", "subsets"):
+            for name, chosen in getattr(self, option).items():
+                if not chosen:
+                    raise ValueError(f"tasks.{option} names none of {name}; leave {name} out")
+        if self.mirror == "":
+            raise ValueError("tasks.mirror is empty; give the folder of datasets, or null")
+
 
 def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
     """The tasks that can run, and why the others cannot: {name: reason}.

@@ -1,14 +1,18 @@
-"""How an adapter is to be read: as it was trained, unless something else is asked for.
+"""How what was trained is to be read: as it was trained, unless something else is asked for.
 
-`dec2vec train` writes the method and all its fields into training.json. Where an adapter is given
-they are the defaults: the method may be left out, and what is not asked for by name is what the
-adapter was trained with. What differs all the same is logged and recorded (`trained_as`).
+`dec2vec train` writes the method and all its fields into training.json, beside an adapter or a
+whole model. They are then the defaults: what is not asked for by name is what was trained with, and
+an adapter's method may be left out. What differs all the same is logged and recorded
+(`trained_as`).
+
+adapters: folders, in order; the last one says how it is read. Where there is none, the folder of
+the model (`trained_folders`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +28,17 @@ if TYPE_CHECKING:  # the command line asks for a method's name before torch is n
 log = logging.getLogger(__name__)
 
 
+def trained_folders(adapters: Iterable[str], model: str | None) -> list[str]:
+    """Return the folders that may say how they were trained: the adapters, else the model's."""
+    return list(adapters) or ([model] if model else [])
+
+
 def read_training(adapters: Sequence[str]) -> dict[str, Any]:
     """Return the training record of the last adapter; empty for one made elsewhere."""
     file = Path(adapters[-1]).expanduser() / "training.json" if adapters else None
-    return read_json(file) if file is not None and file.is_file() else {}
+    found = read_json(file) if file is not None and file.is_file() else {}
+    method = found.get("method")  # a file of that name may be another program's
+    return found if isinstance(method, dict) and "class" in method else {}
 
 
 def method_name(adapters: Sequence[str], *, config_dir: str | None = None) -> str | None:
@@ -40,7 +51,7 @@ def method_name(adapters: Sequence[str], *, config_dir: str | None = None) -> st
         return None
     if training.get("name"):
         return training["name"]
-    trained = training["method"]["class"]  # an older record, or a training started from Python
+    trained = training["method"]["class"]  # written before the name was, or trained from Python
     folders = [CONF, *([Path(config_dir)] if config_dir else [])]
     for file in (f for folder in folders for f in sorted((folder / "method").glob("*.yaml"))):
         if OmegaConf.select(OmegaConf.load(file), "_target_") == trained:

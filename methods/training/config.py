@@ -51,8 +51,9 @@ def train_job(
     run = _section(values, "run")
     wanted = _section(run, "validate", key="run.validate")
     del run["validate"]
-    if wanted.get("names"):
-        run["validate"] = task_list({**wanted, "mirror": values["mirror"]}, key="run.validate")
+    chosen_on = task_list({**wanted, "mirror": values["mirror"]}, key="run.validate")
+    if chosen_on.names:
+        run["validate"] = chosen_on
     scored_tasks(values)
     folder = config.out
     if folder is None:
@@ -165,6 +166,8 @@ def _pooler_kind(pooler: Mapping[str, Any]) -> Any:
 
 def _section(values: Mapping[str, Any], name: str, *, key: str = "") -> dict[str, Any]:
     """A section of a config. Raises ValueError where it is one value."""
+    if name not in values:
+        raise ValueError(f"{key or name} was taken out; leave ~{key or name} out")
     if not isinstance(part := values[name], Mapping):
         raise ValueError(
             f"{key or name}={part} is one value where a mapping is meant, {{KEY: ...}}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -123,8 +124,8 @@ class Recipe:
         if self.objective == "mntp" and self.trainable.pooler is not None:
             raise ValueError("recipe: objective=mntp predicts tokens and pools nothing; no pooler")
         for name in ("batch_size", "learning_rate", "temperature", "epochs", "schedule_epochs"):
-            if (value := getattr(self, name)) is not None and value <= 0:
-                raise ValueError(f"recipe.{name} is {value}; it is above 0")
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
+                raise ValueError(f"recipe.{name} is {value}; it is above 0 and finite")
         for name, value in (
             ("attention_dropout", self.attention_dropout),
             ("trainable.dropout", self.trainable.dropout),

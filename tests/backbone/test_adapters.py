@@ -60,6 +60,14 @@ def test_adapters_are_merged_in_the_order_given_and_known_by_it(encoder, tmp_pat
     assert not np.allclose(both.encode(["a"]), one.encode(["a"]), atol=1e-3)
 
 
+def test_files_of_other_programs_beside_an_adapter_are_left_alone(encoder, tmp_path):
+    adapter(encoder, tmp_path / "one")
+    (tmp_path / "one" / "training.json").write_text('{"epochs": 3}')
+    (tmp_path / "one" / "below" / "my_notes").mkdir(parents=True)
+    loaded = encoder("sgpt", adapter=str(tmp_path / "one"))
+    assert len(loaded.backbone.identity["adapters"]) == 1
+
+
 def test_new_tokens_come_with_their_adapter(encoder, tmp_path):
     with pytest.raises(ValueError, match=r"delimiters=new reads \[SOS\].*adapter=PATH"):
         encoder("cpt_text", delimiters="new")

@@ -301,6 +301,13 @@ def test_files_that_are_not_what_they_are_named_say_so(tmp_path, content, told, 
         merged_by_us("llama", tmp_path)
 
 
+def test_a_config_that_holds_no_settings_is_named(tmp_path):
+    save(body("llama", AutoModel), tmp_path, target_modules=["q_proj"])
+    (tmp_path / "adapter_config.json").write_text("[]")
+    with pytest.raises(ValueError, match="adapter_config.json holds list, not a LoRA's settings"):
+        merged_by_us("llama", tmp_path)
+
+
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "0.auto_model."])
 def test_an_adapter_saved_around_a_wrapper_finds_its_place(tmp_path, prefix):
     save(body("llama", AutoModel), tmp_path, target_modules=["q_proj"])

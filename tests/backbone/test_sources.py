@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from methods.backbone import sources
-from methods.backbone.sources import Folder, Gguf, Wheel, wheel_files
+from methods.backbone.sources import Folder, Gguf, Hub, Wheel, wheel_files
 
 
 @pytest.fixture
@@ -88,6 +88,13 @@ def test_a_folder_without_safetensors_is_no_model(tmp_path):
     (tmp_path / "pytorch_model.bin").write_text("x")
     with pytest.raises(ValueError, match="it has pytorch_model.bin"):
         Folder(path=str(tmp_path)).fetch()
+
+
+def test_a_hub_id_that_is_a_folder_here_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    with pytest.raises(ValueError, match="org/name is a folder here.* model=folder"):
+        Hub(id="org/name").fetch()
 
 
 def test_a_missing_gguf_file_is_named(tmp_path):

@@ -203,6 +203,10 @@ def test_shards_are_read_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match=rf"lacks 1 of \d+ shards .*first: {shards[2].name}"):
         build_backbone(spec(tmp_path))
     shards[2].write_bytes(body)
+    for broken in ("[]", "{}"):
+        index.write_text(broken)
+        with pytest.raises(ValueError, match=r"index.json names no shards"):
+            build_backbone(spec(tmp_path))
     cut = json.loads(text)
     cut["weight_map"] = {n: f for n, f in cut["weight_map"].items() if f != shards[2].name}
     index.write_text(json.dumps(cut))
@@ -276,6 +280,14 @@ def test_a_head_that_is_not_there_is_an_error(tmp_path):
     backbone = build_backbone(wanted)
     with pytest.raises(ValueError, match=r"with its language-model head .*lacks 1 of 30 .*lm_head"):
         load_head(wanted, backbone)
+
+
+def test_a_head_that_is_not_finite_is_an_error(tmp_path):
+    saved(tmp_path, tie_word_embeddings=False)
+    change(tmp_path, lambda state: state | {"lm_head.weight": state["lm_head.weight"] / 0})
+    wanted = spec(tmp_path)
+    with pytest.raises(ValueError, match="the language-model head of tiny/saved: 1 of 1 .*finite"):
+        load_head(wanted, build_backbone(wanted))
 
 
 def gguf(file, *, layers=3, kv=None, drop=(), more=(), head=True):

@@ -116,6 +116,20 @@ VALUES = [
     (["tasks.benchmark=NanoBEIR"], r"both given; to evaluate the benchmark add tasks.names=\[\]"),
     (["+instructions.task=x"], "Instructions has no task; .*did you mean tasks"),
     (["model=folder"], "model.source.path has no value yet; give model.source.path=PATH"),
+    (["+method.unnormalized=[STSS]"], "method.unnormalized names STSS, .*did you mean STS"),
+    (["+method.queries_only=[Retrieva]"], "queries_only names Retrieva, .*mean Retrieval"),
+    (["~runs"], "runs was taken out; leave ~runs out, or give runs=VALUE"),
+    (["~cache"], "cache was taken out"),
+    (["~layer"], "layer was taken out"),
+    (["~cache.folder"], "cache.folder was taken out; leave ~cache.folder out"),
+    (["cache.gib=inf"], "cache.gib is inf; it is above 0 and finite"),
+    (["cache.folder=''"], "cache.folder is empty"),
+    (["tasks.mirror=''"], "tasks.mirror is empty"),
+    (["tasks.splits={STS12:[]}"], "tasks.splits names none of STS12"),
+    (["+model.source.config.layers=2"], r"source\.config\.layers is no setting of a llama model"),
+    (["+model.source.config.hidden_sise=2"], "no setting of a llama .*did you mean hidden_size"),
+    (["model.source.architecture=lama"], "architecture 'lama' is unknown .*did you mean llama"),
+    (["model.source=5"], "model.source is not given; choose a model"),
     (["+nonsense=1"], "nonsense is no key of dec2vec evaluate; valid: model, tasks"),
 ]
 
@@ -129,6 +143,9 @@ def test_a_key_or_value_that_is_not_valid_ends_before_a_model_is_loaded(override
 
 TRAINED = [
     (["+recipe.stpes=3"], "Recipe has no stpes; .*did you mean steps"),
+    (["recipe.learning_rate=inf"], "recipe.learning_rate is inf; it is above 0 and finite"),
+    (["+run.validate.splt=x"], "TaskList has no splt; .*did you mean split"),
+    (["~data.sources"], "data.sources was taken out"),
     (["recipe.steps=2.5"], "recipe.steps 2.5 is not valid"),
     (["recipe.steps=0"], "recipe.steps is 0; it is 1 or more"),
     (["recipe.trainable.kind=lorra"], "recipe.trainable.kind 'lorra' is unknown; .*mean lora"),

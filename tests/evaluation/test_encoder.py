@@ -7,6 +7,7 @@ import mteb
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from methods.base import Inputs
 from methods.evaluation.encoder import Encoder
@@ -133,6 +134,23 @@ def odd(encoder):
 def test_rows_that_are_not_one_for_each_text_are_refused_by_the_methods_name(rows, told, odd):
     with pytest.raises(ValueError, match=f"Odd.prepare_inputs .*{told}"):
         odd(rows=rows).encode(["a", "bb", "ccc"])
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask"),
+    [
+        ([5, 6, 7], [0, 3, 1]),  # `last` would pool the second position
+        ([5, 6, 7], (True, True, True)),
+        ([5, 6.0, 7], [True] * 3),
+        ([True, False, True], [True] * 3),
+        (["a", "b", "c"], [True] * 3),
+        (np.array([5, 6, 7]), np.ones(3, bool)),
+        (torch.tensor([5, 6, 7]), [True] * 3),
+    ],
+)
+def test_rows_of_another_kind_than_ints_and_bools_are_refused(ids, mask):
+    with pytest.raises(ValueError, match="row 1 has ids .* list of int, .* list of bool"):
+        Inputs([[5], ids], [[True], mask])
 
 
 @pytest.mark.parametrize(

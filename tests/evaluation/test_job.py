@@ -215,6 +215,9 @@ def test_a_runs_path_that_is_a_file_is_told_at_once(tmp_path):
         ({"names": ["STS17"], "subsets": {"STS17": ["xx"]}}, "STS17 has no subset xx; valid: "),
         ({"names": ["STS12"], "splits": {"STS13": ["test"]}}, "names STS13, which is not among"),
         ({"names": ["STS12"], "mirror": "/nowhere"}, "tasks.mirror=/nowhere is no folder"),
+        ({"names": ["STS12"], "splits": {"STS12": []}}, "tasks.splits names none of STS12"),
+        ({"names": ["STS17"], "subsets": {"STS17": []}}, "tasks.subsets names none of STS17"),
+        ({"names": ["STS12"], "mirror": ""}, "tasks.mirror is empty"),
         ({}, "no tasks: give tasks.names"),
     ],
 )
@@ -309,6 +312,29 @@ def test_a_part_that_fails_leaves_the_others_scores(two_by_two, monkeypatch):
     with pytest.raises(TasksFailed, match="the disk caught fire"):
         two_by_two("validation", "one")
     monkeypatch.undo()
+
+
+def test_a_run_that_was_stopped_says_which_examples_it_lost(two_by_two, monkeypatch):
+    whole = TwoByTwo._evaluate_subset
+
+    def stopped(self, *args, **kwargs):
+        if kwargs["hf_subset"] == "two":
+            raise KeyboardInterrupt
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(TwoByTwo, "_evaluate_subset", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        two_by_two("test", "one", "two")
+    monkeypatch.setattr(TwoByTwo, "_evaluate_subset", whole)
+    for subsets, scored in ((("one",), []), (("one", "two"), [("test", "two")])):
+        found, done = two_by_two("test", *subsets)
+        entry = record(done)["tasks"]["TwoByTwo"]
+        assert (found, entry["status"]) == (scored, "done")
+        assert "without intervals: test (one); the run that" in entry["examples_error"]
+    done.records[0].result_file("TwoByTwo").unlink()
+    found, done = two_by_two("test", "one", "two")
+    entry = record(done)["tasks"]["TwoByTwo"]
+    assert len(found) == 2 and "examples_error" not in entry and entry["examples"]["count"] == 40
 
 
 def test_a_record_without_parts_is_read_as_it_was_written(tmp_path):

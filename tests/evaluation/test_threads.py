@@ -7,6 +7,7 @@ from dataclasses import replace
 import mteb
 import numpy as np
 import pytest
+import torch
 from mteb.mocks.mock_tasks import MockSTSTask
 
 from methods import load_encoder
@@ -55,6 +56,17 @@ def test_encoders_of_one_model_in_many_threads_give_what_each_gives_alone(encode
         np.array_equal(one.encode(TEXTS), expected)
         for one, expected in zip(encoders, alone, strict=True)
     )
+
+
+def test_what_the_caller_computes_in_changes_no_vector(encoder):
+    alone = encoder("sgpt").encode(TEXTS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert np.array_equal(encoder("sgpt").encode(TEXTS), alone)
+    try:
+        torch.set_default_dtype(torch.float64)  # as a load in another thread sets it for a while
+        assert np.array_equal(encoder("sgpt").encode(TEXTS), alone)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_one_encoder_shared_by_threads_gives_what_it_gives_alone_and_counts_all(encoder):

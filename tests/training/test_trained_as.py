@@ -1,8 +1,9 @@
-"""An adapter is evaluated as it was trained, unless something else is asked for by name."""
+"""What was trained is read as it was trained, an adapter and a whole model alike."""
 
 import json
 import re
 import shlex
+import shutil
 
 import pytest
 
@@ -10,58 +11,98 @@ from methods import load_encoder
 from methods.cli.jobs import with_trained_method
 from methods.evaluation.config import compose, plan
 from methods.evaluation.job import Job
-from methods.evaluation.settings import task_list
+from methods.evaluation.tasks import TaskList
 from methods.evaluation.trained_as import method_name
 from tests.cli.test_evaluate import dec2vec
 from tests.cli.test_train import arguments
 
-MODEL = ["model=tiny", "model.dtype=float32"]
+OTHERWISE = ["method=sgpt", "method.max_length=12", "method.template=brackets"]
+TEXTS = ["a text that is longer than twelve bytes"]
 
 
 @pytest.fixture
-def adapter(train):
-    """A training whose method differs from its YAML in two fields."""
-    return train("method=sgpt", "method.max_length=75", "method.template=brackets").run()
+def folders(train):
+    """An adapter and a whole model, trained with another length and template than SGPT's own."""
+
+    def make(kind):
+        more = ["recipe.trainable.kind=full"] if kind == "model" else []
+        return str(train(*OTHERWISE, *more, "recipe.steps=1", out=kind).run())
+
+    return make
 
 
-def planned(adapter, *words, name="sgpt"):
-    words = [*words, *MODEL, f"adapter={adapter}"]
-    return plan(compose([f"method={name}", *words]), name=name, asked=words)
+def asked_for(kind, folder, *more):
+    """The overrides of an evaluation of what was trained."""
+    own = [f"adapter={folder}", "model=tiny"]
+    whole = ["model=folder", f"model.source.path={folder}"]
+    return ["method=sgpt", "model.dtype=float32", *(own if kind == "adapter" else whole), *more]
 
 
-def record_of(resolved, tmp_path):
-    tasks = task_list({"names": ["DemoReuters"]}, key="tasks")
-    job = Job(resolved, tasks, tmp_path / "runs")
-    return job._about(job.cells[0])
+@pytest.mark.parametrize("kind", ["adapter", "model"])
+def test_a_folder_is_read_as_it_was_trained(folders, kind, tmp_path):
+    folder = folders(kind)
+    given = asked_for(kind, folder)
+    (cell,) = plan(compose(given), name="sgpt", asked=given).cells
+    assert (cell.max_length, cell.template) == (12, "brackets")
+
+    how = {"dtype": "float32", "cache": None}
+    how |= {"model": "tiny", "adapter": folder} if kind == "adapter" else {"model": folder}
+    encoder = load_encoder("sgpt", **how)
+    assert (encoder.method.max_length, encoder.method.template) == (12, "brackets")
+    other = load_encoder("sgpt", **how, max_length=2048, template="plain")
+    assert (other.method.max_length, other.method.template) == (2048, "plain")
+    assert abs(encoder.encode(TEXTS) - other.encode(TEXTS)).max() > 1e-3
+
+    given = asked_for(kind, folder, "method.max_length=2048")
+    resolved = plan(compose(given), name="sgpt", asked=given)
+    job = Job(resolved, TaskList(names=["DemoWordSTS"]), tmp_path / "runs")
+    about = job._about(job.cells[0])
+    assert about.trained_as == {"max_length": [12, 2048]}
+    (cell,) = resolved.cells
+    assert (cell.max_length, cell.template) == (2048, "brackets")
 
 
-def test_its_method_is_the_default_and_so_is_every_field(adapter, tmp_path):
-    words = with_trained_method([*MODEL, f"adapter={adapter}"], config_dir=None)
-    assert words[0] == "method=sgpt" and method_name([str(adapter)]) == "sgpt"
-    resolved = planned(adapter)
-    assert (resolved.cells[0].max_length, resolved.cells[0].template) == (75, "brackets")
-    about = record_of(resolved, tmp_path)
-    assert about.trained_as == {} and about.method_config["max_length"] == 75
-    encoder = load_encoder(adapter=str(adapter), model="tiny", dtype="float32", cache=None)
-    assert encoder.method == resolved.cells[0]
+def test_the_last_adapter_of_a_chain_says_how_it_is_read(train):
+    first = str(train(*OTHERWISE, "recipe.steps=1", out="first").run())
+    more = ["method=sgpt", "method.max_length=20", "recipe.steps=1", f"adapter={first}"]
+    second = str(train(*more, out="second").run())
+    for chain, length in (([first, second], 20), (second, 20), ([second, first], 12)):
+        encoder = load_encoder(None, model="tiny", dtype="float32", cache=None, adapter=chain)
+        assert type(encoder.method).__name__ == "SGPT" and encoder.method.max_length == length
 
 
-def test_what_is_asked_for_wins_and_is_recorded(adapter, tmp_path):
-    resolved = planned(adapter, "method.max_length=9", "pooling=mean")
-    assert (resolved.cells[0].max_length, resolved.cells[0].template) == (9, "brackets")
-    about = record_of(resolved, tmp_path)
-    assert about.trained_as == {
-        "max_length": [75, 9],
-        "pooling": ["weighted_mean", "mean"],
-    }
-    about = record_of(planned(adapter, name="echo"), tmp_path)
-    assert about.trained_as == {"class": ["methods.sgpt.SGPT", "methods.echo.Echo"]}
-    assert with_trained_method(["method=echo", f"adapter={adapter}"], config_dir=None)[0] != (
-        "method=sgpt"
+def test_another_programs_training_json_is_left_alone(train, tmp_path):
+    adapter = tmp_path / "theirs"
+    shutil.copytree(train(*OTHERWISE, "recipe.steps=1").run(), adapter)
+    for content in ({"method": "contrastive"}, {"method": {"name": "x"}}, {"name": "x"}):
+        (adapter / "training.json").write_text(json.dumps(content))
+        given = asked_for("adapter", adapter)
+        (cell,) = plan(compose(given), name="sgpt", asked=given).cells
+        assert (cell.max_length, cell.template) == (2048, "plain")
+
+
+def test_an_adapter_brings_its_method(folders):
+    folder = folders("adapter")
+    words = with_trained_method(["model=tiny", f"adapter={folder}"], config_dir=None)
+    assert words[0] == "method=sgpt" and method_name([folder]) == "sgpt"
+    assert load_encoder(adapter=folder, model="tiny", cache=None).method.template == "brackets"
+    words = [f"adapter={folder}", "method=echo"]
+    assert with_trained_method(words, config_dir=None) == words
+
+
+def test_another_method_than_was_trained_is_recorded(folders, tmp_path):
+    given = ["method=echo", *asked_for("adapter", folders("adapter"))[1:]]
+    job = Job(
+        plan(compose(given), name="echo", asked=given),
+        TaskList(names=["DemoWordSTS"]),
+        tmp_path / "runs",
     )
+    about = job._about(job.cells[0])
+    assert about.trained_as == {"class": ["methods.sgpt.SGPT", "methods.echo.Echo"]}
 
 
-def test_a_folder_made_elsewhere_brings_no_method(adapter, tmp_path):
+def test_a_folder_made_elsewhere_brings_no_method(train):
+    adapter = train(*OTHERWISE, "recipe.steps=1").run()
     (adapter / "training.json").unlink()
     words = [f"adapter={adapter}"]
     assert with_trained_method(words, config_dir=None) == words
