@@ -15,7 +15,7 @@ from typing import Any
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from methods.configs import CONF, OPTIONAL, choices, groups
+from methods.configs import CONF, OPTIONAL, choices, groups, root_keys
 from methods.fields import nearest, nearest_name
 
 MANY = 12  # names that are not listed where one of them was probably meant
@@ -47,6 +47,7 @@ ELSEWHERE = {
         "names": "evaluate.names",
     },
 }
+SOURCES = {"model.source.path": "model=folder", "model.source.id": "model=hub"}
 
 
 def explain(error: BaseException, verb: str) -> str:
@@ -79,6 +80,10 @@ def quote(key: str, value: str) -> str:
 def unreadable(word: str, reason: str) -> str:
     """Return what to say of a word that Hydra cannot parse."""
     key, _, value = word.partition("=")
+    if value.startswith("="):
+        return f"{word} has two =; write {quote(key, value.lstrip('='))}"
+    if listed := re.fullmatch(r"\{([^:{}]*)\}", value):
+        return f"{word} cannot be read; a list stands in brackets: '{key}=[{listed[1]}]'"
     if re.search(r"[\['{(\\\"=, :]", value):
         return f"{word} cannot be read; quote the value: {quote(key, value)}"
     return f"{word} cannot be read ({reason}); write KEY=VALUE"
@@ -87,16 +92,26 @@ def unreadable(word: str, reason: str) -> str:
 def no_key(verb: str, key: str, value: str) -> str:
     """Return what to say of a key that a verb does not have."""
     other = ELSEWHERE.get(verb, {})
-    found = other.get(key) or other.get(key.split(".")[0])
+    root = re.split(r"[./@:]", key)[0]
+    found = other.get(key)
+    if found is None and other.get(root, "").startswith("dec2vec "):
+        found = other[root] + key.removeprefix(root)
     said = f"{key} is no key of dec2vec {verb}"
     if found == "evaluate.names" and not value.startswith("["):
         return f"{said}; write evaluate.names=[{value}]"
     if found:
         return f"{said}; write {quote_words(found, value)}"
+    if source := SOURCES.get(key):
+        return f"{key} belongs to another model; write {source} {quote_words(key, value)}"
+    if root not in root_keys(verb):
+        for elsewhere in ELSEWHERE:
+            if root in root_keys(elsewhere):
+                return f"{said}, but of dec2vec {elsewhere}; dec2vec {verb} --help lists its own"
     known = list(known_keys(verb))
     tail = key.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == tail]
-    found = same[0] if same else nearest_name(key, known)
+    beside = [one for one in known if one.startswith(f"{root}.")]
+    found = nearest_name(key, beside) or (same[0] if same else nearest_name(key, known))
     if found is None:
         tails = {one.rpartition(".")[2]: one for one in reversed(known)}
         found = tails.get(nearest_name(tail, tails) or "")

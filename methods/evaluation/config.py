@@ -225,8 +225,8 @@ def _check_name(group: str, name: Any, config_dir: str | None) -> None:
     valid = choices(group, config_dir=config_dir)
     if name not in valid:
         raise ValueError(
-            f"{group} {name!r} is unknown; valid: {', '.join(valid)}{nearest(str(name), valid)}. "
-            f"One of your own is named with config_dir=DIR, which holds {group}/NAME.yaml"
+            f"{group} {name!r} is unknown; valid: {', '.join(valid)}; one of your own with "
+            f"config_dir=DIR, which holds {group}/NAME.yaml{nearest(str(name), valid)}"
         )
 
 
@@ -254,7 +254,7 @@ def _model_choice(model: str) -> list[str]:
         return ["model=hub", f"model.source.id='{model}'"]
     raise ValueError(
         f"model {model!r} is unknown; valid: {', '.join(choices('model'))}, a folder, a .gguf "
-        f"file, or a Hub id (org/name)"
+        f"file, or a Hub id (org/name){nearest(model, choices('model'))}"
     )
 
 
