@@ -46,7 +46,7 @@ def read_config(folder: Path) -> tuple[Any, str | None]:
         settings = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{file} is no JSON: {error}") from error
-    kind = settings.pop("peft_type", None)
+    kind = settings.pop("peft_type", None) if isinstance(settings, dict) else None
     if kind != "LORA":
         raise ValueError(
             f"adapter {folder} is not a LoRA: its peft_type is {kind}, which is not merged here. "

@@ -15,7 +15,7 @@ from typing import Any
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from methods.configs import CONF, OPTIONAL, choices, groups, root_keys
+from methods.configs import CONF, OPTIONAL, choices, groups, quoted, root_keys
 from methods.fields import nearest, nearest_name
 
 MANY = 12  # names that are not listed where one of them was probably meant
@@ -68,9 +68,7 @@ def explain(error: BaseException, verb: str) -> str:
 def quote(key: str, value: str) -> str:
     """Return KEY=VALUE as it is pasted into a shell, quoted for Hydra and for the shell."""
     if not re.fullmatch(r"[\w./:@%+-]+|\[[\w./,-]*\]", value) or value.endswith("\\"):
-        escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
-        escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
-        value = f"'{escaped}'"
+        value = quoted(value)
     word = f"{key}={value}"
     if "'" in word and not re.search(r'["$`!]', word):  # easier on the eye than shlex's
         return '"' + word.replace("\\", "\\\\") + '"'
@@ -111,8 +109,10 @@ def no_key(verb: str, key: str, value: str) -> str:
     tail = key.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == tail]
     beside = [one for one in known if one.startswith(f"{root}.")]
-    found = nearest_name(key, beside) or (same[0] if same else nearest_name(key, known))
-    if found is None:
+    found = nearest_name(key, beside) or (same[0] if same else None)
+    elsewhere = root == key or root not in root_keys(verb)  # else its section lacks it
+    found = found or (nearest_name(key, known) if elsewhere else None)
+    if found is None and elsewhere:
         tails = {one.rpartition(".")[2]: one for one in reversed(known)}
         found = tails.get(nearest_name(tail, tails) or "")
     hint = f"; did you mean {quote_words(found, value)}?" if found else ""
@@ -213,7 +213,11 @@ def _composition(error: Exception, text: str, verb: str) -> str:
     if found := re.match(r"Sweep parameters '(.+)' requires --multirun", first):
         return f"{found[1]} is a sweep; write dec2vec {verb} -m {shlex.quote(found[1])}"
     if found := re.match(r"Could not (?:override|append value to) '?\+*([^'\s=]+)", first):
-        return no_key(verb, found[1].rstrip("."), "")
+        key = found[1].rstrip(".")
+        inner = re.search(r"full_key: (\S+)", str(error.__cause__ or ""))
+        if inner and inner[1].startswith(f"{key}."):  # of a mapping that was given as one value
+            return f"{key} has no {inner[1].removeprefix(f'{key}.')}"
+        return no_key(verb, key, "")
     if found := re.match(r"Could not delete from config.*'([^']+)'", first):
         return no_key(verb, found[1], "").replace("=VALUE?", "?")
     if found := re.match(r"Could not append to config. An item is already at '([^']+)'", first):

@@ -18,7 +18,7 @@ from methods.backbone.cache import MemoryStore, Store, open_cache
 from methods.backbone.loader import BackboneSpec
 from methods.backbone.locks import LOADING
 from methods.base import Method, check_pooling
-from methods.configs import CONF, choices
+from methods.configs import CONF, choices, quoted
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.plugins import check_imported_from, make_importable
 from methods.evaluation.settings import check_config
@@ -247,11 +247,11 @@ def _model_choice(model: str) -> list[str]:
         return [f"model={model}"]
     path = Path(model).expanduser()
     if path.suffix == ".gguf":
-        return ["model=gguf", f"model.source.path='{path}'"]
+        return ["model=gguf", f"model.source.path={quoted(str(path))}"]
     if path.is_dir():
-        return ["model=folder", f"model.source.path='{path}'"]
+        return ["model=folder", f"model.source.path={quoted(str(path))}"]
     if model.count("/") == 1:
-        return ["model=hub", f"model.source.id='{model}'"]
+        return ["model=hub", f"model.source.id={quoted(model)}"]
     raise ValueError(
         f"model {model!r} is unknown; valid: {', '.join(choices('model'))}, a folder, a .gguf "
         f"file, or a Hub id (org/name){nearest(model, choices('model'))}"

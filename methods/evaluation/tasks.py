@@ -91,12 +91,14 @@ class DataDigest:
     parts: Mapping[tuple[str, str], str]
 
 
-def explain_missing(missing: Mapping[str, str]) -> str:
-    """What to tell a user none of whose tasks can be scored."""
+def explain_missing(
+    missing: Mapping[str, str], *, mirror: str = "tasks.mirror", names: str = "tasks.names"
+) -> str:
+    """What to tell a user none of whose tasks can be scored. mirror, names: the verb's own keys."""
     reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
     return (
         f"nothing can be scored, since no task's data are there: {reasons}. Add the data to the "
-        f"mirror, name other tasks (tasks.names=[...]), or leave tasks.mirror out to read the Hub."
+        f"mirror, name other tasks ({names}=[...]), or leave {mirror} out to read the Hub."
     )
 
 

@@ -92,6 +92,8 @@ def test_an_adapter_of_another_model_is_refused(encoder, tmp_path):
             "may be cut short",
         ),
         (lambda f: (f / "adapter_config.json").unlink(), "is no adapter"),
+        (lambda f: (f / "adapter_config.json").write_text("[]"), "is not a LoRA"),
+        (lambda f: (f / "training.json").write_text("[1]"), "training.json holds list"),
     ],
 )
 def test_a_spoilt_adapter_is_refused(encoder, tmp_path, spoil, told):

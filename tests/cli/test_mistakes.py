@@ -104,6 +104,16 @@ COMPOSED = [
 ]
 
 
+def test_a_name_inside_a_mapping_is_told_as_such():
+    for given, told in [
+        ("data.sources.mine.columns={qery:a}", "data.sources.mine.columns has no qery"),
+        ("data.sources.mine.columns.qery=a", "no key of dec2vec train; dec2vec train --help"),
+    ]:
+        with pytest.raises(Exception) as error:  # noqa: B017
+            compose(["recipe=demo", "data=file", given], verb="train")
+        assert told in explain(error.value, "train")
+
+
 @pytest.mark.parametrize(("overrides", "told"), COMPOSED)
 def test_hydras_errors_are_put_in_our_words(overrides, told):
     with pytest.raises(Exception) as error:  # noqa: B017
@@ -169,6 +179,8 @@ TRAINED = [
     (["+data.folder=x"], "data.folder is used by no source"),
     (["data=file"], "data.sources.mine.path has no value yet; give data.sources.mine.path=PATH"),
     (["evaluate.names=STS12"], r"write evaluate.names=\[STS12\]"),
+    (["evaluate.names=[STS99]"], "task 'STS99' is unknown; did you mean STS"),
+    (["evaluate.names=[STS12]", "mirror=tests"], "STS12: .* not in the mirror.*evaluate.names="),
     (["evaluate.before=maybe"], "evaluate.before 'maybe' is unknown"),
     (["+evaluate.split=x"], "TaskList has no split"),
     (["run.validate.names=STS12"], r"write run.validate.names=\[STS12\]"),
