@@ -221,8 +221,10 @@ class Job:
             details = self._details(task, record, watch, Path(folder.name), result.task_results[0])
             add_up(before if kept else {}, cost, details)
         except Exception as error:  # recorded and reported; the other tasks go on
-            log.error("%s failed on %s:\n%s", self.plan.name, name, traceback.format_exc())
             message = f"{type(error).__name__}: {error}"
+            # A full disk is no fault of the code: what it says is all there is to know.
+            shown = message if isinstance(error, OSError) else f"\n{traceback.format_exc()}"
+            log.error("%s failed on %s: %s", self.plan.name, name, shown)
             entry = task_entry(task, "failed", asked, before=before, error=message)
             record.write_entry(name, entry)
             return [f"{name} ({message.splitlines()[0][:200]})"]

@@ -237,6 +237,13 @@ def test_a_parquet_file_that_breaks_off_while_it_is_read_is_named(tmp_path, faul
         texts_in(file)
 
 
+def test_rows_that_cannot_be_kept_name_the_folder(tmp_path, monkeypatch):
+    taken = file_of(tmp_path, "taken", "")
+    monkeypatch.setattr("methods.training.data.HF_DATASETS_CACHE", str(taken))
+    with pytest.raises(OSError, match="rows cannot be kept in .*taken.*HF_DATASETS_CACHE"):
+        texts_in(written(tmp_path, PAIRS))
+
+
 def test_columns_that_are_not_read_are_told(tmp_path, caplog):
     caplog.set_level("INFO")
     texts_in(written(tmp_path, [{"query": "q", "positive": "p", "neg": ["n"], "id": 1}]))
