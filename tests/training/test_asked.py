@@ -1,6 +1,7 @@
 """A folder is gone on from by the training that it was made by, and by no other."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ def test_a_finished_folder_refuses_other_settings(train, old, caplog):
 
 
 def test_a_folder_that_states_nothing_or_lost_its_weights_is_not_finished(train):
-    folder = train().run()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # none of another library reaches the user
+        folder = train().run()
     for content, said in [
         ("{", "asked.json cannot be read"),
         ("[]", "asked.json holds list"),
