@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,12 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.samples is not None and chosen.samples < 1:
         sys.exit(f"dec2vec report: --samples is {chosen.samples}; it is 1 or more")
+    if lacking := [folder for folder in chosen.runs if not Path(folder).is_dir()]:
+        sys.exit(f"dec2vec report: there is no folder {lacking[0]}; give folders of records [runs]")
     out = Path(chosen.out or Path(chosen.runs[0]) / "report")
+    above = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        sys.exit(f"dec2vec report: {out} cannot be written; give another folder: --out DIR")
     how: dict[str, Any] = {} if chosen.samples is None else {"samples": chosen.samples}
     try:
         from analysis.report import report  # here, so that --help needs no pandas

@@ -147,7 +147,10 @@ def load_examples(folder: str | Path, task: str) -> pd.DataFrame | None:
 
 
 def _published(file: Path, ours: pd.DataFrame) -> pd.DataFrame:
-    table = pd.read_csv(file)
+    try:
+        table = pd.read_csv(file)
+    except (OSError, ValueError) as error:  # of pandas', which name no file
+        raise ValueError(f"the published scores {file} cannot be read: {error}") from error
     if missing := [column for column in PUBLISHED if column not in table]:
         raise ValueError(f"{file} has no column {', '.join(missing)}; needed: {PUBLISHED}")
     table = table.rename(

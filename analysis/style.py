@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,12 @@ def write(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.pdf", folder / f"{name}.png"]
     with mpl.rc_context(STYLE):
-        figure.savefig(files[0], metadata={"CreationDate": None})
-        figure.savefig(files[1], dpi=200, metadata={"Software": None})
+        drawn = [
+            BytesIO(),
+            BytesIO(),
+        ]  # a writer stopped half-way by a full disk says something else
+        figure.savefig(drawn[0], format="pdf", metadata={"CreationDate": None})
+        figure.savefig(drawn[1], format="png", dpi=200, metadata={"Software": None})
+    for file, content in zip(files, drawn, strict=True):
+        file.write_bytes(content.getvalue())
     return files

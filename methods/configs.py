@@ -10,6 +10,13 @@ from methods.folders import CONF
 OPTIONAL = ("template", "experiment")  # groups that set values of others and leave no section
 
 
+def quoted(value: str) -> str:
+    """Return a value in quotes, as the grammar of Hydra's overrides reads any text."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return f"'{escaped}'"
+
+
 def choices(group: str, *, config_dir: str | Path | None = None) -> list[str]:
     """Return the names that a config group has, those of a --config-dir among them."""
     folders = [CONF, *([Path(config_dir)] if config_dir else [])]

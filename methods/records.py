@@ -230,16 +230,16 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise OSError(error.errno, f"cannot write {path.name} in {path.parent}: {error}") from error
 
 
-def check_writable(folder: Path) -> None:
-    """Fail now, not after an hour, if a folder for runs cannot be written."""
+def check_writable(folder: Path, *, key: str = "runs") -> None:
+    """Fail now, not after an hour, if the folder that `key` names cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ValueError(
-            f"the runs folder {folder.resolve()} cannot be written ({error.strerror}); "
-            f"give another one: runs=DIR"
+            f"the {key} folder {folder.resolve()} cannot be written ({error.strerror}); "
+            f"give another one: {key}=DIR"
         ) from error
 
 

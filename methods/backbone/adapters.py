@@ -7,7 +7,6 @@ merged before it, in order, and in training.json the weights it was trained on. 
 refused.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from methods.identity import adapter_digest
+from methods.records import read_json
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def refuse_other_base(adapters: Iterable[str], weights: str, *, files: str | Non
     """
     for adapter in adapters:
         file = Path(adapter) / "training.json"
-        about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        about = read_json(file) if file.is_file() else {}
         base = about.get("base", {})  # a file of that name may be another program's
         if base.get("weights", weights) != weights:
             raise ValueError(
@@ -56,7 +56,7 @@ def refuse_other_base(adapters: Iterable[str], weights: str, *, files: str | Non
 def training_summary(adapter: str) -> dict[str, Any]:
     """What a folder says of its training, for the record; little of one made elsewhere."""
     file = Path(adapter) / "training.json"
-    about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    about = read_json(file) if file.is_file() else {}
     keys = ("title", "steps", "seconds", "tokens", "data", "best", "command", "commit")
     found = {key: about[key] for key in keys if key in about}
     if "recipe" in about:

@@ -77,8 +77,13 @@ class BackboneSpec:
                 f"batch_tokens is {self.batch_tokens}; it is a number of tokens, 1 or more, or auto"
             )
         if "/" not in self.name:
-            raise ValueError(f"model.name is {self.name!r}; records need `org/name`")
+            raise ValueError(
+                f"model.name is {self.name!r}, and records need ORG/NAME: write the Hub's whole "
+                f"id, or give a name: model.name=ORG/{self.name}"
+            )
         for adapter in self.adapters:
+            if not Path(adapter).exists():
+                raise ValueError(f"{adapter} is no adapter: there is no such folder")
             if not (Path(adapter) / "adapter_config.json").is_file():
                 raise ValueError(f"{adapter} is no adapter: it has no adapter_config.json")
         resolve_kernels(self.kernel, self.device, resolve_dtype(self.dtype, self.device))
@@ -245,7 +250,7 @@ def _probe(model: Any, kernels: Sequence[str]) -> tuple[dict[Attention, str], st
     if len(kernels) > 1:
         model.set_attn_implementation(best)
     for attention, why in found[best].items():
-        log.warning(
+        log.info(  # whoever asks for it is told by an error
             "%s cannot attend with attention=%s under %s: %s",
             type(model).__name__,
             attention,

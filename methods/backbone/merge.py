@@ -12,8 +12,10 @@ file, and every tensor of the file has its place.
 """
 
 import logging
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,8 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
     outer = _Outer(model, place) if place else model
     _drop_heads(config, outer, folder)
     try:
-        wrapped = get_peft_model(outer, config)
+        with quiet_peft():
+            wrapped = get_peft_model(outer, config)
         _load(wrapped, state, misfit)
         merged: Any = wrapped.merge_and_unload()
     except (ValueError, RuntimeError, KeyError) as error:
@@ -61,6 +64,14 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
         raise ValueError(f"{misfit}: {' '.join(str(error).split())[:400]}") from error
     log.info("merged %s", folder)
     return (merged.get_submodule(place) if place else merged), tokenizer
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Without the warning of a name that PEFT asks for and transformers is about to drop."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated")
+        yield
 
 
 class _Outer(nn.Module):

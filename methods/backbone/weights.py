@@ -67,9 +67,21 @@ def load_tokenizer(checkpoint: Checkpoint, spec: BackboneSpec) -> Any:
 
     if checkpoint.weights is not None:
         return byte_tokenizer()
-    tokenizer = AutoTokenizer.from_pretrained(
-        checkpoint.location, revision=checkpoint.revision, trust_remote_code=spec.remote_code
-    )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint.location, revision=checkpoint.revision, trust_remote_code=spec.remote_code
+        )
+    except Exception as error:  # a broken tokenizer.json raises anything
+        raise ValueError(
+            f"the tokenizer of {spec.name} cannot be read from {checkpoint.location} "
+            f"({type(error).__name__}: {error}); fetch or save it again"
+        ) from error
+    one, two = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("one", "two"))
+    if not one or one == two:  # transformers makes an empty one of a folder without its files
+        raise ValueError(
+            f"{checkpoint.location} has no tokenizer that tells two words apart; it needs "
+            f"tokenizer.json, or tokenizer.model: copy it from the model that this one was made of"
+        )
     if not tokenizer.is_fast:
         raise ValueError(
             f"{spec.name} has no fast tokenizer; offsets are needed to cut texts. Convert it with "

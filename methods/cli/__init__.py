@@ -89,6 +89,8 @@ def _unknown(verb: str) -> str:
         if verb in choices(group) or verb.startswith(f"{group}="):
             given = verb if "=" in verb else f"{group}={verb}"
             return f"{valid}. Did you mean: dec2vec evaluate {given} {rest}".rstrip()
+    if verb in ("-m", "--multirun") or "=" in verb:
+        return f"{valid}. Did you mean: dec2vec evaluate {verb} {rest}".rstrip()
     return f"{valid}. dec2vec --help says what they do"
 
 

@@ -38,6 +38,10 @@ def ordered(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             options += [word, *rest[:1]]
             rest = rest[1:]
         elif re.match(r"--?[a-zA-Z]", word):
+            if close := nearest_name(name, ("--help", "--multirun", "--config-dir", "--cfg")):
+                raise ValueError(f"{word} is no option; did you mean {close}?")
+            if len(name.lstrip("-")) == 1:
+                raise ValueError(f"{word} is no option; valid: -m, -h, --config-dir DIR, --cfg job")
             value = value or (rest[0] if rest and "=" not in rest[0] else "VALUE")
             raise ValueError(f"{word} is no option; write {name.lstrip('-')}={value}")
         else:
@@ -51,12 +55,21 @@ def check_arguments(verb: str, options: Sequence[str], words: Sequence[str]) -> 
         (b for a, b in zip(options, options[1:], strict=False) if a == "--config-dir"), ""
     )
     overrides = [_parsed(verb, words, place) for place in range(len(words))]
+    given = [override.key_or_group for override in overrides]
+    if twice := next((key for key in given if given.count(key) > 1), None):
+        values = ",".join(_value(o) for o in overrides if o.key_or_group == twice)
+        job = f"; for a job each write -m {twice}={values}" if twice in groups(verb) else ""
+        raise ValueError(f"{twice} is given {given.count(twice)} times; give it once{job}")
     searched = any(o.key_or_group == "hydra.searchpath" for o in overrides)
     for override in overrides:
         key = override.key_or_group
         root = re.split(r"[./@:]", key)[0]
-        if root != "hydra" and root not in root_keys(verb) and not override.is_delete():
+        if root != "hydra" and root not in root_keys(verb):
             raise ValueError(no_key(verb, key, _value(override)))
+        if override.is_delete() and key in root_keys(verb) and key not in OPTIONAL:
+            raise ValueError(
+                f"~{key} takes away what is needed; write {key}=VALUE, or leave it out"
+            )
         if key in groups(verb) and not override.is_delete() and not searched:
             _check_choice(verb, override, folder or None)
 
@@ -65,7 +78,9 @@ def _parsed(verb: str, words: Sequence[str], place: int) -> Override:
     word = words[place]
     following = words[place + 1 : place + 2]
     if "=" not in word and not word.startswith("~"):
-        raise ValueError(_no_assignment(verb, word, *following))
+        raise ValueError(_no_assignment(verb, words, place))
+    if word.endswith(",") and (word + "".join(following)).count("[") == word.count("]"):
+        raise ValueError(_ends_in_comma(verb, word, *following))
     if re.fullmatch(r"[\w.]+=", word) and following and "=" not in following[0]:
         raise ValueError(f"{word} has no value; write {word}{following[0]}, without a space")
     if word.startswith("="):
@@ -78,11 +93,30 @@ def _parsed(verb: str, words: Sequence[str], place: int) -> Override:
         raise ValueError(unreadable(word, str(error).splitlines()[0])) from error
 
 
-def _no_assignment(verb: str, word: str, following: str = "") -> str:
+def _ends_in_comma(verb: str, word: str, following: str = "") -> str:
+    """What to say of values that a shell took apart behind a comma."""
+    key, _, value = word.partition("=")
+    if not following or "=" in following:
+        return f"{word} ends with a comma; write {quote(key, value.rstrip(','))}"
+    if key in groups(verb):
+        return f"{word} ends with a comma; for a job each write -m {word}{following}"
+    return (
+        f"{word} ends with a comma; for a list write {shlex.quote(f'{key}=[{value}{following}]')}"
+    )
+
+
+def _no_assignment(verb: str, words: Sequence[str], place: int) -> str:
     """What to say of a word without `=`."""
+    word = words[place]
     if word in groups(verb) or word in root_keys(verb):
-        value = following if following and "=" not in following else "VALUE"
+        rest = "".join(words[place + 1 : place + 3]) if words[place + 1 : place + 2] else ""
+        if rest.startswith("="):  # blanks around it
+            return f"{word} has no value; write {quote(word, rest[1:] or 'VALUE')}, without blanks"
+        value = words[place + 1] if rest and "=" not in words[place + 1] else "VALUE"
         return f"{word} has no value; write {word}={value}"
+    key, _, value = words[place - 1].partition("=") if place else ("", "", "")
+    if "/" in value:  # a path with a blank
+        return f"{word} is no KEY=VALUE; a blank is quoted: {quote(key, f'{value} {word}')}"
     for group in groups(verb):
         if word in choices(group):
             return f"{word} is no KEY=VALUE; write {group}={word}"
@@ -97,7 +131,8 @@ def _unclosed(words: Sequence[str]) -> str | None:
     pairs = (("[", "]"), ("{", "}"), ("(", ")"))
     whole = ""
     for word in words:
-        whole += word
+        apart = whole and whole[-1] not in "[{(,:" and word[:1] not in "]}),:"
+        whole += f",{word}" if apart else word
         bare = re.sub(r"\\.|'[^']*'|\"[^\"]*\"", "", whole)
         if all(bare.count(left) <= bare.count(right) for left, right in pairs):
             return None if whole == words[0] else whole
@@ -129,6 +164,9 @@ def _check_choice(verb: str, override: Override, folder: str | None) -> None:
                 f"write -m {group}={names}"
             )
         given = [str(one) for one in value]
+    elif value is None and group not in OPTIONAL:
+        names = ", ".join(valid)
+        raise ValueError(f"{group}=null names none; write {group}=NAME, one of: {names}")
     else:
         given = [] if value is None else [_value(override)]
     for name in given:

@@ -49,13 +49,23 @@ def run_verb(verb: str, run: Callable[[], Any]) -> None:
     try:
         hydra_arguments(verb)
         os.environ[FULL] = "1"  # Hydra then raises what it would print with a traceback
-        run()
+        _in_a_folder(run)
     except JobFailed as error:
         sys.exit(f"dec2vec {verb}: {error}")
     except MISTAKES as error:
         sys.exit(f"dec2vec {verb}: {explain(error, verb)}")
     finally:
         os.environ.pop(FULL, None)
+
+
+def _in_a_folder(run: Callable[[], Any]) -> None:
+    """Run jobs, which end by themselves; what is left to fail is the folder they are run in."""
+    try:
+        run()
+    except OSError as error:
+        raise OSError(
+            f"the folder for runs cannot be written ({error}); give another one: runs=DIR"
+        ) from error
 
 
 @contextmanager
@@ -110,6 +120,9 @@ def with_trained_method(words: list[str], *, config_dir: str | None) -> list[str
         return words
     several = list(value.list) if isinstance(value, ChoiceSweep) else [value]
     lists = [one if isinstance(one, list) else [one] for one in several]
+    for path in (str(path) for one in lists for path in one if path):
+        if not Path(path).expanduser().exists():
+            raise ValueError(f"adapter={path}: there is no such folder")
     names = {method_name([str(path) for path in one], config_dir=config_dir) for one in lists}
     if len(names) > 1:
         raise ValueError(

@@ -15,7 +15,7 @@ from typing import Any
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from methods.configs import CONF, OPTIONAL, choices, groups
+from methods.configs import CONF, OPTIONAL, choices, groups, quoted, root_keys
 from methods.fields import nearest, nearest_name
 
 MANY = 12  # names that are not listed where one of them was probably meant
@@ -47,6 +47,7 @@ ELSEWHERE = {
         "names": "evaluate.names",
     },
 }
+SOURCES = {"model.source.path": "model=folder", "model.source.id": "model=hub"}
 
 
 def explain(error: BaseException, verb: str) -> str:
@@ -67,9 +68,7 @@ def explain(error: BaseException, verb: str) -> str:
 def quote(key: str, value: str) -> str:
     """Return KEY=VALUE as it is pasted into a shell, quoted for Hydra and for the shell."""
     if not re.fullmatch(r"[\w./:@%+-]+|\[[\w./,-]*\]", value) or value.endswith("\\"):
-        escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
-        escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
-        value = f"'{escaped}'"
+        value = quoted(value)
     word = f"{key}={value}"
     if "'" in word and not re.search(r'["$`!]', word):  # easier on the eye than shlex's
         return '"' + word.replace("\\", "\\\\") + '"'
@@ -79,6 +78,10 @@ def quote(key: str, value: str) -> str:
 def unreadable(word: str, reason: str) -> str:
     """Return what to say of a word that Hydra cannot parse."""
     key, _, value = word.partition("=")
+    if value.startswith("="):
+        return f"{word} has two =; write {quote(key, value.lstrip('='))}"
+    if listed := re.fullmatch(r"\{([^:{}]*)\}", value):
+        return f"{word} cannot be read; a list stands in brackets: '{key}=[{listed[1]}]'"
     if re.search(r"[\['{(\\\"=, :]", value):
         return f"{word} cannot be read; quote the value: {quote(key, value)}"
     return f"{word} cannot be read ({reason}); write KEY=VALUE"
@@ -87,17 +90,29 @@ def unreadable(word: str, reason: str) -> str:
 def no_key(verb: str, key: str, value: str) -> str:
     """Return what to say of a key that a verb does not have."""
     other = ELSEWHERE.get(verb, {})
-    found = other.get(key) or other.get(key.split(".")[0])
+    root = re.split(r"[./@:]", key)[0]
+    found = other.get(key)
+    if found is None and other.get(root, "").startswith("dec2vec "):
+        found = other[root] + key.removeprefix(root)
     said = f"{key} is no key of dec2vec {verb}"
     if found == "evaluate.names" and not value.startswith("["):
         return f"{said}; write evaluate.names=[{value}]"
     if found:
         return f"{said}; write {quote_words(found, value)}"
+    if source := SOURCES.get(key):
+        return f"{key} belongs to another model; write {source} {quote_words(key, value)}"
+    if root not in root_keys(verb):
+        for elsewhere in ELSEWHERE:
+            if root in root_keys(elsewhere):
+                return f"{said}, but of dec2vec {elsewhere}; dec2vec {verb} --help lists its own"
     known = list(known_keys(verb))
     tail = key.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == tail]
-    found = same[0] if same else nearest_name(key, known)
-    if found is None:
+    beside = [one for one in known if one.startswith(f"{root}.")]
+    found = nearest_name(key, beside) or (same[0] if same else None)
+    elsewhere = root == key or root not in root_keys(verb)  # else its section lacks it
+    found = found or (nearest_name(key, known) if elsewhere else None)
+    if found is None and elsewhere:
         tails = {one.rpartition(".")[2]: one for one in reversed(known)}
         found = tails.get(nearest_name(tail, tails) or "")
     hint = f"; did you mean {quote_words(found, value)}?" if found else ""
@@ -198,7 +213,11 @@ def _composition(error: Exception, text: str, verb: str) -> str:
     if found := re.match(r"Sweep parameters '(.+)' requires --multirun", first):
         return f"{found[1]} is a sweep; write dec2vec {verb} -m {shlex.quote(found[1])}"
     if found := re.match(r"Could not (?:override|append value to) '?\+*([^'\s=]+)", first):
-        return no_key(verb, found[1].rstrip("."), "")
+        key = found[1].rstrip(".")
+        inner = re.search(r"full_key: (\S+)", str(error.__cause__ or ""))
+        if inner and inner[1].startswith(f"{key}."):  # of a mapping that was given as one value
+            return f"{key} has no {inner[1].removeprefix(f'{key}.')}"
+        return no_key(verb, key, "")
     if found := re.match(r"Could not delete from config.*'([^']+)'", first):
         return no_key(verb, found[1], "").replace("=VALUE?", "?")
     if found := re.match(r"Could not append to config. An item is already at '([^']+)'", first):

@@ -21,7 +21,7 @@ from methods.backbone.locks import LOADING
 from methods.backbone.sources import Random
 from methods.backbone.weights import check_random
 from methods.base import Method, check_pooling
-from methods.configs import CONF, choices
+from methods.configs import CONF, choices, quoted
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.plugins import check_imported_from, make_importable
 from methods.evaluation.settings import check_config
@@ -250,8 +250,8 @@ def _check_name(group: str, name: Any, config_dir: str | None) -> None:
     valid = choices(group, config_dir=config_dir)
     if name not in valid:
         raise ValueError(
-            f"{group} {name!r} is unknown; valid: {', '.join(valid)}{nearest(str(name), valid)}. "
-            f"One of your own is named with config_dir=DIR, which holds {group}/NAME.yaml"
+            f"{group} {name!r} is unknown; valid: {', '.join(valid)}; one of your own with "
+            f"config_dir=DIR, which holds {group}/NAME.yaml{nearest(str(name), valid)}"
         )
 
 
@@ -272,14 +272,14 @@ def _model_choice(model: str) -> list[str]:
         return [f"model={model}"]
     path = Path(model).expanduser()
     if path.suffix == ".gguf":
-        return ["model=gguf", f"model.source.path='{path}'"]
+        return ["model=gguf", f"model.source.path={quoted(str(path))}"]
     if path.is_dir():
-        return ["model=folder", f"model.source.path='{path}'"]
+        return ["model=folder", f"model.source.path={quoted(str(path))}"]
     if model.count("/") == 1:
-        return ["model=hub", f"model.source.id='{model}'"]
+        return ["model=hub", f"model.source.id={quoted(model)}"]
     raise ValueError(
         f"model {model!r} is unknown; valid: {', '.join(choices('model'))}, a folder, a .gguf "
-        f"file, or a Hub id (org/name)"
+        f"file, or a Hub id (org/name){nearest(model, choices('model'))}"
     )
 
 

@@ -225,8 +225,10 @@ class Job:
             if details["examples"]:
                 details |= entries.lost_examples(task, record, asked)
         except Exception as error:  # recorded and reported; the other tasks go on
-            log.error("%s failed on %s:\n%s", self.plan.name, name, traceback.format_exc())
             message = f"{type(error).__name__}: {error}"
+            # A full disk is no fault of the code: what it says is all there is to know.
+            shown = message if isinstance(error, OSError) else f"\n{traceback.format_exc()}"
+            log.error("%s failed on %s: %s", self.plan.name, name, shown)
             entry = entries.task_entry(task, "failed", asked, before=before, error=message)
             record.write_entry(name, entry)
             return [f"{name} ({message.splitlines()[0][:200]})"]

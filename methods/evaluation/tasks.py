@@ -13,6 +13,7 @@ import difflib
 import hashlib
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,12 +99,14 @@ class DataDigest:
     parts: Mapping[tuple[str, str], str]
 
 
-def explain_missing(missing: Mapping[str, str]) -> str:
-    """What to tell a user none of whose tasks can be scored."""
+def explain_missing(
+    missing: Mapping[str, str], *, mirror: str = "tasks.mirror", names: str = "tasks.names"
+) -> str:
+    """What to tell a user none of whose tasks can be scored. mirror, names: the verb's own keys."""
     reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
     return (
         f"nothing can be scored, since no task's data are there: {reasons}. Add the data to the "
-        f"mirror, name other tasks (tasks.names=[...]), or leave tasks.mirror out to read the Hub."
+        f"mirror, name other tasks ({names}=[...]), or leave {mirror} out to read the Hub."
     )
 
 
@@ -201,7 +204,12 @@ def _task(name: str) -> Any:
     if name in DEMO_TASKS:
         return DEMO_TASKS[name]()
     if name not in _TASKS_REGISTRY:
-        close = difflib.get_close_matches(name, [*_TASKS_REGISTRY, *DEMO_TASKS], n=3)
+        lower = {one.lower(): one for one in [*_TASKS_REGISTRY, *DEMO_TASKS]}
+        several = [lower.get(part.lower()) for part in re.split(r"[\s,;]+", name.strip())]
+        if len(several) > 1 and all(several):
+            names = ",".join(filter(None, several))
+            raise ValueError(f"{name!r} is no task, several stand in a list: tasks.names=[{names}]")
+        close = [lower[one] for one in difflib.get_close_matches(name.lower(), lower, n=3)]
         raise ValueError(
             f"task {name!r} is unknown; "
             f"{'did you mean ' + ' or '.join(close) + '?' if close else 'see mteb.get_tasks().'} "

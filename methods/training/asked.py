@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from methods.backbone.loader import identity
-from methods.evaluation.records import write_whole
+from methods.records import read_json, write_whole
 from methods.training.trainer import last_checkpoint
 
 if TYPE_CHECKING:
@@ -67,10 +67,19 @@ def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
     """
     finished = (folder / TRAINED).is_file()
     begun = last_checkpoint(folder / "checkpoints", clean=False)
-    try:
-        there = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        there = _from_record(folder, asked) if finished else None
+    there = _from_record(folder, asked) if finished else None
+    if (folder / FILE).is_file():
+        there = read_json(folder / FILE)
+        if not isinstance(there.get("decides"), Mapping):
+            raise ValueError(
+                f"{folder / FILE} states no settings, so what the folder holds cannot be told; "
+                f"give another out=DIR, or remove the folder"
+            )
+    if finished and not [*folder.glob("*model*.safetensors")]:
+        raise ValueError(
+            f"{folder} is a finished training without its weights (*model*.safetensors); put them "
+            f"back, or remove the folder to train again"
+        )
     if there is None:
         _refuse_unknown(folder, begun)
         return
@@ -109,7 +118,7 @@ def _refuse_unknown(folder: Path, begun: Path | None) -> None:
 
 def _from_record(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
     """What training.json of a folder without asked.json states; what it does not, as asked."""
-    record = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
+    record = read_json(folder / TRAINED)
     seed = record.get("config", {}).get("run", {}).get("seed")
     stated = {
         "method": record.get("method", {}),

@@ -14,11 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from methods.backbone.loader import identity
 from methods.backbone.pooler import PoolerKind, PoolerSpec
 from methods.backbone.sources import Folder
+from methods.base import Method
 from methods.evaluation.config import Plan, backbone_of, method_of
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.job import Job
 from methods.evaluation.settings import check_config, task_list
-from methods.evaluation.tasks import TaskList
+from methods.evaluation.tasks import TaskList, explain_missing, load_tasks
 from methods.fields import build, check_value
 from methods.training.data import Data, Source
 from methods.training.job import TrainJob
@@ -54,7 +55,7 @@ def train_job(
     chosen_on = task_list({**wanted, "mirror": values["mirror"]}, key="run.validate")
     if chosen_on.names:
         run["validate"] = chosen_on
-    scored_tasks(values)
+    _check_scored(values, method)
     folder = config.out
     if folder is None:
         about = [f"{type(method).__module__}.{type(method).__qualname__}", asdict(method)]
@@ -110,6 +111,19 @@ def scored_tasks(values: Mapping[str, Any]) -> tuple[bool, TaskList]:
     check_value("evaluate.before", before, bool)
     wanted["mirror"] = wanted.get("mirror") or values["mirror"]
     return before, task_list(wanted, key="evaluate")
+
+
+def _check_scored(values: Mapping[str, Any], method: Method) -> None:
+    """Refuse, before a training, tasks that could not be scored after it."""
+    _, wanted = scored_tasks(values)
+    if not wanted.names:
+        return
+    tasks, missing = load_tasks(wanted)
+    if not tasks:
+        raise ValueError(explain_missing(missing, mirror="mirror", names="evaluate.names"))
+    if method.instructed:
+        for task in tasks:
+            Instructions().find(task.metadata)
 
 
 def data_of(config: DictConfig) -> Data:

@@ -14,6 +14,7 @@ import logging
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -233,10 +234,27 @@ def _tables(source: Source, name: str) -> list[Table]:
 def _stored(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Dataset:
     """Rows in a memory-mapped file, which the open map alone keeps."""
     cache = Path(HF_DATASETS_CACHE)
-    cache.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=cache, ignore_cleanup_errors=True) as folder:
+    with _kept_in(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        held = TemporaryDirectory(dir=cache, ignore_cleanup_errors=True)
+    with held as folder:
         file = Path(folder) / "rows.arrow"
-        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            while batch := list(islice(rows, 1000)):
-                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
+        with _kept_in(cache), pa.OSFile(str(file), "wb") as sink:
+            with pa.ipc.new_stream(sink, schema) as writer:
+                while batch := list(islice(rows, 1000)):
+                    writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
         return Dataset.from_file(str(file))
+
+
+@contextmanager
+def _kept_in(cache: Path) -> Iterator[None]:
+    """Name the folder in an error of writing to it; one that names a file is of reading that."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and not Path(error.filename).is_relative_to(cache):
+            raise
+        raise OSError(
+            f"checked rows cannot be kept in {cache} ({error}); free some space there, or name "
+            f"another folder in HF_DATASETS_CACHE"
+        ) from error

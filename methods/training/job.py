@@ -72,7 +72,7 @@ class TrainJob:
 
         Raises ValueError for what cannot be, and for a folder of a training with other settings.
         """
-        check_writable(self.folder)
+        check_writable(self.folder, key="out" if self.config.get("out") else "runs")
         datasets.disable_progress_bars()
         asked = describe_asked(self)
         refuse_other(self.folder, asked)

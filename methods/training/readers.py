@@ -24,6 +24,18 @@ from typing import Any
 log = logging.getLogger(__name__)
 KINDS = {"parquet": "parquet", "jsonl": "json", "json": "json", "csv": "csv", "tsv": "csv"}
 LLAMA_INDEX = ("queries", "corpus", "relevant_docs")
+# What a file begins with that is no text, and what to do about it.
+NO_TEXT = {
+    b"\x1f\x8b": "compressed by gzip; unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it",
+    b"BZh": "compressed by bzip2; unpack it",
+    b"\xfd7zXZ": "compressed by xz; unpack it",
+    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save it as CSV",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself; run `git lfs pull` there",
+    codecs.BOM_UTF16_LE: "UTF-16; save it as UTF-8",
+    codecs.BOM_UTF16_BE: "UTF-16; save it as UTF-8",
+}
+PACKED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,11 @@ def find_files(path: Path) -> list[Path]:
     """
     if not path.exists():
         raise ValueError(f"there is no {path}")
-    files = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if _kind(p)]
+    inside = [] if path.is_file() else [p for p in sorted(path.rglob("*")) if not p.is_dir()]
+    for file in inside or [path]:
+        if file.suffix.lower() in PACKED and (_kind(file.with_suffix("")) or file == path):
+            raise ValueError(f"{file} is compressed; unpack it, for it is not read as it is")
+    files = [path] if path.is_file() else [file for file in inside if _kind(file)]
     kinds = {_kind(file) for file in files}
     if not files or None in kinds or len(kinds) > 1:
         raise ValueError(
@@ -71,7 +87,15 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     with file.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             if number == 1:
+                for start, what in NO_TEXT.items():
+                    if line.startswith(start):
+                        raise ValueError(f"{file} is {what}")
                 line = line.removeprefix(codecs.BOM_UTF8)
+            if b"\0" in line:
+                raise ValueError(
+                    f"{file}, line {number} has a zero byte, as UTF-16 and files that are no text "
+                    f"have; save the file as UTF-8"
+                )
             try:
                 yield number, line.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -191,7 +215,7 @@ def _llama_index(content: dict[str, Any], file: Path) -> list[dict[str, Any]]:
         if query not in queries:
             raise ValueError(f"{file}: relevant_docs names query {query!r}, queries lacks it")
         for document in documents:
-            if document not in corpus:
+            if not isinstance(document, str) or document not in corpus:
                 raise ValueError(
                     f"{file}: query {query!r} names document {document!r}, corpus lacks it"
                 )
@@ -213,8 +237,15 @@ def _open_parquet(file: Path) -> Table:
 
     def rows() -> Iterator[dict[str, Any]]:
         with opened() as parts:
-            for batch in parts.iter_batches(batch_size=1000):
-                yield from batch.to_pylist()
+            batches = parts.iter_batches(batch_size=1000)
+            while True:
+                try:
+                    batch = next(batches).to_pylist()
+                except StopIteration:
+                    return
+                except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+                    raise ValueError(f"{file} cannot be read to its end: {error}") from error
+                yield from batch
 
     with opened() as parts:
         return Table(str(file), tuple(parts.schema_arrow.names), rows)

@@ -96,6 +96,8 @@ def find_layout(
         )  # fmt: skip
         wanted["negatives"] = hard
     _refuse_lacking(columns, wanted, name)
+    if left := [c for c in columns if not any(c in theirs for theirs in wanted.values())]:
+        log.info("data %s: columns that are not read: %s", name, ", ".join(left))
     _refuse_different(tables, found, {c for part in wanted.values() for c in part}, name)
     return layout
 
@@ -160,12 +162,13 @@ def read_texts(row: Mapping[str, Any], layout: Layout, draw: random.Random) -> d
         own = (own * layout.number)[: layout.number]
     texts = {"query": row.get(layout.query), "positive": row.get(layout.positive)}
     texts |= {f"negative_{place + 1}": text for place, text in enumerate(own)}
-    return {column: _text(value) for column, value in texts.items()}
+    return {column: _text(value, first=column == "positive") for column, value in texts.items()}
 
 
-def _text(value: Any) -> Any:
-    """The first of a list, and Tevatron's title and text as one."""
-    if isinstance(value, list):
+def _text(value: Any, *, first: bool) -> Any:
+    """Tevatron's title and text as one; of a list its only text, or the first where that is meant.
+    Of several (an instruction and a text, say) none is taken for all."""
+    if isinstance(value, list) and (first or len(value) < 2):
         value = value[0] if value else None
     if isinstance(value, dict):
         parts = [value.get("title"), value.get("text")]

@@ -16,6 +16,7 @@ from torch import nn
 
 from methods.backbone.adapters import add_biases
 from methods.backbone.hardware import resolve_device
+from methods.backbone.merge import quiet_peft
 from methods.training.recipe import Trainable
 
 
@@ -39,7 +40,8 @@ def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
             target_modules=targets if isinstance(targets, str) else list(targets),
             **common,
         )
-        return get_peft_model(model, config)
+        with quiet_peft():
+            return get_peft_model(model, config)
     if trainable.kind == "added_bias":
         add_biases(model, linears)
     biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
@@ -51,7 +53,8 @@ def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
         )
     # PEFT keeps biases beside some LoRA: one of rank one on a single layer, which stays zero.
     config = LoraConfig(r=1, target_modules=[linears[0]], bias="all", **common)
-    wrapped = get_peft_model(model, config)
+    with quiet_peft():
+        wrapped = get_peft_model(model, config)
     for name, parameter in wrapped.named_parameters():
         if "lora_" in name:
             parameter.requires_grad_(False)

@@ -1,5 +1,7 @@
 """Adapters: merged in order, refused when they are another model's."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,9 @@ def adapter(encoder, folder, *, seed=0, headed=False, tokens=()):
 @pytest.mark.parametrize("headed", [False, True])
 def test_an_adapter_gives_the_vectors_of_the_merged_model(encoder, tmp_path, headed):
     merged = adapter(encoder, tmp_path, headed=headed)
-    loaded = encoder("sgpt", adapter=str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # none of another library reaches the user
+        loaded = encoder("sgpt", adapter=str(tmp_path))
     assert not np.allclose(loaded.encode(["a text"]), encoder("sgpt").encode(["a text"]), atol=1e-3)
     ids = torch.tensor([loaded.backbone.tokenizer("a text")["input_ids"]])
     with torch.inference_mode():
@@ -100,6 +104,8 @@ def test_an_adapter_of_another_model_is_refused(encoder, tmp_path):
             "may be cut short",
         ),
         (lambda f: (f / "adapter_config.json").unlink(), "is no adapter"),
+        (lambda f: (f / "adapter_config.json").write_text("[]"), "is not a LoRA"),
+        (lambda f: (f / "training.json").write_text("[1]"), "training.json holds list"),
     ],
 )
 def test_a_spoilt_adapter_is_refused(encoder, tmp_path, spoil, told):

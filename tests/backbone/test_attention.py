@@ -91,6 +91,7 @@ MPT = {"vocab_size": 260, "d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_l
 
 
 def test_a_model_that_raises_under_one_attention_is_loaded_with_the_other(caplog):
+    caplog.set_level("INFO")
     backbone = load_backbone(spec("mpt", MPT))
     backbone.require("causal")
     with pytest.raises(ValueError, match=r"bidirectional does not work on MptModel .* raises \w+:"):

@@ -10,6 +10,7 @@ import pytest
 
 from methods.backbone import sources
 from methods.backbone.sources import Folder, Gguf, Hub, Wheel, wheel_files
+from methods.backbone.tiny import byte_tokenizer
 
 
 @pytest.fixture
@@ -114,3 +115,31 @@ def test_a_saved_model_loads_from_its_folder_with_the_same_vectors(encoder, tmp_
     again = load_encoder("sgpt", model=str(tmp_path), dtype="float32", cache=None)
     assert np.array_equal(again.encode(["a text"]), expected)
     assert again.backbone.identity["weights"].startswith("sha256:")
+
+
+def unlink_all(folder, pattern):
+    for file in folder.glob(pattern):
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: unlink_all(folder, "tok*"), "has no tokenizer that tells two words apart"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "tokenizer of .* cannot be"),
+    ],
+)
+def test_a_folder_without_a_whole_tokenizer_is_refused(tmp_path, spoil, told):
+    from transformers import Qwen2Config, Qwen2Model
+
+    from methods import load_encoder
+
+    folder = tmp_path / "it's mine"
+    small = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300}
+    Qwen2Model(Qwen2Config(**small, **heads)).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    assert load_encoder("sgpt", model=str(folder), cache=None).encode(["a"]).shape == (1, 32)
+    spoil(folder)
+    with pytest.raises(ValueError, match=told):
+        load_encoder("sgpt", model=str(folder), cache=None)

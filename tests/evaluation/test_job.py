@@ -38,6 +38,13 @@ class Broken(ToySTS):
         raise RuntimeError("the disk caught fire")
 
 
+class Full(ToySTS):
+    metadata = _metadata("Full", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+
+    def _evaluate_subset(self, *args, **kwargs):
+        raise OSError("no space left; give another folder")
+
+
 class Unreadable(ToySTS):
     metadata = _metadata("Unreadable", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
 
@@ -58,7 +65,7 @@ class WrongColumns(ToySTS):
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    known = {t.metadata.name: t for t in (ToySTS, Broken, Unreadable, WrongColumns)}
+    known = {t.metadata.name: t for t in (ToySTS, Broken, Full, Unreadable, WrongColumns)}
     find = task_module._task
     monkeypatch.setattr(task_module, "_task", lambda n: known[n]() if n in known else find(n))
 
@@ -141,6 +148,13 @@ def test_a_failed_task_is_recorded_the_others_run_and_the_job_says_so(tmp_path):
         "has columns premise, hypothesis, score; needed: sentence1"
         in tasks["WrongColumns"]["error"]
     )
+
+
+def test_a_disk_that_is_full_is_told_without_a_traceback(tmp_path, caplog):
+    with pytest.raises(TasksFailed, match="1 failed: Full .*no space left"):
+        job(tmp_path, tasks=("Full",)).run()
+    assert "failed on Full: OSError: no space left" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_what_is_finished_is_not_lost_when_its_data_goes(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """A folder is gone on from by the training that it was made by, and by no other."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,25 @@ def test_a_finished_folder_refuses_other_settings(train, old, caplog):
     assert train("run.every=3", "run.packed=false").run() == folder
     assert "trained already" in caplog.text
     assert old or "run.every is 50 there, 3 asked; the same is learnt" in caplog.text
+
+
+def test_a_folder_that_states_nothing_or_lost_its_weights_is_not_finished(train):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # none of another library reaches the user
+        folder = train().run()
+    for content, said in [
+        ("{", "asked.json cannot be read"),
+        ("[]", "asked.json holds list"),
+        ("{}", "asked.json states no settings"),
+    ]:
+        asked = (folder / "asked.json").read_text()
+        (folder / "asked.json").write_text(content)
+        with pytest.raises(ValueError, match=said):
+            train().run()
+        (folder / "asked.json").write_text(asked)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(ValueError, match="finished training without its weights"):
+        train().run()
 
 
 def test_an_interrupted_folder_refuses_other_settings(train, pairs, monkeypatch):

@@ -1,7 +1,10 @@
 """What is read to be trained on, and what is refused before a step is taken."""
 
+import gzip
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
@@ -172,6 +175,13 @@ GOOD = '{"query": "q", "positive": "p"}'
         ("a.jsonl", '{"query": 7, "positive": "p"}', r"row 0: query is 7, a int and no text"),
         ("a.jsonl", '{"query": "a\\ud83d", "positive": "p"}', r"U\+D83D, at character 1"),
         ("a.csv", "query,positive\nq,\n", r"row 0: positive is empty"),
+        ("a.jsonl", gzip.compress(GOOD.encode()), "a.jsonl is compressed by gzip; unpack it"),
+        ("a.jsonl.gz", gzip.compress(GOOD.encode()), "a.jsonl.gz is compressed; unpack it"),
+        ("a.jsonl", "version https://git-lfs.github.com/spec/v1\n", "jsonl is a Git LFS pointer"),
+        ("a.csv", "query,positive\na,b\n".encode("utf-16"), "a.csv is UTF-16; save it as UTF-8"),
+        ("a.csv", "query,positive\na,b\n".encode("utf-16-le"), "a.csv, line 1 has a zero byte"),
+        ("a.csv", "query,positive\na\0b,c\n", "a.csv, line 2 has a zero byte"),
+        ("a.jsonl", '{"query": ["a", "b"], "positive": "p"}', r"query is .*, a list and no text"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(tmp_path, name, content, said):
@@ -182,6 +192,9 @@ def test_a_broken_file_is_named_with_its_line(tmp_path, name, content, said):
 def test_llama_index_ids_that_lead_nowhere_are_named(tmp_path):
     content = {"queries": {"1": "q"}, "corpus": {"d": "p"}, "relevant_docs": {"1": ["d", "e"]}}
     with pytest.raises(ValueError, match=r"qa.json: query '1' names document 'e', corpus lacks"):
+        texts_in(file_of(tmp_path, "qa.json", json.dumps(content)))
+    content["relevant_docs"] = {"1": [["d"]]}
+    with pytest.raises(ValueError, match=r"qa.json: query '1' names document \['d'\], corpus"):
         texts_in(file_of(tmp_path, "qa.json", json.dumps(content)))
     content["relevant_docs"] = {"2": ["d"]}
     with pytest.raises(ValueError, match=r"qa.json: relevant_docs names query '2', queries lacks"):
@@ -197,6 +210,44 @@ def test_a_folder_is_read_file_by_file_and_its_columns_agree(tmp_path):
     file_of(folder, "c.csv", "question,answer\nq,a\n")
     with pytest.raises(ValueError, match=r"a.csv has positive, query, .*c.csv has answer, quest"):
         texts_in(folder)
+
+
+def test_a_folder_with_a_file_that_is_compressed_is_not_read_in_part(tmp_path):
+    file_of(tmp_path, "a.jsonl", GOOD)
+    (tmp_path / "b.jsonl").mkdir()  # a folder is no file, whatever its name
+    assert len(texts_in(tmp_path)) == 1
+    file_of(tmp_path, "c.jsonl.gz", gzip.compress(GOOD.encode()))
+    with pytest.raises(ValueError, match="c.jsonl.gz is compressed; unpack it"):
+        texts_in(tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["bytes", "damage"])
+def test_a_parquet_file_that_breaks_off_while_it_is_read_is_named(tmp_path, fault):
+    file = tmp_path / "a.parquet"
+    texts = [str(number**9) for number in range(5000)]
+    if fault == "bytes":
+        no_text = pa.array([b"\xff"] * 5000).cast(pa.string(), safe=False)
+        pq.write_table(pa.table({"query": no_text, "positive": texts}), file)
+    else:
+        table = pa.table({"query": texts, "positive": texts})
+        pq.write_table(table, file, use_dictionary=False)
+        content = file.read_bytes()
+        file.write_bytes(content[:200] + bytes(1000) + content[1200:])
+    with pytest.raises(ValueError, match=r"a.parquet cannot be read to its end"):
+        texts_in(file)
+
+
+def test_rows_that_cannot_be_kept_name_the_folder(tmp_path, monkeypatch):
+    taken = file_of(tmp_path, "taken", "")
+    monkeypatch.setattr("methods.training.data.HF_DATASETS_CACHE", str(taken))
+    with pytest.raises(OSError, match="rows cannot be kept in .*taken.*HF_DATASETS_CACHE"):
+        texts_in(written(tmp_path, PAIRS))
+
+
+def test_columns_that_are_not_read_are_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    texts_in(written(tmp_path, [{"query": "q", "positive": "p", "neg": ["n"], "id": 1}]))
+    assert "data mine: columns that are not read: neg, id" in caplog.text
 
 
 def test_json_files_differ_only_in_what_is_read(tmp_path):
