@@ -47,7 +47,7 @@ def read_config(folder: Path) -> tuple[Any, str | None]:
     except ValueError as error:
         raise ValueError(f"{file} is no JSON: {error}") from error
     if not isinstance(settings, dict):
-        raise ValueError(f"{file} holds {type(settings).__name__}, not a LoRA's settings")
+        raise ValueError(f"{file} holds {type(settings).__name__}, so it is not a LoRA")
     kind = settings.pop("peft_type", None)
     if kind != "LORA":
         raise ValueError(
