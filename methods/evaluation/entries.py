@@ -17,7 +17,7 @@ from methods.evaluation.examples import statistic_of
 from methods.evaluation.own_data import SHOWN, data_notes
 from methods.evaluation.planner import Usage
 from methods.evaluation.records import Part, Record, nest
-from methods.evaluation.tasks import DataDigest, asked_parts
+from methods.evaluation.task_data import DataDigest, asked_parts
 from methods.identity import class_code, digest, engine_digest
 from methods.provenance import commit
 from methods.records import PartRecord, Status, TaskRecord

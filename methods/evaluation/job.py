@@ -35,14 +35,8 @@ from methods.evaluation.config import Plan, store_of
 from methods.evaluation.encoder import Encoder, cell_fields, cell_meta
 from methods.evaluation.planner import SharedPass, Usage
 from methods.evaluation.records import Record
-from methods.evaluation.tasks import (
-    DataDigest,
-    TaskList,
-    explain_missing,
-    load_data,
-    load_tasks,
-    unload_data,
-)
+from methods.evaluation.task_data import DataDigest, load_data, unload_data
+from methods.evaluation.tasks import TaskList, explain_missing, load_tasks
 from methods.evaluation.trained_as import differences, trained_folders
 from methods.identity import engine_digest
 from methods.provenance import command_of, environment, portable

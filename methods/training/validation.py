@@ -13,7 +13,8 @@ import mteb
 from methods.backbone.loader import Backbone
 from methods.base import Method
 from methods.evaluation.encoder import Encoder
-from methods.evaluation.tasks import TaskList, load_data, load_tasks
+from methods.evaluation.task_data import load_data
+from methods.evaluation.tasks import TaskList, load_tasks
 
 
 class Validation:

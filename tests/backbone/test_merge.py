@@ -304,7 +304,7 @@ def test_files_that_are_not_what_they_are_named_say_so(tmp_path, content, told, 
 def test_a_config_that_holds_no_settings_is_named(tmp_path):
     save(body("llama", AutoModel), tmp_path, target_modules=["q_proj"])
     (tmp_path / "adapter_config.json").write_text("[]")
-    with pytest.raises(ValueError, match="adapter_config.json holds list, not a LoRA's settings"):
+    with pytest.raises(ValueError, match="adapter_config.json holds list, so it is not a LoRA"):
         merged_by_us("llama", tmp_path)
 
 

@@ -119,7 +119,7 @@ def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_sa
             "task 'STS99' is unknown",
         ),
         (["evaluate", "method=sgpt", "model=tiny", "tasks.mirror=nowhere"], "nowhere is no folder"),
-        (["report", "nowhere"], "nowhere holds no records"),
+        (["report", "nowhere"], "there is no folder nowhere"),
         (
             ["evalute"],
             "no verb 'evalute'; valid: evaluate, train, try, report, rerun, methods, cache",

@@ -11,14 +11,8 @@ from mteb.abstasks.aggregate_task_metadata import AggregateTaskMetadata
 from mteb.abstasks.aggregated_task import AbsTaskAggregate
 
 from methods.evaluation import tasks as task_module
-from methods.evaluation.tasks import (
-    TaskList,
-    explain_missing,
-    load_data,
-    load_tasks,
-    score_splits,
-    unload_data,
-)
+from methods.evaluation.task_data import load_data, unload_data
+from methods.evaluation.tasks import TaskList, explain_missing, load_tasks, score_splits
 
 LANGUAGES = {"en": ["eng-Latn"], "de": ["deu-Latn"]}
 

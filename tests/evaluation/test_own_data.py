@@ -14,7 +14,8 @@ from methods.evaluation.config import compose, plan
 from methods.evaluation.instructions import Instructions
 from methods.evaluation.job import Job
 from methods.evaluation.own_data import compare_statistics, data_notes, original_name
-from methods.evaluation.tasks import TaskList, load_data, load_tasks, unload_data
+from methods.evaluation.task_data import load_data, unload_data
+from methods.evaluation.tasks import TaskList, load_tasks
 
 MOCKS = {
     task.metadata.name: task

@@ -3,7 +3,8 @@
 import mteb
 import pytest
 
-from methods.evaluation.tasks import TaskList, load_data, load_tasks
+from methods.evaluation.task_data import load_data
+from methods.evaluation.tasks import TaskList, load_tasks
 
 # Published in embeddings-benchmark/results, results/mteb__baseline-random-encoder/1/<Task>.json.
 EXACT = [
