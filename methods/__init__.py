@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import os
 
-    from methods.evaluation.encoder import Encoder
+    from methods.encoding.encoder import Encoder
 
 __all__ = ["load_encoder"]
 
@@ -47,7 +47,7 @@ def load_encoder(
     >>> encoder = load_encoder("echo", model="smollm2_135m")          # doctest: +SKIP
     >>> vectors = encoder.encode(["a text"], prompt_type="query")     # doctest: +SKIP
     """
-    from methods.evaluation.config import compose_encoder  # here, so that `import methods` is light
+    from methods.config.encoders import compose_encoder  # here, so that `import methods` is light
 
     return compose_encoder(
         method,

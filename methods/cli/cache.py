@@ -19,7 +19,7 @@ def main() -> None:
         "--folder", type=Path, metavar="DIR", help=f"what cache.folder named [{usual}]"
     )
     arguments = parser.parse_args()
-    from methods.backbone.cache import open_cache
+    from methods.encoding.store import open_cache
 
     folder = arguments.folder or embeddings_folder()
     if not (folder / "data.mdb").is_file():

@@ -14,7 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from methods.cli.jobs import check_report, given_config_dir, job_status, run_verb
-from methods.configs import CONF
+from methods.config.names import CONF
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,9 @@ def run(config: DictConfig) -> float | None:
 def job(config: DictConfig) -> Any:
     """The job a composed config describes."""
     check_report(config)
-    from methods.evaluation.config import plan
+    from methods.config.resolve import plan
+    from methods.config.settings import task_list
     from methods.evaluation.job import Job
-    from methods.evaluation.settings import task_list
 
     hydra_config = HydraConfig.get()
     overrides = list(hydra_config.overrides.task)

@@ -26,8 +26,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from methods.cli.arguments import check_arguments, ordered
 from methods.cli.mistakes import explain
-from methods.evaluation.plugins import export_importable
-from methods.evaluation.trained_as import method_name
+from methods.config.plugins import export_importable
+from methods.config.trained_as import method_name
 from methods.fields import nearest
 
 log = logging.getLogger(__name__)

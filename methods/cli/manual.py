@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from methods.configs import CONF, choices, groups
+from methods.config.names import CONF, choices, groups
 
 WIDTH = 110
 KEY = re.compile(r"^(?P<indent> *)(?P<key>[\w./]+):(?: +(?P<value>.*?))??(?: +# (?P<about>.*))?$")

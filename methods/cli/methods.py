@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from methods.configs import CONF, choices
+from methods.config.names import CONF, choices
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from methods.configs import CONF, OPTIONAL, choices, groups, quoted, root_keys
+from methods.config.names import CONF, OPTIONAL, choices, groups, quoted, root_keys
 from methods.fields import nearest, nearest_name
 
 MANY = 12  # names that are not listed where one of them was probably meant

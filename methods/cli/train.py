@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from methods.cli.jobs import check_report, given_config_dir, job_status, run_verb
 from methods.cli.mistakes import quote
-from methods.configs import CONF
+from methods.config.names import CONF
 from methods.provenance import portable
 
 log = logging.getLogger(__name__)

@@ -117,7 +117,7 @@ def compare(request: Request) -> tuple[dict[str, Row], dict[str, str]]:
 
     Raises ValueError for what no decoder can do, and for what a method asked for by name cannot.
     """
-    from methods.evaluation.config import choices
+    from methods.config.resolve import choices
     from methods.inputs import check_texts
 
     request.texts = check_texts(request.texts)

@@ -32,7 +32,7 @@ from mteb.abstasks import (
 )
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 
-from methods.evaluation.demo_data import SEED, demo_synsets, lee, newswires, sample
+from methods.data.demo import SEED, demo_synsets, lee, newswires, sample
 
 
 def _metadata(name: str, type_: str, score: str, prompt: Any, about: str, url: str) -> TaskMetadata:

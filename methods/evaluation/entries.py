@@ -13,9 +13,9 @@ import mteb
 from methods.backbone.hardware import peak_memory
 from methods.backbone.loader import Backbone
 from methods.base import Method
-from methods.evaluation.examples import statistic_of
+from methods.encoding.embedder import Usage
 from methods.evaluation.own_data import SHOWN, data_notes
-from methods.evaluation.planner import Usage
+from methods.evaluation.per_example import statistic_of
 from methods.evaluation.records import Part, Record, nest
 from methods.evaluation.task_data import DataDigest, asked_parts
 from methods.identity import class_code, digest, engine_digest

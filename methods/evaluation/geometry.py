@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from mteb.abstasks import AbsTaskPairClassification, AbsTaskSTS
 
-from methods.evaluation.examples import STATISTICS, gold_of, statistic_of
+from methods.evaluation.per_example import STATISTICS, gold_of, statistic_of
 
 log = logging.getLogger(__name__)
 

@@ -30,14 +30,16 @@ from methods.backbone.forward import resolve_layer
 from methods.backbone.hardware import reset_peak_memory
 from methods.backbone.loader import Backbone, identity, load_backbone, peek
 from methods.base import Method
-from methods.evaluation import entries, examples, geometry, summary
-from methods.evaluation.config import Plan, store_of
-from methods.evaluation.encoder import Encoder, cell_fields, cell_meta
-from methods.evaluation.planner import SharedPass, Usage
+from methods.config.resolve import Plan, open_store
+from methods.config.settings import TaskList
+from methods.config.trained_as import differences, trained_folders
+from methods.encoding.embedder import SharedPass, Usage
+from methods.encoding.encoder import Encoder
+from methods.encoding.mteb_interface import Variant, describe_variant, method_fields
+from methods.evaluation import entries, geometry, per_example, summary
 from methods.evaluation.records import Record
 from methods.evaluation.task_data import DataDigest, load_data, unload_data
-from methods.evaluation.tasks import TaskList, explain_missing, load_tasks
-from methods.evaluation.trained_as import differences, trained_folders
+from methods.evaluation.tasks import explain_missing, load_tasks
 from methods.identity import engine_digest
 from methods.provenance import command_of, environment, portable
 from methods.records import CellRecord, PartRecord, TaskRecord, check_writable
@@ -55,7 +57,7 @@ class TasksFailed(RuntimeError):
 class Job:
     """A resolved job. `run` evaluates what is not there yet; `overrides` reproduces it.
 
-    cache: `folder` and `gib` of the embedding cache (config.store_of).
+    cache: `folder` and `gib` of the embedding cache (config.open_store).
     """
 
     plan: Plan
@@ -137,7 +139,7 @@ class Job:
     @cached_property
     def records(self) -> list[Record]:
         """One record a cell."""
-        return [Record(self.runs, self._meta(cell)) for cell in self.cells]
+        return [Record(self.runs, self._variant(cell).model_meta) for cell in self.cells]
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -148,7 +150,7 @@ class Job:
     def shared(self) -> SharedPass:
         """The pass all cells share."""
         self.backbone.require(self.cells[0].attention)
-        return SharedPass(self.backbone, self.cells, store_of(**self.cache))
+        return SharedPass(self.backbone, self.cells, open_store(**self.cache))
 
     def _task(self, task: Any) -> list[str]:
         """Evaluate one task in every cell that lacks it; what failed, by name."""
@@ -196,7 +198,7 @@ class Job:
                 self.backbone,
                 self.cells[index],
                 instructions=self.plan.instructions,
-                meta=record.meta,
+                variant=self._variant(self.cells[index]),
                 shared=shared,
                 cell=index,
                 watch=watch,
@@ -252,17 +254,17 @@ class Job:
         measured = geometry.describe(task, watch, faults=faults)
         details: dict[str, Any] = {"geometry": measured, "examples": None}
         try:
-            found = examples.collect_or_raise(task, folder, result)
+            found = per_example.collect_or_raise(task, folder, result)
             details["examples"] = found and record.keep_examples(task.metadata.name, found)
-        except examples.CannotKeep as error:  # a score stands without them
+        except per_example.CannotKeep as error:  # a score stands without them
             log.warning("%s", error)
             details["examples_error"] = str(error)
         for fault in faults:
             log.warning("no geometry of %s", fault)
         return details | ({"geometry_error": "; ".join(faults)} if faults else {})
 
-    def _meta(self, cell: Method) -> Any:
-        return cell_meta(
+    def _variant(self, cell: Method) -> Variant:
+        return describe_variant(
             cell,
             method=self.plan.name,
             identity=self.identity,
@@ -287,8 +289,8 @@ class Job:
             layer=cell.layer,
             dtype=self.identity["dtype"],
             instructions=self.plan.instructions.source if cell.instructed else None,
-            digest=self._meta(cell).experiment_kwargs["digest"],
-            method_config=cell_fields(cell),
+            digest=self._variant(cell).experiment["digest"],
+            method_config=method_fields(cell),
             backbone=self.identity,
             reports=[self.config["report"]] if self.config.get("report") else [],
             command=command_of(self.verb, self.overrides, self.config_dir),
@@ -303,7 +305,7 @@ def _options(cell: Method) -> dict[str, Any]:
     defaults = {f.name: f.default for f in dataclasses.fields(cell)}
     return {
         name: value
-        for name, value in cell_fields(cell).items()
+        for name, value in method_fields(cell).items()
         if name not in (*AXES, "class") and value != defaults[name]
     }
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,6 @@ log = logging.getLogger(__name__)
 SHOWN = 4  # differences that a message lists
 LABELS = ("label_statistics", "labels_statistics")
 SCORES = ("label_statistics", "score_statistics", "values_statistics")
-
-
-def original_name(name: str) -> str:
-    """The name of the mteb task that a task of own data is derived from; another name itself."""
-    return re.sub(r"-own-[0-9a-f]{8}$", "", name)
 
 
 def name_own_data(task: Any) -> None:

@@ -23,7 +23,7 @@ from mteb import TaskResult
 from mteb.cache import ResultCache
 from mteb.models.model_meta import ModelMeta
 
-from methods.evaluation.examples import Examples
+from methods.evaluation.per_example import Examples
 from methods.records import CellRecord, PartRecord, TaskRecord, read_json, write_whole
 
 Part = tuple[str, str]  # a split and a subset

@@ -13,42 +13,18 @@ import difflib
 import logging
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from methods.config.settings import TaskList
 from methods.evaluation.mirrors import (
     parts_of,
     redirect,
 )
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskList:
-    """What a tasks YAML says.
-
-    names: task names. benchmark: an mteb benchmark, when there are no names.
-    splits, subsets: task name -> those to evaluate, where not the task's own.
-    mirror: a folder to read datasets from instead of the Hub.
-    """
-
-    names: Sequence[str] = ()
-    benchmark: str | None = None
-    splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    subsets: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    mirror: str | None = None
-
-    def __post_init__(self) -> None:
-        for option in ("splits", "subsets"):
-            for name, chosen in getattr(self, option).items():
-                if not chosen:
-                    raise ValueError(f"tasks.{option} names none of {name}; leave {name} out")
-        if self.mirror == "":
-            raise ValueError("tasks.mirror is empty; give the folder of datasets, or null")
 
 
 def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:

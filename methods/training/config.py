@@ -15,11 +15,11 @@ from methods.backbone.loader import identity
 from methods.backbone.pooler import PoolerKind, PoolerSpec
 from methods.backbone.sources import Folder
 from methods.base import Method
-from methods.evaluation.config import Plan, backbone_of, method_of
-from methods.evaluation.instructions import Instructions
+from methods.config.resolve import Plan, backbone_of, method_of
+from methods.config.settings import TaskList, check_config, task_list
+from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job
-from methods.evaluation.settings import check_config, task_list
-from methods.evaluation.tasks import TaskList, explain_missing, load_tasks
+from methods.evaluation.tasks import explain_missing, load_tasks
 from methods.fields import build, check_value
 from methods.training.data import Data, Source
 from methods.training.job import TrainJob

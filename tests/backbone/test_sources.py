@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from methods.backbone import sources
-from methods.backbone.sources import Folder, Gguf, Hub, Wheel, wheel_files
+from methods.backbone.sources import Folder, Gguf, Hub, Wheel
 from methods.backbone.tiny import byte_tokenizer
+from methods.data.wheels import wheel_files
 
 
 @pytest.fixture

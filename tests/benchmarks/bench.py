@@ -35,9 +35,9 @@ from training import trained_rows
 
 from methods import load_encoder
 from methods.backbone import forward as engine
-from methods.backbone.cache import MemoryStore, open_cache
 from methods.backbone.linears import PrepackedLinear
-from methods.evaluation.planner import SharedPass
+from methods.encoding.embedder import SharedPass
+from methods.encoding.store import MemoryStore, open_cache
 from methods.provenance import environment
 
 METHODS = "cpt_text sgpt prompteol echo repllama udever e5_instruct llm2vec".split()

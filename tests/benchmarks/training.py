@@ -15,7 +15,7 @@ from typing import Any
 from measure import passages, race, ratio, sentences
 
 from methods.backbone.attention import attending
-from methods.evaluation.config import compose
+from methods.config.resolve import compose
 from methods.training import data
 from methods.training.config import train_job
 

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from methods.cli.train import evaluation_command
-from methods.evaluation.config import compose, method_of
+from methods.config.resolve import compose, method_of
+from methods.config.settings import TaskList
 from methods.evaluation.job import Job
 from methods.evaluation.summary import main_score, score_table, splits_of
-from methods.evaluation.tasks import TaskList
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def test_an_interrupt_ends_in_one_line_and_status_130(seconds, tmp_path):
 
 
 def test_a_task_that_the_mirror_lacks_alone_is_a_failure_with_its_reason(tmp_path):
-    from methods.evaluation.config import plan
+    from methods.config.resolve import plan
 
     (tmp_path / "mirror").mkdir()
     resolved = plan(compose(["method=sgpt", "model=tiny"]), name="sgpt")

@@ -55,7 +55,7 @@ def test_help_says_what_there_is_and_imports_nothing_heavy(line, told, tmp_path)
 
 
 def test_report_and_cache_import_nothing_heavy(tmp_path):
-    from methods.backbone.cache import open_cache
+    from methods.encoding.store import open_cache
 
     open_cache(tmp_path / "cache", 1 << 20)
     assert ": 0 vectors" in light("cache", "info", "--folder", "cache", cwd=tmp_path)
@@ -66,7 +66,7 @@ def test_report_and_cache_import_nothing_heavy(tmp_path):
 @pytest.mark.parametrize("verb", ["evaluate", "train"])
 def test_the_page_of_a_verb_has_every_key_and_three_examples(verb):
     from methods.cli.mistakes import known_keys
-    from methods.configs import groups
+    from methods.config.names import groups
 
     page = manual.page(verb, VERBS[verb])
     assert page.count(f"\n   dec2vec {verb} ") >= 3

@@ -7,7 +7,7 @@ import pytest
 from methods.cli import _unknown
 from methods.cli.arguments import check_arguments, ordered
 from methods.cli.mistakes import explain, quote
-from methods.evaluation.config import CONF, choices, compose, plan
+from methods.config.resolve import CONF, choices, compose, plan
 from methods.training.config import train_job
 
 WORDS = [
@@ -225,7 +225,8 @@ def test_a_word_that_is_no_verb_is_answered_with_a_command(monkeypatch):
 
 @pytest.mark.parametrize("names", ["STS12 STS13", "sts12, sts13"])
 def test_a_name_of_several_tasks_or_in_other_letters_finds_them(names):
-    from methods.evaluation.tasks import TaskList, load_tasks
+    from methods.config.settings import TaskList
+    from methods.evaluation.tasks import load_tasks
 
     with pytest.raises(ValueError, match=r"several stand in a list: tasks.names=\[STS12,STS13\]"):
         load_tasks(TaskList(names=[names]))
@@ -267,7 +268,7 @@ def test_every_recorded_command_still_composes():
     import json
     import shlex
 
-    from methods.evaluation.settings import check_config
+    from methods.config.settings import check_config
 
     records = (CONF.parent / "runs" / "reference").rglob("*.json")
     commands = {json.loads(f.read_text()).get("command") for f in records if f.name[0] in "rt"}

@@ -7,7 +7,7 @@ import pytest
 
 from methods.cli import again
 from methods.cli.again import rerun
-from methods.configs import choices
+from methods.config.names import choices
 from tests.cli.test_evaluate import base, dec2vec, small_mirror
 from tests.cli.test_train import pairs
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from methods.evaluation.examples import STATISTICS
 from methods.evaluation.geometry import SAMPLE, Watch, describe, of_pairs, shape
+from methods.evaluation.per_example import STATISTICS
 from tests.evaluation.test_job import ToySTS
 
 

@@ -7,11 +7,11 @@ import pytest
 from datasets import Dataset, DatasetDict
 from mteb.abstasks import AbsTaskSTS
 
+from methods.config.resolve import compose, plan
+from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
-from methods.evaluation.config import compose, plan
 from methods.evaluation.demo_tasks import _metadata
 from methods.evaluation.job import Job, TasksFailed
-from methods.evaluation.tasks import TaskList
 
 SENTENCES = ["a dog runs", "a cat sleeps", "the sun is hot", "ice is cold", "we eat bread"]
 

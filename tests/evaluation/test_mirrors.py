@@ -10,9 +10,10 @@ from mteb.abstasks import AbsTaskClassification, AbsTaskSTS
 from mteb.abstasks.aggregate_task_metadata import AggregateTaskMetadata
 from mteb.abstasks.aggregated_task import AbsTaskAggregate
 
+from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
 from methods.evaluation.task_data import load_data, unload_data
-from methods.evaluation.tasks import TaskList, explain_missing, load_tasks, score_splits
+from methods.evaluation.tasks import explain_missing, load_tasks, score_splits
 
 LANGUAGES = {"en": ["eng-Latn"], "de": ["deu-Latn"]}
 

@@ -10,12 +10,13 @@ import pytest
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.mocks import MOCK_TASK_TEST_GRID
 
-from methods.evaluation.config import compose, plan
-from methods.evaluation.instructions import Instructions
+from methods.config.resolve import compose, plan
+from methods.config.settings import TaskList
+from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job
 from methods.evaluation.own_data import compare_statistics, data_notes, original_name
 from methods.evaluation.task_data import load_data, unload_data
-from methods.evaluation.tasks import TaskList, load_tasks
+from methods.evaluation.tasks import load_tasks
 
 MOCKS = {
     task.metadata.name: task

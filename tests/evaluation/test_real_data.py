@@ -3,8 +3,9 @@
 import mteb
 import pytest
 
+from methods.config.settings import TaskList
 from methods.evaluation.task_data import load_data
-from methods.evaluation.tasks import TaskList, load_tasks
+from methods.evaluation.tasks import load_tasks
 
 # Published in embeddings-benchmark/results, results/mteb__baseline-random-encoder/1/<Task>.json.
 EXACT = [
@@ -101,7 +102,7 @@ DEMO_FINGERPRINTS = {
 
 
 def test_the_demo_tasks_are_what_their_table_says(smollm2):
-    from methods.evaluation.demo_data import demo_synsets
+    from methods.data.demo import demo_synsets
     from methods.evaluation.demo_tasks import DEMO_TASKS
 
     loaded = {name: task() for name, task in DEMO_TASKS.items()}

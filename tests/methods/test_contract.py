@@ -8,7 +8,7 @@ from mteb.results.task_result import TaskError
 from omegaconf import OmegaConf
 
 from methods.base import Method
-from methods.evaluation.config import CONF, choices
+from methods.config.resolve import CONF, choices
 
 TEXTS = [
     "A man is playing a guitar.",

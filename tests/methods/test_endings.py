@@ -5,7 +5,7 @@ from tokenizers.processors import TemplateProcessing
 
 from methods.backbone.tiny import byte_tokenizer
 from methods.base import Span, encode_spans, first_tokens, tokenize
-from methods.evaluation.config import compose, method_of
+from methods.config.resolve import compose, method_of
 
 ENDING, EOS = "<unk>", "</s>"
 

@@ -6,7 +6,7 @@ The tokenizer is one token a byte, so that ids can be read as text; `|` marks th
 import pytest
 
 from methods.backbone.tiny import byte_tokenizer
-from methods.evaluation.config import compose, method_of
+from methods.config.resolve import compose, method_of
 
 ASK = "Find it."
 CASES = [

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from methods.evaluation.config import compose
+from methods.config.resolve import compose
 from methods.training.config import train_job
 
 WORDS = "cat dog sun moon tree car ship road blue red slow fast one two".split()

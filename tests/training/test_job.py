@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from methods import load_encoder
-from methods.evaluation.config import CONF, choices, compose
+from methods.config.resolve import CONF, choices, compose
 from methods.training import data
 from methods.training.config import train_job
 from methods.training.contrastive import contrastive_trainer

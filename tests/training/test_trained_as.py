@@ -9,10 +9,10 @@ import pytest
 
 from methods import load_encoder
 from methods.cli.jobs import with_trained_method
-from methods.evaluation.config import compose, plan
+from methods.config.resolve import compose, plan
+from methods.config.settings import TaskList
+from methods.config.trained_as import method_name
 from methods.evaluation.job import Job
-from methods.evaluation.tasks import TaskList
-from methods.evaluation.trained_as import method_name
 from tests.cli.test_evaluate import dec2vec
 from tests.cli.test_train import arguments
 

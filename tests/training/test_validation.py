@@ -9,9 +9,9 @@ from datasets import Dataset, DatasetDict
 from mteb.abstasks import AbsTaskSTS
 
 from methods import load_encoder
+from methods.encoding.encoder import Encoder
 from methods.evaluation import tasks as task_module
 from methods.evaluation.demo_tasks import _metadata
-from methods.evaluation.encoder import Encoder
 from methods.training import validation
 from methods.training.trainer import Recipes
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from methods.base import Inputs
-from methods.evaluation.encoder import Encoder
-from methods.evaluation.instructions import Instructions
+from methods.encoding.encoder import Encoder
+from methods.encoding.instructions import Instructions
 from methods.sgpt import SGPT
 
 

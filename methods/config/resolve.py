@@ -5,39 +5,34 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from hydra.utils import get_class
-from mteb.abstasks.task_metadata import TaskType
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from methods.backbone.cache import MemoryStore, Store, open_cache
 from methods.backbone.loader import BackboneSpec
-from methods.backbone.locks import LOADING
 from methods.backbone.sources import Random
 from methods.backbone.weights import check_random
 from methods.base import Method, check_pooling
-from methods.configs import CONF, choices, quoted
-from methods.evaluation.instructions import Instructions
-from methods.evaluation.plugins import check_imported_from, make_importable
-from methods.evaluation.settings import check_config
-from methods.evaluation.trained_as import (
-    method_name,
+from methods.config.names import CONF, choices
+from methods.config.settings import check_config
+from methods.config.trained_as import (
     read_training,
     trained_fields,
     trained_folders,
 )
+from methods.encoding.instructions import Instructions
+from methods.encoding.store import MemoryStore, Store, open_cache
 from methods.fields import build, nearest
 from methods.folders import embeddings_folder
 
 if TYPE_CHECKING:
-    from methods.evaluation.encoder import Encoder
+    pass
 
-__all__ = ["CONF", "choices"]  # from methods.configs
+__all__ = ["CONF", "choices"]  # from methods.config.names
 
 log = logging.getLogger(__name__)
 MEMORY_BYTES = 2 << 30
@@ -112,7 +107,7 @@ def asked_fields(overrides: Iterable[str]) -> set[str]:
 
 def _as_trained(config: DictConfig, asked: set[str]) -> DictConfig:
     """The config with the method as its adapter or model was trained, but for what is asked for."""
-    adapters = [str(path) for path in _listed(config.adapter)] if config.get("adapter") else []
+    adapters = [str(path) for path in listed(config.adapter)] if config.get("adapter") else []
     folders = trained_folders(adapters, OmegaConf.select(config, "model.source.path"))
     if not read_training(folders):
         return config
@@ -145,14 +140,20 @@ def method_of(config: DictConfig, **axes: Any) -> Method:
     values |= axes
     check_pooling(values.get("pooling"))
     method = build(target, values, key="method")
-    types = get_args(TaskType)
     for field in ("unnormalized", "queries_only"):
-        for unknown in set(getattr(method, field)) - set(types):
-            raise ValueError(
-                f"method.{field} names {unknown}, which is no task type of mteb"
-                f"{nearest(unknown, types)}"
-            )
+        if (named := getattr(method, field)) != getattr(target, field):
+            _check_task_types(field, named)
     return method
+
+
+def _check_task_types(field: str, named: Iterable[str]) -> None:
+    from mteb.abstasks.task_metadata import TaskType  # seconds, for whoever names one
+
+    for unknown in set(named) - set(get_args(TaskType)):
+        raise ValueError(
+            f"method.{field} names {unknown}, which is no task type of mteb"
+            f"{nearest(unknown, get_args(TaskType))}"
+        )
 
 
 def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
@@ -168,11 +169,11 @@ def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
     values["source"] = made = build(kind, source, key="model.source")
     if isinstance(made, Random):
         check_random(made.architecture, made.config)
-    values["adapters"] = tuple(str(path) for path in _listed(adapter)) if adapter else ()
+    values["adapters"] = tuple(str(path) for path in listed(adapter)) if adapter else ()
     return build(BackboneSpec, values, key="model")
 
 
-def store_of(folder: str | None, gib: float) -> Store:
+def open_store(folder: str | None, gib: float) -> Store:
     """Where a job keeps vectors: a folder (`auto`: the user's), or memory if there is none."""
     if folder is None:
         return MemoryStore(MEMORY_BYTES)
@@ -193,96 +194,6 @@ def compose(
         return hydra_compose(verb, overrides=overrides)
 
 
-def compose_encoder(
-    method: str | None,
-    *,
-    model: str | os.PathLike[str] | None,
-    adapter: Any = None,
-    overrides: Mapping[str, Any],
-    cache: str | os.PathLike[str] | None = "auto",
-    config_dir: str | os.PathLike[str] | None = None,
-    instructions: str = "mteb",
-) -> Encoder:
-    """What `methods.load_encoder` does; see there. model: None for the method's own default."""
-    from methods.backbone.loader import load_backbone
-    from methods.evaluation.encoder import Encoder, cell_meta
-    from methods.evaluation.fields import check_adapter, set_fields
-    from methods.evaluation.planner import SharedPass
-
-    folder = None if config_dir is None else str(make_importable(config_dir))
-    if method is None:
-        method = method_name([str(path) for path in _listed(adapter)] if adapter else [])
-    if method is None:
-        raise ValueError(
-            "give a method, or an adapter that dec2vec train made, which names its own"
-        )
-    _check_name("method", method, folder)
-    _check_name("instructions", instructions, folder)
-    chosen = [f"method={method}", f"instructions={instructions}"]
-    if model is not None:
-        known = str(model) in choices("model", config_dir=folder)
-        chosen += [f"model={model}"] if known else _model_choice(str(model))
-    with LOADING:  # Hydra and a model's load set what holds for the whole process
-        config = compose(chosen, config_dir=folder)
-        if folder is not None:
-            check_imported_from(Path(folder), config.method._target_)
-        set_fields(config, overrides, method=method)
-        config.adapter = check_adapter(adapter)
-        asked = [f"method.{key}=" for key in overrides]
-        asked += ["instructions="] if instructions != "mteb" else []
-        resolved = plan(config, name=method, asked=asked)
-        store = _encoders_store(cache, config.cache.gib)
-        backbone = load_backbone(resolved.spec)
-        shared = SharedPass(backbone, resolved.cells, store)
-    meta = cell_meta(
-        shared.cells[0],
-        method=method,
-        identity=backbone.identity,
-        instructions=resolved.instructions,
-        adapters=resolved.spec.adapters,
-    )
-    return Encoder(
-        backbone, resolved.cells[0], instructions=resolved.instructions, meta=meta, shared=shared
-    )
-
-
-def _check_name(group: str, name: Any, config_dir: str | None) -> None:
-    valid = choices(group, config_dir=config_dir)
-    if name not in valid:
-        raise ValueError(
-            f"{group} {name!r} is unknown; valid: {', '.join(valid)}; one of your own with "
-            f"config_dir=DIR, which holds {group}/NAME.yaml{nearest(str(name), valid)}"
-        )
-
-
-def _encoders_store(cache: Any, gib: float) -> Store | None:
-    """Where an encoder keeps vectors between calls, None for nowhere."""
-    if cache is None:
-        return None
-    if not isinstance(cache, str | os.PathLike) or not str(cache):
-        raise ValueError(
-            f"cache={cache!r} is unknown; valid: 'auto' (the folder that dec2vec evaluate uses), "
-            f"a folder on a local disk, or None to store no vectors"
-        )
-    return store_of(str(cache), gib)
-
-
-def _model_choice(model: str) -> list[str]:
-    if model in choices("model"):
-        return [f"model={model}"]
-    path = Path(model).expanduser()
-    if path.suffix == ".gguf":
-        return ["model=gguf", f"model.source.path={quoted(str(path))}"]
-    if path.is_dir():
-        return ["model=folder", f"model.source.path={quoted(str(path))}"]
-    if model.count("/") == 1:
-        return ["model=hub", f"model.source.id={quoted(model)}"]
-    raise ValueError(
-        f"model {model!r} is unknown; valid: {', '.join(choices('model'))}, a folder, a .gguf "
-        f"file, or a Hub id (org/name){nearest(model, choices('model'))}"
-    )
-
-
 def _class_of(target: Any, key: str) -> Any:
     """The class a `_target_` names. Raises ValueError, naming it, where it cannot be imported."""
     try:
@@ -296,7 +207,7 @@ def _class_of(target: Any, key: str) -> Any:
 
 def _values_of(axis: str, value: Any) -> list[Any]:
     """The values of an axis, one or several. Raises ValueError where there is none."""
-    values = _listed(value)
+    values = listed(value)
     if not values or None in values:
         raise ValueError(
             f"{axis}={'null' if value is None else list(values)} names no value; leave {axis} out "
@@ -309,7 +220,8 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """Return what a config or a caller gave as a list: itself, or the one value in one."""
     if isinstance(value, ListConfig | list | tuple):
         return list(value)
     return [value]

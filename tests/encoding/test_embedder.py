@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from methods.backbone.cache import EmbeddingCache, MemoryStore
-from methods.evaluation import planner
-from methods.evaluation.planner import SharedPass
+from methods.encoding import embedder
+from methods.encoding.embedder import SharedPass
+from methods.encoding.store import EmbeddingCache, MemoryStore
 from methods.sgpt import SGPT
 from tests.backbone.architectures import SMALL
 from tests.backbone.machine import needs_onednn
@@ -98,16 +98,16 @@ class Scaled(SGPT):
 
 def test_a_pooling_of_a_methods_own_is_known_by_all_its_fields(loaded):
     plain = SGPT()
-    assert planner._pool_identity(plain) == planner._pool_identity(replace(plain, max_length=9))
-    identities = [planner._pool_identity(Scaled(scale=scale)) for scale in (2.0, 3.0)]
-    assert planner._pool_identity(plain) not in identities and identities[0] != identities[1]
+    assert embedder._pool_identity(plain) == embedder._pool_identity(replace(plain, max_length=9))
+    identities = [embedder._pool_identity(Scaled(scale=scale)) for scale in (2.0, 3.0)]
+    assert embedder._pool_identity(plain) not in identities and identities[0] != identities[1]
 
 
 def test_what_was_read_before_an_error_is_kept(loaded, store, monkeypatch):
     shared = SharedPass(loaded.backbone, [loaded.method], store)
     inputs = read(loaded, [str(number) * 30 for number in range(40)])
     loaded.backbone.batch_tokens, before = 64, loaded.backbone.batch_tokens
-    plain, passes = planner.forward.forward, []
+    plain, passes = embedder.forward.forward, []
 
     def failing(*arguments, **more):
         for batch, states in plain(*arguments, **more):
@@ -117,10 +117,10 @@ def test_what_was_read_before_an_error_is_kept(loaded, store, monkeypatch):
             yield batch, states
 
     try:
-        monkeypatch.setattr(planner.forward, "forward", failing)
+        monkeypatch.setattr(embedder.forward, "forward", failing)
         with pytest.raises(RuntimeError, match="killed"):
             shared.vectors(inputs, 0)
-        monkeypatch.setattr(planner.forward, "forward", plain)
+        monkeypatch.setattr(embedder.forward, "forward", plain)
         whole = shared.vectors(inputs, 0)
     finally:
         loaded.backbone.batch_tokens = before

@@ -6,7 +6,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from methods.evaluation.config import CONF, choices, compose, compose_encoder, plan
+from methods.config.resolve import CONF, choices, compose, compose_encoder, plan
 from methods.training.config import train_job
 
 

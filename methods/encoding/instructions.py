@@ -1,10 +1,9 @@
 """A task's instruction: mteb's own prompt by default, or one of the two official tables."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from methods.evaluation.own_data import original_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +49,11 @@ class Instructions:
         """What is given for a task by name; of own data, for the task they are derived from."""
         names = (metadata.name, original_name(metadata.name))
         return next((self.tasks[name] for name in names if name in self.tasks), None)
+
+
+def original_name(name: str) -> str:
+    """The name of the mteb task that a task of own data is derived from; another name itself."""
+    return re.sub(r"-own-[0-9a-f]{8}$", "", name)
 
 
 def _class_prompt(task: str) -> str | None:

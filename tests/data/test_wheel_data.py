@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from methods.training.wheel_data import WHEEL_DATA
+from methods.data.training_sets import WHEEL_DATA
 
 ROWS = {  # rows, and a digest of them in order: another draw would train other adapters
     "wordnet_substitutions": (1353, "16e7038977199ba4"),

@@ -15,10 +15,10 @@ from mteb.cache import ResultCache
 from mteb.mocks.mock_tasks import MockSTSTask
 
 from methods import load_encoder
-from methods.evaluation.config import compose, plan
-from methods.evaluation.encoder import Encoder
+from methods.config.resolve import compose, plan
+from methods.config.settings import TaskList
+from methods.encoding.encoder import Encoder
 from methods.evaluation.job import Job
-from methods.evaluation.tasks import TaskList
 from tests.backbone.architectures import SMALL
 from tests.cli.test_evaluate import write_readme_files
 

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from methods.backbone.cache import EmbeddingCache, MemoryStore, open_cache
+from methods.encoding.store import EmbeddingCache, MemoryStore, open_cache
 from methods.identity import row_key
 
 
@@ -175,7 +175,7 @@ def test_a_forked_process_reads_and_writes_the_same_store(tmp_path):
 WRITER = """
 import sys, time, numpy as np
 from pathlib import Path
-from methods.backbone.cache import EmbeddingCache
+from methods.encoding.store import EmbeddingCache
 from methods.identity import row_key
 cache = EmbeddingCache(Path(sys.argv[1]), max_bytes=1 << 26)
 for batch in range(int(sys.argv[2]), int(sys.argv[3])):
@@ -218,7 +218,7 @@ def test_two_processes_write_one_store_at_once(tmp_path):
 FULL = """
 import resource, signal, sys, numpy as np
 from pathlib import Path
-from methods.backbone.cache import EmbeddingCache
+from methods.encoding.store import EmbeddingCache
 from methods.identity import row_key
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 cache = EmbeddingCache(Path(sys.argv[1]), max_bytes=1 << 26)

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from mteb.models.abs_encoder import AbsEncoder
-from mteb.models.model_meta import ModelMeta, ScoringFunction
 
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import lock_of
 from methods.base import Inputs, Method, PromptType
-from methods.evaluation.instructions import Instructions
-from methods.evaluation.planner import SharedPass
-from methods.identity import digest
+from methods.encoding.embedder import SharedPass
+from methods.encoding.instructions import Instructions
+from methods.encoding.mteb_interface import MtebInterface, Variant, describe_variant
 from methods.inputs import check_text, check_texts
 
 log = logging.getLogger(__name__)
 SPEED_ONLY = {"batch_size", "show_progress_bar"}  # options of others' `encode` that move no vector
 
 
-class Encoder(AbsEncoder):
+class Encoder(MtebInterface):
     """A method on a backbone: `encode` texts, or hand the encoder itself to mteb.
 
     backbone: `.model`, `.tokenizer`. method: its fields. Both are public; other fields need another
         encoder, which shares the model. Threads may share an encoder, and a backbone.
-    meta: who it is in mteb's results; from `cell_meta` where none is given.
+    variant: who it is in mteb's results; described here where none is given.
     watch: shown the vectors of every task, with split and subset (geometry.py).
     """
 
@@ -39,7 +35,7 @@ class Encoder(AbsEncoder):
         method: Method,
         *,
         instructions: Instructions | None = None,
-        meta: ModelMeta | None = None,
+        variant: Variant | None = None,
         shared: SharedPass | None = None,
         cell: int = 0,
         watch: Callable[[np.ndarray, str | None, str | None], None] | None = None,
@@ -49,7 +45,7 @@ class Encoder(AbsEncoder):
         self.instructions = instructions or Instructions()
         self.model = backbone.model
         self.shared, self.cell = shared or SharedPass(backbone, [method]), cell
-        self.mteb_model_meta = meta or cell_meta(
+        self.variant = variant or describe_variant(
             self.shared.cells[cell],
             method=type(method).__module__.rpartition(".")[2],
             identity=backbone.identity,
@@ -62,7 +58,7 @@ class Encoder(AbsEncoder):
         """The method, as it was given."""
         return self._method
 
-    def encode(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def encode(
         self,
         inputs: Any,
         *,
@@ -142,56 +138,6 @@ class Encoder(AbsEncoder):
         if unit or (unit is None and self.method.normalize):
             return _unit_vectors(vectors_ND, inputs)
         return vectors_ND
-
-
-def cell_meta(
-    cell: Method,
-    *,
-    method: str,
-    identity: dict[str, Any],
-    instructions: Instructions,
-    adapters: Sequence[str] = (),
-) -> ModelMeta:
-    """Return who a cell is in mteb's results, from the command line and from Python alike.
-
-    cell: a method, its layer resolved. method: its name in conf/method. identity: the backbone's.
-    adapters: the folders that were asked for. What decides a vector is in the experiment's digest.
-    """
-    table = dataclasses.asdict(instructions) if cell.instructed else None
-    described = {**cell_fields(cell), "identity": identity, "instructions": table}
-    return model_meta(
-        identity["name"],
-        revision=identity["weights"].replace(":", "-"),
-        experiment={
-            "method": method,
-            "attention": cell.attention,
-            "pooling": cell.pooling,
-            "layer": cell.layer,
-            "adapter": "+".join(Path(adapter).name for adapter in adapters) or None,
-            "digest": digest(described),
-        },
-    )
-
-
-def cell_fields(cell: Method) -> dict[str, Any]:
-    """Return a method's class and all its fields, as records state them."""
-    values = {field.name: getattr(cell, field.name) for field in dataclasses.fields(cell)}
-    return {"class": f"{type(cell).__module__}.{type(cell).__qualname__}", **values}
-
-
-def model_meta(
-    name: str, *, revision: str = "local", experiment: dict[str, Any] | None = None
-) -> ModelMeta:
-    """mteb's description of a model it does not know; cosine similarity, text only."""
-    return ModelMeta.create_empty(
-        {
-            "name": name,
-            "revision": revision,
-            "experiment_kwargs": experiment,
-            "similarity_fn_name": ScoringFunction.COSINE,
-            "modalities": ["text"],
-        }
-    )
 
 
 def _unit_vectors(vectors_ND: np.ndarray, inputs: Inputs) -> np.ndarray:

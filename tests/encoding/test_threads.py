@@ -11,10 +11,10 @@ import torch
 from mteb.mocks.mock_tasks import MockSTSTask
 
 from methods import load_encoder
-from methods.backbone.cache import EmbeddingCache, MemoryStore
 from methods.backbone.forward import forward
-from methods.evaluation.encoder import Encoder
-from methods.evaluation.planner import SharedPass
+from methods.encoding.embedder import SharedPass
+from methods.encoding.encoder import Encoder
+from methods.encoding.store import EmbeddingCache, MemoryStore
 from tests.backbone.architectures import SMALL
 
 CELLS = [

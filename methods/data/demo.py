@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from methods.backbone.sources import wheel_files
+from methods.data.wheels import wheel_files
 
 SEED = 42
 # One hash for every machine: the data files are the same in each platform's wheel.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from methods.training.readers import Table
+from methods.data.readers import Table
 
 log = logging.getLogger(__name__)
 COLUMNS = ("query", "positive", "negatives", "text")

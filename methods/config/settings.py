@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from methods.backbone.hardware import Kernel
 from methods.backbone.linears import Linears
-from methods.configs import OPTIONAL, choices, groups, root_keys
-from methods.evaluation.tasks import TaskList
+from methods.config.names import OPTIONAL, choices, groups, root_keys
 from methods.fields import build, check_value, nearest
 
 
@@ -40,6 +39,30 @@ class CacheSettings:
             )
         if self.folder == "":
             raise ValueError("cache.folder is empty; give cache.folder=DIR, auto or null")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskList:
+    """What a tasks YAML says.
+
+    names: task names. benchmark: an mteb benchmark, when there are no names.
+    splits, subsets: task name -> those to evaluate, where not the task's own.
+    mirror: a folder to read datasets from instead of the Hub.
+    """
+
+    names: Sequence[str] = ()
+    benchmark: str | None = None
+    splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    subsets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    mirror: str | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("splits", "subsets"):
+            for name, chosen in getattr(self, option).items():
+                if not chosen:
+                    raise ValueError(f"tasks.{option} names none of {name}; leave {name} out")
+        if self.mirror == "":
+            raise ValueError("tasks.mirror is empty; give the folder of datasets, or null")
 
 
 ROOT_TYPES = {

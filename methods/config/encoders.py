@@ -1,0 +1,110 @@
+"""load_encoder: names of conf/ and keywords -> an encoder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from methods.backbone.loader import load_backbone
+from methods.backbone.locks import LOADING
+from methods.config.keywords import check_adapter, set_fields
+from methods.config.names import choices, quoted
+from methods.config.plugins import check_imported_from, make_importable
+from methods.config.resolve import compose, listed, open_store, plan
+from methods.config.trained_as import method_name
+from methods.encoding.embedder import SharedPass
+from methods.encoding.encoder import Encoder
+from methods.encoding.mteb_interface import describe_variant
+from methods.encoding.store import Store
+from methods.fields import nearest
+
+
+def compose_encoder(
+    method: str | None,
+    *,
+    model: str | os.PathLike[str] | None,
+    adapter: Any = None,
+    overrides: Mapping[str, Any],
+    cache: str | os.PathLike[str] | None = "auto",
+    config_dir: str | os.PathLike[str] | None = None,
+    instructions: str = "mteb",
+) -> Encoder:
+    """What `methods.load_encoder` does; see there. model: None for the method's own default."""
+    folder = None if config_dir is None else str(make_importable(config_dir))
+    if method is None:
+        method = method_name([str(path) for path in listed(adapter)] if adapter else [])
+    if method is None:
+        raise ValueError(
+            "give a method, or an adapter that dec2vec train made, which names its own"
+        )
+    _check_name("method", method, folder)
+    _check_name("instructions", instructions, folder)
+    chosen = [f"method={method}", f"instructions={instructions}"]
+    if model is not None:
+        known = str(model) in choices("model", config_dir=folder)
+        chosen += [f"model={model}"] if known else _model_choice(str(model))
+    with LOADING:  # Hydra and a model's load set what holds for the whole process
+        config = compose(chosen, config_dir=folder)
+        if folder is not None:
+            check_imported_from(Path(folder), config.method._target_)
+        set_fields(config, overrides, method=method)
+        config.adapter = check_adapter(adapter)
+        asked = [f"method.{key}=" for key in overrides]
+        asked += ["instructions="] if instructions != "mteb" else []
+        resolved = plan(config, name=method, asked=asked)
+        store = _encoders_store(cache, config.cache.gib)
+        backbone = load_backbone(resolved.spec)
+        shared = SharedPass(backbone, resolved.cells, store)
+    variant = describe_variant(
+        shared.cells[0],
+        method=method,
+        identity=backbone.identity,
+        instructions=resolved.instructions,
+        adapters=resolved.spec.adapters,
+    )
+    return Encoder(
+        backbone,
+        resolved.cells[0],
+        instructions=resolved.instructions,
+        variant=variant,
+        shared=shared,
+    )
+
+
+def _check_name(group: str, name: Any, config_dir: str | None) -> None:
+    valid = choices(group, config_dir=config_dir)
+    if name not in valid:
+        raise ValueError(
+            f"{group} {name!r} is unknown; valid: {', '.join(valid)}; one of your own with "
+            f"config_dir=DIR, which holds {group}/NAME.yaml{nearest(str(name), valid)}"
+        )
+
+
+def _encoders_store(cache: Any, gib: float) -> Store | None:
+    """Where an encoder keeps vectors between calls, None for nowhere."""
+    if cache is None:
+        return None
+    if not isinstance(cache, str | os.PathLike) or not str(cache):
+        raise ValueError(
+            f"cache={cache!r} is unknown; valid: 'auto' (the folder that dec2vec evaluate uses), "
+            f"a folder on a local disk, or None to store no vectors"
+        )
+    return open_store(str(cache), gib)
+
+
+def _model_choice(model: str) -> list[str]:
+    if model in choices("model"):
+        return [f"model={model}"]
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        return ["model=gguf", f"model.source.path={quoted(str(path))}"]
+    if path.is_dir():
+        return ["model=folder", f"model.source.path={quoted(str(path))}"]
+    if model.count("/") == 1:
+        return ["model=hub", f"model.source.id={quoted(model)}"]
+    raise ValueError(
+        f"model {model!r} is unknown; valid: {', '.join(choices('model'))}, a folder, a .gguf "
+        f"file, or a Hub id (org/name){nearest(model, choices('model'))}"
+    )

