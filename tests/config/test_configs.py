@@ -6,7 +6,8 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from methods.config.resolve import CONF, choices, compose, compose_encoder, plan
+from methods.config.encoders import compose_encoder
+from methods.config.resolve import CONF, choices, compose, plan
 from methods.training.config import train_job
 
 

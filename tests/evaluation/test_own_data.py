@@ -12,9 +12,9 @@ from mteb.mocks import MOCK_TASK_TEST_GRID
 
 from methods.config.resolve import compose, plan
 from methods.config.settings import TaskList
-from methods.encoding.instructions import Instructions
+from methods.encoding.instructions import Instructions, original_name
 from methods.evaluation.job import Job
-from methods.evaluation.own_data import compare_statistics, data_notes, original_name
+from methods.evaluation.own_data import compare_statistics, data_notes
 from methods.evaluation.task_data import load_data, unload_data
 from methods.evaluation.tasks import load_tasks
 
