@@ -1,4 +1,4 @@
-"""The README's tables and figures are what its command makes of the committed records."""
+"""The READMEs' tables and figures are what its command makes of the committed records."""
 
 import re
 import shutil
@@ -49,15 +49,34 @@ def test_the_committed_figures_are_rebuilt_byte_for_byte(rebuilt):
         assert (rebuilt / file).read_bytes() == (COMMITTED / file).read_bytes(), file
 
 
-def test_the_readme_shows_the_committed_report():
-    readme = (ROOT / "README.md").read_text()
-    shown = re.findall(r"<!-- (runs/reference/report/\S+\.md) -->\n(.+?)<!-- -->", readme, re.S)
-    assert len(shown) >= 3
+READMES = sorted(
+    file for file in ROOT.rglob("README.md") if ".venv" not in file.relative_to(ROOT).parts
+)
+
+
+def test_the_readmes_show_the_committed_report():
+    shown = [
+        part
+        for readme in READMES
+        for part in re.findall(
+            r"<!-- (runs/reference/report/\S+\.md) -->\n(.+?)<!-- -->", readme.read_text(), re.S
+        )
+    ]
+    assert len(shown) >= 6
     for file, text in shown:
         table = (ROOT / file).read_text().split("\n\n")[0]
-        assert text.strip() == table.strip(), f"{file} is not what the README shows"
-    for image in re.findall(r"\]\((runs/\S+\.png)\)", readme):
-        assert (ROOT / image).is_file(), image
+        assert text.strip() == table.strip(), f"{file} is not what a README shows"
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda file: str(file.relative_to(ROOT).parent))
+def test_a_readmes_links_lead_somewhere(readme):
+    for link in re.findall(r"\]\(([^)\s]+)\)", readme.read_text()):
+        if "://" not in link and not link.startswith("#"):
+            assert (readme.parent / link.partition("#")[0]).exists(), link
+
+
+def test_the_front_page_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 170
 
 
 def test_no_torch_and_no_method_is_loaded():
