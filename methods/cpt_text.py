@@ -1,4 +1,4 @@
-"""cpt-text: a start and an end token around the text, read at the end token.
+"""cpt-text: BOS and EOS around the text, pooled at the EOS.
 
 Paper: Text and Code Embeddings by Contrastive Pre-Training (Neelakantan et al., arXiv 2201.10005).
 No code was released, so nothing here was checked against one.
@@ -9,7 +9,7 @@ No code was released, so nothing here was checked against one.
    [EOS] for queries and {SOS} {EOS} for documents, with rows from an adapter. The paper uses two
    pairs in its search models, and the same pair on both sides of text similarity.
 3. The paper does not say what truncation cuts; here the delimiters always stay.
-4. The end token is the EOS (`tokenizer.eos_token_id`), as in the codes that pool one, also where
+4. It is the EOS (`tokenizer.eos_token_id`), as in the codes that pool one, also where
    the tokenizer by itself ends a text with another token (Qwen3-Embedding: <|endoftext|>, its EOS
    is <|im_end|>). That token is left out, and the log says so.
 
@@ -42,7 +42,7 @@ DOCUMENT_TOKENS = ("{SOS}", "{EOS}")
 
 @dataclass(frozen=True, kw_only=True)
 class CptText(Method):
-    """cpt-text (Neelakantan et al. 2022, arXiv 2201.10005): the state at an end token."""
+    """cpt-text (Neelakantan et al. 2022, arXiv 2201.10005): the state at an appended EOS token."""
 
     max_length: int = 2048
     delimiters: Literal["reuse", "new"] = "reuse"

@@ -1,4 +1,4 @@
-"""LLM2Vec: attention opened to both sides, an instruction that is read but not pooled, a mean.
+"""LLM2Vec: bidirectional attention, an instruction that is read but not pooled, a mean.
 
 Paper: LLM2Vec: Large Language Models Are Secretly Powerful Text Encoders (BehnamGhader et al.,
 arXiv 2404.05961). Code: McGill-NLP/llm2vec @312adcf (= PyPI 0.2.3).

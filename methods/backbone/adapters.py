@@ -1,8 +1,8 @@
-"""Adapter folders: which ones a model stands on, in which order, and what they say of themselves.
+"""Adapter folders: their stack in the order it is merged, and what they say of themselves.
 
 They are merged into the weights (merge.py), so that nothing after this knows they were there.
 
-A folder made by `dec2vec train` also holds what it stands on: `below/` the adapters that were
+A folder made by `dec2vec train` also holds its parents: `below/` the adapters that were
 merged before it, in order, and in training.json the weights it was trained on. Other weights are
 refused.
 """
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def chained(adapters: Sequence[str]) -> list[str]:
-    """Adapter folders in the order they are merged, each after those it stands on; none twice."""
+    """Adapter folders in the order they are merged, each after its parents; none twice."""
     found: dict[str, str] = {}
     for adapter in adapters:
         below = sorted(

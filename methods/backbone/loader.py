@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 class BackboneSpec:
     """What a model YAML says. name: `org/name` in records. adapters: PEFT folders, merged in order.
 
-    packed: whether texts are laid end to end instead of padded.
+    packed: whether sequences are packed instead of padded.
     linears: linear layers, `onednn` (on a CPU) or `torch`.
     batch_tokens: tokens a batch may have (padded ones where it is padded), or `auto`.
     four_bit: the weights in 4 bits (bitsandbytes' nf4, CUDA only), as QLoRA is trained.
@@ -98,7 +98,7 @@ class Backbone:
     choices: how it runs (device, kernel, ...), which may change speed and the last digits only.
     attentions: those that the probe found obeyed.
     refused: why not, for each of the other attentions.
-    packed: the attentions under which rows may be laid end to end; form: how (packed.py).
+    packed: the attentions under which sequences may be packed; form: how (packed.py).
     left_over: names of the checkpoint's tensors that the model has no use for (a head's).
     pooler: what the last adapter brings to pool with, if it was trained with one (pooler.py).
     """
@@ -275,7 +275,7 @@ def _packed(
         can = f"packed: {', '.join(sorted(found)) or 'neither attention'}"
         if spec.packed is True:
             raise ValueError(
-                f"packed=true, but rows of {type(model).__name__} laid end to end are not what "
+                f"packed=true, but rows of {type(model).__name__} in packed sequences are not what "
                 f"they are alone ({can}); use kernel.packed=auto"
             )
         log.info("%s is padded; %s", type(model).__name__, can)

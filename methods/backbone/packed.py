@@ -1,4 +1,4 @@
-"""Attention over packed rows: texts laid end to end, without padding, each seeing only itself.
+"""Attention over packed sequences: no padding, and each sees only itself.
 
 B rows, H query heads, K key heads, T tokens of the stream, L of a row, P of a prefix, D size of a
 head.
@@ -37,7 +37,7 @@ PASSED_ON = {"position_ids", "cache_position", "position_embeddings"}
 
 @dataclass(eq=False)
 class Stream:
-    """Rows laid end to end. lengths: of each row, rows of one length standing together.
+    """Packed sequences. lengths: of each row, rows of one length standing together.
 
     form: how attention is computed: `groups` of equal length, `padded`, or `flash_attention_2`.
     prefix: per attention module, keys and values [K, P, D] of tokens that stand before every row.

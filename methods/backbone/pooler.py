@@ -10,7 +10,7 @@ so every method can be trained with either.
 `multi_layer` (Pooling and Attention, Tang and Yang, arXiv 2409.02727; code
     yixuantt/PoolingAndAttn @ccb7a76): the method pools every layer, a trained row for each layer is
     added, trained latents attend to the layers, and their mean is the vector. 1. The code takes its
-    mask from `ids != pad`, which loses an end token that is also the padding; here it is the
+    mask from `ids != pad`, which loses an EOS that is also the padding; here it is the
     method's mask. 2. As above.
 
 Sizes of both are those of a 7B model (8 heads of 4,096 and 512 latents; 32 of 2,048 and 768).
@@ -130,7 +130,7 @@ def pooler_of(adapters: Sequence[str], config: Any, device: str) -> Pooler | Non
     for adapter in adapters:
         if found is not None:
             raise ValueError(
-                f"{adapter} stands on an adapter with a {found.spec.kind} pooler, which reads what "
+                f"{adapter} has a parent adapter with a {found.spec.kind} pooler, which pools what "
                 f"that adapter left; give the adapter with the pooler last"
             )
         found = load_pooler(

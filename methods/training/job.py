@@ -4,12 +4,12 @@
     FOLDER/pooler.safetensors                                 a pooling that was trained along
     FOLDER/training.json                                      what it was trained on, with and from
     FOLDER/asked.json                                         its settings; others are refused
-    FOLDER/below/N_NAME/                                      the adapters it stands on, in order
+    FOLDER/below/N_NAME/                                      its parent adapters, in order
     FOLDER/loss.csv, loss.png                                 loss, learning rate, validation
     FOLDER/model.safetensors, config.json, tokenizer.json     instead, where all weights are trained
     FOLDER/checkpoints/                                       to go on from; removed when it is done
 
-The same command goes on from the last whole checkpoint, and does nothing once all is done.
+The same command resumes from the last whole checkpoint, and does nothing once all is done.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class TrainJob:
         except (OSError, SafetensorError) as error:
             raise OSError(
                 f"{self.folder} cannot be written: {error}. Free some space; the same command "
-                f"goes on from the last checkpoint"
+                f"resumes from the last checkpoint"
             ) from error
 
     @cached_property
@@ -183,7 +183,7 @@ class TrainJob:
 
     @cached_property
     def packed(self) -> bool:
-        """Whether rows are laid end to end: not with what the packed kernels do not have."""
+        """Whether sequences are packed: not with what the packed kernels do not have."""
         return (
             self.run_as.packed
             and not self.run_as.gradient_checkpointing

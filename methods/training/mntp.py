@@ -3,7 +3,7 @@
 Paper: LLM2Vec (BehnamGhader et al., arXiv 2404.05961). Code: McGill-NLP/llm2vec @312adcf,
 run_mntp.py.
 
-Texts are read with what the tokenizer adds, laid end to end and cut into blocks, a thousand texts
+Texts are read with what the tokenizer adds, concatenated and cut into blocks, a thousand texts
 at a time, what is left over dropped. The state at position i - 1 predicts the token at i, so a
 block's first position is never predicted. Only the positions that count pass the language-model
 head, which stays frozen. 1. The code draws hidden tokens while it collates; here each block's draw
@@ -117,7 +117,7 @@ class MaskCollator:
 
 
 def blocks(texts: Sequence[str], *, tokenizer: Any, length: int) -> Iterator[list[int]]:
-    """Ids of texts laid end to end, in blocks of `length`."""
+    """Ids of concatenated texts, in blocks of `length`."""
     before, after = added_by(tokenizer)
     for start in range(0, len(texts), 1000):
         rows = tokenize(texts[start : start + 1000], tokenizer=tokenizer)

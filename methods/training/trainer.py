@@ -161,7 +161,7 @@ class Recipes:
             kept = last_checkpoint(Path(self.args.output_dir), clean=False)
             raise OSError(
                 f"{folder.name} cannot be written to {folder.parent}: {error}. Free some space; "
-                f"the same command goes on from {kept.name if kept else 'the start'}"
+                f"the same command resumes from {kept.name if kept else 'the start'}"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Rows laid end to end are what they are alone, and no architecture is packed that cannot be."""
+"""Packed sequences are what they are alone, and no architecture is packed that cannot be."""
 
 import random
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_packed_is_padded(architecture):
 
 
 def test_packing_asked_for_by_name_and_impossible_is_an_error():
-    with pytest.raises(ValueError, match="laid end to end are not what they are alone"):
+    with pytest.raises(ValueError, match="in packed sequences are not what they are alone"):
         load_backbone(spec("bloom", SMALL, packed=True))
 
 
@@ -226,7 +226,7 @@ def test_the_model_is_as_before_after_a_stream():
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
 def test_a_real_model_gives_the_vectors_of_padded_rows(smollm2, attention):
-    """float32, texts of every length, one longer than the budget, some with a common beginning."""
+    """float32, texts of every length, one longer than the budget, some with a shared prefix."""
     backbone = smollm2("sgpt", batch_tokens=256).backbone
     assert backbone.packed == {"causal", "bidirectional"}
     texts = ["a", "A man is playing a guitar.", "Two dogs run.", *(f"{n} cats" for n in range(9))]

@@ -154,7 +154,7 @@ def test_a_pooler_ends_a_chain_and_reads_its_own_layers(train):
     below = str(train("method=sgpt", kind, *POOLER).run())
     with pytest.raises(ValueError, match="has a multi_layer pooler.*train on what lies below"):
         train("method=sgpt", f"adapter={below}", out="above").run()
-    with pytest.raises(ValueError, match="stands on an adapter with a multi_layer pooler"):
+    with pytest.raises(ValueError, match="has a parent adapter with a multi_layer pooler"):
         vectors("sgpt", [below, str(train("method=sgpt", out="plain").run())])
     with pytest.raises(ValueError, match="layer=1 and a multi_layer pooler"):
         vectors("sgpt", below, layer=1)
@@ -310,7 +310,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_no_finished_training(train, monke
     job = train("run.every=2")
     monkeypatch.setattr(module.TrainJob, "_keep", full)
     monkeypatch.setattr(curve.Curve, "_draw", full)
-    with pytest.raises(OSError, match="adapter cannot be written: .*goes on from the last checkp"):
+    with pytest.raises(OSError, match="adapter cannot be written: .*resumes from the last checkp"):
         job.run()
     assert "no curve in" in caplog.text and not (job.folder / "training.json").exists()
     monkeypatch.undo()
