@@ -43,10 +43,9 @@ class Comparison:
 
 
 def rerun(
-    record: Path, *, overrides: Sequence[str] = (), runs: Path, config_dir: str | None = None
+    file: Path, *, overrides: Sequence[str] = (), runs: Path, config_dir: str | None = None
 ) -> Comparison:
     """Make a record again under `runs` and compare. Raises ValueError for what is not here."""
-    file = _record_file(record)
     old = read_json(file)
     if lacking := [key for key in ("command", "config", "versions") if key not in old]:
         raise ValueError(
@@ -59,17 +58,6 @@ def rerun(
     if file.name == "training.json":
         return _train_again(file, old, changes, runs)
     return _evaluate_again(file, old, changes, runs)
-
-
-def _record_file(given: Path) -> Path:
-    names = ("record/run.json", "run.json", "training.json")
-    candidates = [given] if given.is_file() else [given / name for name in names]
-    if found := next((file for file in candidates if file.is_file()), None):
-        return found
-    raise ValueError(
-        f"{given} is no record: give a run.json (runs/results/.../record/run.json), a "
-        f"training.json, or the folder of a cell or an adapter that has one"
-    )
 
 
 def _changes(overrides: Sequence[str]) -> DictConfig:

@@ -16,6 +16,19 @@ import sys
 from pathlib import Path
 
 log = logging.getLogger(__name__)
+NAMES = ("record/run.json", "run.json", "training.json")
+
+
+def find_record(given: str) -> Path:
+    """Return the record's file: itself, or the one in a cell's or an adapter's folder."""
+    place = Path(given)
+    candidates = [place] if place.is_file() else [place / name for name in NAMES if given]
+    if found := next((file for file in candidates if file.is_file()), None):
+        return found
+    raise ValueError(
+        f"{given or 'nothing'} is no record: give a run.json (runs/results/.../record/run.json), a "
+        f"training.json, or the folder of a cell or an adapter that has one"
+    )
 
 
 def main() -> None:
@@ -24,11 +37,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog=sys.argv[0], description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("record", type=Path, help="run.json, training.json, or a folder with one")
-    parser.add_argument("overrides", nargs="*", help="mirror=, adapter=, model.*=, kernel.*=")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="RECORD [KEY=VALUE ...]",
+        help="run.json, training.json or a folder with one; then mirror=, adapter=, model.*=, ...",
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/rerun"), help="[runs/rerun]")
     parser.add_argument("--config-dir", help="where a plugin's module and YAML lie")
     arguments = parser.parse_intermixed_args()
+    record, *overrides = arguments.words or [""]
+    try:
+        file = find_record(record)
+    except ValueError as error:
+        sys.exit(f"dec2vec rerun: {error}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for name in ("httpx", "mteb", "datasets"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -36,8 +58,8 @@ def main() -> None:
 
     try:
         report = rerun(
-            arguments.record,
-            overrides=arguments.overrides,
+            file,
+            overrides=overrides,
             runs=arguments.runs,
             config_dir=arguments.config_dir,
         )

@@ -127,6 +127,7 @@ def test_what_cannot_be_made_again_is_said_in_one_line(tmp_path, base):
     file = one_record(tmp_path, base)
     record = json.loads(file.read_text())
     cases = [
+        ([], "nothing is no record: give a run.json"),
         (["nowhere"], "nowhere is no record: give a run.json"),
         ([str(file), "method=echo"], "'method=echo' cannot be changed in a rerun; valid: mirror"),
         ([str(file), "mirror=gone"], "gone is no folder"),
