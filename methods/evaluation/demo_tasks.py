@@ -32,14 +32,7 @@ from mteb.abstasks import (
 )
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 
-from methods.evaluation.demo_data import (
-    SEED,
-    demo_synsets,
-    first_words,
-    lee,
-    newswires,
-    sample,
-)
+from methods.evaluation.demo_data import SEED, demo_synsets, first_words, lee, newswires, sample
 
 
 def _metadata(name: str, type_: str, score: str, prompt: Any, about: str, url: str) -> TaskMetadata:
