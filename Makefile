@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test bench clean
+.PHONY: help demo next test bench clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -10,6 +10,16 @@ help:  ## this list
 demo: .venv/installed  ## fetch the demo model and data, run every method, print and write the tables
 	$(BIN)/dec2vec evaluate -m method='glob(*)' tasks=demo runs=runs/demo
 	$(BIN)/dec2vec report runs/demo
+	@$(MAKE) --no-print-directory --silent next
+
+next:  # what demo ends with; tests read it
+	@echo
+	@echo 'What to try next: your own texts; the larger draws of the same tasks (half a million tokens);'
+	@echo 'an adapter trained and scored, before and after, which evaluate then takes as adapter=DIR:'
+	@echo
+	@echo '  $(BIN)/dec2vec try "how do I boil an egg" "eggs, six minutes" "a history of Rome"'
+	@echo "  $(BIN)/dec2vec evaluate -m method='glob(*)' tasks=demo_full runs=runs/demo_full"
+	@echo "  $(BIN)/dec2vec train recipe=sgpt_nli_demo 'evaluate.names=[DemoReutersSmall,DemoLeeSmall]'"
 
 test: .venv/installed  ## ruff, pyright and pytest
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from methods.cli.jobs import check_report, given_config_dir, job_status, run_verb
@@ -45,6 +46,7 @@ def job(config: DictConfig) -> Any:
         overrides=overrides,
         config=values,
         config_dir=given_config_dir(),
+        swept=hydra_config.mode == RunMode.MULTIRUN,
     )
 
 

@@ -93,16 +93,26 @@ def newswires(name: str) -> list[tuple[str, str]]:
 
 
 def sample(
-    rows: Sequence[tuple[str, str]], classes: Sequence[str], *, per_class: int, words: int
+    rows: Sequence[tuple[str, str]],
+    classes: Sequence[str],
+    *,
+    per_class: int,
+    words: int,
+    seed: int,
 ) -> list[tuple[str, str]]:
     """Up to `per_class` rows of each class, their first `words` words, shuffled."""
-    generator = random.Random(SEED)
+    generator = random.Random(seed)
     drawn = []
     for wanted in classes:
-        own = [(" ".join(text.split()[:words]), label) for text, label in rows if label == wanted]
+        own = [(first_words(text, words), label) for text, label in rows if label == wanted]
         drawn += generator.sample(own, min(per_class, len(own)))
     generator.shuffle(drawn)
     return drawn
+
+
+def first_words(text: str, words: int) -> str:
+    """A text's beginning, its blanks made one each."""
+    return " ".join(text.split()[:words])
 
 
 def lee() -> tuple[list[str], np.ndarray]:

@@ -32,7 +32,7 @@ from mteb.abstasks import (
 )
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 
-from methods.data.demo import SEED, demo_synsets, lee, newswires, sample
+from methods.data.demo import SEED, demo_synsets, first_words, lee, newswires, sample
 
 
 def _metadata(name: str, type_: str, score: str, prompt: Any, about: str, url: str) -> TaskMetadata:
@@ -62,13 +62,19 @@ class DemoReverseDictionary(AbsTaskRetrieval):
         "https://wordnet.princeton.edu/",
     )
 
+    queries, seed = 300, SEED
+
+    def synsets(self) -> dict[str, tuple[str, str]]:
+        """The entries, id -> (words, definition); the first ones' definitions are the queries."""
+        return demo_synsets()
+
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
         if self.data_loaded:
             return
-        synsets = demo_synsets()
+        synsets = self.synsets()
         corpus = [{"id": s, "title": "", "text": words} for s, (words, _) in synsets.items()]
-        queries = [{"id": s, "text": d} for s, (_, d) in list(synsets.items())[:300]]
-        random.Random(SEED).shuffle(corpus)
+        queries = [{"id": s, "text": d} for s, (_, d) in list(synsets.items())[: self.queries]]
+        random.Random(self.seed).shuffle(corpus)
         self.dataset = {
             "default": {
                 "test": RetrievalSplitData(
@@ -104,11 +110,18 @@ class DemoNewsgroups(AbsTaskClustering):
         "sci.space",
         "talk.politics.mideast",
     )
+    per_group, words, seed = 35, 50, SEED
 
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
         if self.data_loaded:
             return
-        rows = sample(newswires("20newsgroups-test.tab"), self.groups, per_class=35, words=50)
+        rows = sample(
+            newswires("20newsgroups-test.tab"),
+            self.groups,
+            per_class=self.per_group,
+            words=self.words,
+            seed=self.seed,
+        )
         data = {"sentences": [t for t, _ in rows], "labels": [label for _, label in rows]}
         self.dataset = {"default": DatasetDict({"test": Dataset.from_dict(data)})}
         self.data_loaded = True
@@ -155,17 +168,19 @@ class DemoReuters(AbsTaskClassification):
         "Reuters R8, 16 + 20 texts a class, first 60 words, lower-cased without punctuation",
         "https://ana.cachopo.org/datasets-for-single-label-text-categorization",
     )
-    samples_per_label = 16
-    n_experiments = 1  # every experiment would draw the same sixteen
+    samples_per_label = 16  # of the training texts: all there are
+    n_experiments = 1  # every experiment would draw the same ones
+    tested_per_label, words, seed = 20, 60, SEED
 
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
         if self.data_loaded:
             return
         splits = {}
-        for split, per_class in (("train", 16), ("test", 20)):
+        sizes = {"train": self.samples_per_label, "test": self.tested_per_label}
+        for split, per_class in sizes.items():
             texts = newswires(f"reuters-r8-{split}.tab")
             classes = sorted({label for _, label in texts})
-            rows = sample(texts, classes, per_class=per_class, words=60)
+            rows = sample(texts, classes, per_class=per_class, words=self.words, seed=self.seed)
             labels = [classes.index(label) for _, label in rows]
             splits[split] = Dataset.from_dict({"text": [t for t, _ in rows], "label": labels})
         self.dataset = {"default": DatasetDict(splits)}
@@ -184,11 +199,14 @@ class DemoLee(AbsTaskSTS):
         "https://escholarship.org/uc/item/48g155nq",
     )
     min_score, max_score = 0, 1
+    words: int | None = None  # of each document; None: all
 
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
         if self.data_loaded:
             return
         documents, human = lee()
+        if self.words is not None:
+            documents = [first_words(document, self.words) for document in documents]
         pairs = [(i, j) for i in range(len(documents)) for j in range(i + 1, len(documents))]
         data = {
             "sentence1": [documents[i] for i, _ in pairs],

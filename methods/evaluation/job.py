@@ -57,7 +57,7 @@ class TasksFailed(RuntimeError):
 class Job:
     """A resolved job. `run` evaluates what is not there yet; `overrides` reproduces it.
 
-    cache: `folder` and `gib` of the embedding cache (config.open_store).
+    cache: `folder` and `gib` of the embedding cache. swept: it is one of several jobs.
     """
 
     plan: Plan
@@ -68,6 +68,7 @@ class Job:
     config: Mapping[str, Any] = field(default_factory=dict)
     config_dir: str | None = None
     verb: str = "evaluate"
+    swept: bool = False
     _told: bool = field(default=False, init=False)
 
     def run(self) -> float | None:
@@ -109,15 +110,14 @@ class Job:
         return score
 
     def _report_scores(self, tasks: Sequence[Any], missing: Mapping[str, str]) -> float | None:
-        """Log the table of all scores, whether computed now or before; their mean."""
+        """Log all scores, whether computed now or before, as a line or a table; their mean."""
         scores = {
             (task.metadata.name, place): summary.stored_score(record, task)
             for task in tasks
             for place, record in enumerate(self.records)
         }
-        table = summary.score_table(tasks, self.cells, scores, missing=missing)
-        cell = _cell_name(self.cells[0]) if len(self.cells) == 1 else self.cells[0].attention
-        log.info("%s (%s), main scores x 100:\n%s", self.plan.name, cell, table)
+        about = {"missing": missing, "brief": self.brief}
+        log.info(summary.final_scores(self.plan.name, tasks, self.cells, scores, **about))
         found = [score for score in scores.values() if score is not None]
         return sum(found) / len(found) if found else None
 
@@ -130,6 +130,11 @@ class Job:
         if self.plan.all_layers:
             cells = [replace(c, layer=at) for at in (*range(number), -1) for c in cells]
         return [replace(c, layer=resolve_layer(c.layer, number)) for c in cells]
+
+    @property
+    def brief(self) -> bool:
+        """Whether scores are said in one line: a few of one cell, among those of other jobs."""
+        return self.swept and len(self.cells) == 1 and 0 < len(self.tasks.names) <= summary.COLUMNS
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -232,8 +237,9 @@ class Job:
             folder.cleanup()
         record.write_entry(name, entries.task_entry(task, "done", asked, **cost, **details))
         score = 100 * (summary.main_score(result.task_results[0], task) or 0)
-        about = f"{self.plan.name} {_cell_name(self.cells[index])} {name}"
-        log.info("%s, %s: %.2f", about, summary.splits_of(task), score)
+        about = f"{self.plan.name} {summary.cell_name(self.cells[index])} {name}"
+        level = logging.DEBUG if self.brief else logging.INFO
+        log.log(level, "%s, %s: %.2f", about, summary.splits_of(task), score)
         return []
 
     def _tell_of_engines(self, kept: Iterable[PartRecord]) -> None:
@@ -308,7 +314,3 @@ def _options(cell: Method) -> dict[str, Any]:
         for name, value in method_fields(cell).items()
         if name not in (*AXES, "class") and value != defaults[name]
     }
-
-
-def _cell_name(cell: Method) -> str:
-    return f"{cell.attention} {cell.pooling} {cell.layer}"

@@ -45,6 +45,30 @@ def stored_score(record: Record, task: Any) -> float | None:
     return None if result is None else main_score(result, task)
 
 
+def cell_name(cell: Method) -> str:
+    """Return a cell's axes, as the log names it."""
+    return f"{cell.attention} {cell.pooling} {cell.layer}"
+
+
+def final_scores(
+    method: str,
+    tasks: Sequence[Any],
+    cells: Sequence[Method],
+    scores: Mapping[tuple[str, int], float | None],
+    *,
+    missing: Mapping[str, str],
+    brief: bool,
+) -> str:
+    """Return all scores of a job as score_table has them, or, brief, the one cell's in a line."""
+    cell = cell_name(cells[0]) if len(cells) == 1 else cells[0].attention
+    title = f"{method} ({cell}), main scores x 100:"
+    if not brief:
+        return f"{title}\n{score_table(tasks, cells, scores, missing=missing)}"
+    names = [task.metadata.name for task in tasks]
+    said = [f"{name} {_shown(scores.get((name, 0)))}" for name in names]
+    return f"{title} {', '.join([*said, *(f'{name} missing' for name in missing)])}"
+
+
 def score_table(
     tasks: Sequence[Any],
     cells: Sequence[Method],

@@ -100,12 +100,14 @@ def _task(name: str) -> Any:
     import mteb
     from mteb.get_tasks import _TASKS_REGISTRY
 
+    from methods.evaluation.demo_small import SMALL_TASKS
     from methods.evaluation.demo_tasks import DEMO_TASKS
 
-    if name in DEMO_TASKS:
-        return DEMO_TASKS[name]()
+    demo = {**SMALL_TASKS, **DEMO_TASKS}
+    if name in demo:
+        return demo[name]()
     if name not in _TASKS_REGISTRY:
-        lower = {one.lower(): one for one in [*_TASKS_REGISTRY, *DEMO_TASKS]}
+        lower = {one.lower(): one for one in [*_TASKS_REGISTRY, *demo]}
         several = [lower.get(part.lower()) for part in re.split(r"[\s,;]+", name.strip())]
         if len(several) > 1 and all(several):
             names = ",".join(filter(None, several))
@@ -114,7 +116,7 @@ def _task(name: str) -> Any:
         raise ValueError(
             f"task {name!r} is unknown; "
             f"{'did you mean ' + ' or '.join(close) + '?' if close else 'see mteb.get_tasks().'} "
-            f"The demo tasks are {', '.join(DEMO_TASKS)}."
+            f"The demo tasks are {', '.join(demo)}."
         )
     with warnings.catch_warnings():  # mteb logs the same sentences
         warnings.filterwarnings("ignore", message="The task .* is currently in beta")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,7 +17,8 @@ from methods.cli.train import evaluation_command
 from methods.config.resolve import compose, method_of
 from methods.config.settings import TaskList
 from methods.evaluation.job import Job
-from methods.evaluation.summary import main_score, score_table, splits_of
+from methods.evaluation.summary import final_scores, main_score, score_table, splits_of
+from tests.cli.test_evaluate import dec2vec
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,6 +85,24 @@ def test_the_table_names_what_is_missing_and_what_failed():
     assert row.split() == ["STSBenchmark", "test", "cosine_spearman", "16.50", "failed"]
     assert lost.split(maxsplit=1) == ["STS22", "missing: not in the mirror"]
     assert len(head) == len(row)
+
+
+def test_a_job_among_others_says_its_scores_in_one_line():
+    cells = [method_of(compose(["method=sgpt", "model=tiny"]).method)]
+    tasks, known = [task("STS12"), task("STS13"), task("STS14")], {("STS12", 0): 0.165}
+    known |= {("STS13", 0): None, ("STS14", 0): 0.5}
+    line = final_scores("sgpt", tasks, cells, known, missing={"STS22": "lost"}, brief=True)
+    told = "STS12 16.50, STS13 failed, STS14 50.00, STS22 missing"
+    assert line == f"sgpt (causal weighted_mean -1), main scores x 100: {told}"
+
+
+def test_a_sweep_over_a_few_tasks_logs_one_line_a_method(tmp_path):
+    words = ["method=sgpt,echo", "model=tiny", "tasks.names=[DemoLeeSmall]", "runs=runs"]
+    code, said = dec2vec("evaluate", "-m", *words, cwd=tmp_path)
+    assert code == 0
+    lines = [line for line in said.splitlines() if "DemoLeeSmall " in line]
+    assert len(lines) == 2 and "sgpt (causal" in lines[0] and "echo (causal" in lines[1]
+    assert all(re.search(r"main scores x 100: DemoLeeSmall -?\d+\.\d\d$", line) for line in lines)
 
 
 def trained(*, whole=False, method=None, mirror=None, runs="runs", scored=None):

@@ -1,6 +1,9 @@
 """What a newcomer types, and what the command line answers: in a line or two, before any model."""
 
 import re
+import shlex
+import shutil
+import subprocess
 
 import pytest
 
@@ -266,7 +269,6 @@ def test_a_report_says_what_it_cannot_read_or_write(words, told, tmp_path, monke
 
 def test_every_recorded_command_still_composes():
     import json
-    import shlex
 
     from methods.config.settings import check_config
 
@@ -278,6 +280,28 @@ def test_every_recorded_command_still_composes():
         _, verb, *words = shlex.split(command)
         check_arguments(verb, *ordered(words))
         check_config(compose(words, verb=verb), verb=verb)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_the_commands_that_the_demo_ends_with_compose():
+    make = ["make", "--silent", "next"]
+    done = subprocess.run(make, cwd=CONF.parent, capture_output=True, text=True, check=True)
+    lines = [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
+    commands = [shlex.split(line) for line in lines]
+    assert [verb for _, verb, *_ in commands] == ["try", "evaluate", "train"]
+    assert all(program == ".venv/bin/dec2vec" for program, *_ in commands)
+    assert len(commands[0]) == 5  # three texts
+    options, words = ordered(commands[1][2:])
+    check_arguments("evaluate", options, words)
+    assert options == ["-m"] and words[0] == "method=glob(*)"
+    config = compose(["method=echo", *words[1:]])
+    names = ["DemoReverseDictionary", "DemoNewsgroups", "DemoReuters", "DemoLee"]
+    assert plan(config, name="echo").cells and config.tasks.names == names
+    options, words = ordered(commands[2][2:])
+    check_arguments("train", options, words)
+    config = compose([*words, "model=tiny"], verb="train")
+    assert train_job(config, title="demo", overrides=words).data.sources
+    assert config.evaluate.names == ["DemoReutersSmall", "DemoLeeSmall"]
 
 
 def test_options_stand_where_hydra_takes_them():

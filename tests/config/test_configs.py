@@ -54,6 +54,15 @@ def test_every_cell_of_every_experiment_instantiates(experiment):
             assert train_job(config, title=str(job), overrides=[]).data.sources
 
 
+@pytest.mark.parametrize("experiment", ["attention_x_pooling", "layers", "templates"])
+def test_an_experiment_on_the_demo_means_the_tasks_its_records_have(experiment):
+    names = ["DemoReverseDictionary", "DemoNewsgroups", "DemoReuters", "DemoLee"]
+    assert compose([f"experiment={experiment}", "method=sgpt"]).tasks.names == names
+    small = compose([f"experiment={experiment}", "method=sgpt", "tasks=demo"])
+    assert small.tasks.names == [f"{name}Small" for name in names]
+    assert compose(["method=sgpt"]).tasks.names == small.tasks.names
+
+
 def test_lists_become_cells_that_share_a_pass():
     config = compose(
         ["method=sgpt", "pooling=[last,mean]", "layer=[8,16,-1]", "normalize=[true,false]"]

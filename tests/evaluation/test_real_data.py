@@ -99,6 +99,13 @@ DEMO_FINGERPRINTS = {
     "DemoReuters": "a06744b673250ba3",
     "DemoLee": "9a365789d264d826",
 }
+# Drawn once, before any score was seen: another draw would be one that was chosen.
+SMALL_FINGERPRINTS = {
+    "DemoReverseDictionarySmall": "bb285bb137ba4cfe",
+    "DemoNewsgroupsSmall": "2dd45c9bba7b2ec0",
+    "DemoReutersSmall": "8657911fb8509b62",
+    "DemoLeeSmall": "d98cc3ddd3aebf89",
+}
 
 
 def test_the_demo_tasks_are_what_their_table_says(smollm2):
@@ -118,14 +125,91 @@ def test_the_demo_tasks_are_what_their_table_says(smollm2):
     assert set(words["relevant_docs"]) <= set(demo_synsets())
 
 
+def test_the_small_demo_tasks_are_what_their_table_says(smollm2):
+    from methods.evaluation.demo_small import SMALL_TASKS
+    from methods.evaluation.demo_tasks import DemoReverseDictionary
+
+    loaded = {name: task() for name, task in SMALL_TASKS.items()}
+    assert {name: load_data(task).whole for name, task in loaded.items()} == SMALL_FINGERPRINTS
+    data = {name: task.dataset["default"]["test"] for name, task in loaded.items()}
+    words = data["DemoReverseDictionarySmall"]
+    assert (len(words["corpus"]), len(words["queries"])) == (250, 150)
+    assert len(set(words["corpus"]["text"])) == 250
+    load_data(larger := DemoReverseDictionary())
+    known = larger.dataset["default"]["test"]
+    assert set(words["corpus"]["id"]) <= set(known["corpus"]["id"])  # so never trained on
+    assert not set(words["queries"]["id"]) & set(known["queries"]["id"])
+    posts = data["DemoNewsgroupsSmall"]
+    assert len(posts) == 96 and len(set(posts["labels"])) == 8
+    assert len(data["DemoReutersSmall"]) == 101
+    assert len(loaded["DemoReutersSmall"].dataset["default"]["train"]) == 64
+    assert len(data["DemoLeeSmall"]) == 1225
+    assert max(len(text.split()) for text in data["DemoLeeSmall"]["sentence1"]) == 35
+
+
+def test_the_small_demo_is_150_000_tokens_for_nine_methods(smollm2):
+    from methods.config.resolve import choices, compose, plan
+
+    from methods.backbone.loader import load_backbone
+    from methods.evaluation.demo_small import SMALL_TASKS
+
+    tasks = [task() for task in SMALL_TASKS.values()]
+    for task in tasks:
+        task.load_data()
+    read = set()  # udever reads what cpt_text does and pools the same: its vectors are there
+    for name in choices("method"):
+        planned = plan(compose([f"method={name}"]), name=name)
+        cell, tokenizer = planned.cells[0], load_backbone(planned.spec).tokenizer
+        for task in tasks:
+            asked = {}
+            if cell.instructed:
+                found = planned.instructions.find(task.metadata)
+                asked = {"instruction": cell.phrase_instruction(found)}
+            for side, texts in texts_of(task):
+                side = None if task.metadata.type in cell.queries_only else side
+                given = {"prompt_type": side, **(asked if side != "document" else {})}
+                inputs = cell.prepare_inputs(list(texts), tokenizer=tokenizer, **given)
+                pooled = (planned.spec.name, cell.attention, cell.pooling, cell.layer)
+                masks = map(tuple, inputs.pool_mask)
+                read |= {(pooled, *row) for row in zip(map(tuple, inputs.ids), masks, strict=True)}
+    assert sum(len(ids) for _, ids, _ in read) == 147_244
+
+
+def texts_of(task):
+    """The texts of a demo task as its type reads them, by side."""
+    parts = task.dataset["default"]
+    columns = {"Clustering": ["sentences"], "STS": ["sentence1", "sentence2"]}
+    if task.metadata.type == "Retrieval":
+        yield "query", parts["test"]["queries"]["text"]
+        yield "document", parts["test"]["corpus"]["text"]
+        return
+    for part in parts.values():
+        for column in columns.get(task.metadata.type, ["text"]):
+            yield None, part[column]
+
+
+def chance_scores(tasks):
+    model = mteb.get_model("mteb/baseline-random-encoder")
+    tasks = [task() for task in tasks.values()]
+    results = mteb.evaluate(model, tasks, cache=None, co2_tracker=False, show_progress_bar=False)
+    return {result.task_name: result.get_score() for result in results.task_results}
+
+
 def test_chance_scores_nothing_on_the_demo_tasks(smollm2):
     from methods.evaluation.demo_tasks import DEMO_TASKS
 
-    model = mteb.get_model("mteb/baseline-random-encoder")
-    tasks = [task() for task in DEMO_TASKS.values()]
-    results = mteb.evaluate(model, tasks, cache=None, co2_tracker=False, show_progress_bar=False)
-    scores = {result.task_name: result.get_score() for result in results.task_results}
+    scores = chance_scores(DEMO_TASKS)
     assert scores["DemoReverseDictionary"] < 0.02
     assert abs(scores["DemoNewsgroups"]) < 0.03
     assert scores["DemoReuters"] < 0.25
     assert abs(scores["DemoLee"]) < 0.2
+
+
+def test_chance_scores_little_on_the_small_demo_tasks(smollm2):
+    from methods.evaluation.demo_small import SMALL_TASKS
+
+    scores = chance_scores(SMALL_TASKS)
+    assert scores["DemoReverseDictionarySmall"] < 0.05
+    assert abs(scores["DemoNewsgroupsSmall"]) < 0.05
+    assert scores["DemoReutersSmall"] < 0.25
+    assert abs(scores["DemoLeeSmall"]) < 0.2
