@@ -148,9 +148,8 @@ def test_the_small_demo_tasks_are_what_their_table_says(smollm2):
 
 
 def test_the_small_demo_is_150_000_tokens_for_nine_methods(smollm2):
-    from methods.config.resolve import choices, compose, plan
-
     from methods.backbone.loader import load_backbone
+    from methods.config.resolve import choices, compose, plan
     from methods.evaluation.demo_small import SMALL_TASKS
 
     tasks = [task() for task in SMALL_TASKS.values()]
