@@ -14,7 +14,7 @@ from methods.config.names import choices, quoted
 from methods.config.plugins import check_imported_from, make_importable
 from methods.config.resolve import compose, listed, open_store, plan
 from methods.config.trained_as import method_name
-from methods.encoding.embedder import SharedPass
+from methods.encoding.embedder import Embedder
 from methods.encoding.encoder import Encoder
 from methods.encoding.mteb_interface import describe_variant
 from methods.encoding.store import Store
@@ -56,7 +56,7 @@ def compose_encoder(
         resolved = plan(config, name=method, asked=asked)
         store = _encoders_store(cache, config.cache.gib)
         backbone = load_backbone(resolved.spec)
-        shared = SharedPass(backbone, resolved.cells, store)
+        shared = Embedder(backbone, resolved.cells, store)
     variant = describe_variant(
         shared.cells[0],
         method=method,

@@ -49,12 +49,12 @@ class Usage:
 
 
 @dataclass
-class SharedPass:
+class Embedder:
     """The vectors of all cells of a job, from one forward pass over each distinct row.
 
     store: where pooled vectors are kept between calls (store.py); None keeps none. It is
         not used once the model was changed, since its keys describe the model as it was loaded.
-    Threads may share a SharedPass; `usage` then counts all of them.
+    Threads may share an Embedder; `usage` then counts all of them.
     """
 
     backbone: Backbone

@@ -11,7 +11,7 @@ import numpy as np
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import lock_of
 from methods.base import Inputs, Method, PromptType
-from methods.encoding.embedder import SharedPass
+from methods.encoding.embedder import Embedder
 from methods.encoding.instructions import Instructions
 from methods.encoding.mteb_interface import MtebInterface, Variant, describe_variant
 from methods.inputs import check_text, check_texts
@@ -36,7 +36,7 @@ class Encoder(MtebInterface):
         *,
         instructions: Instructions | None = None,
         variant: Variant | None = None,
-        shared: SharedPass | None = None,
+        shared: Embedder | None = None,
         cell: int = 0,
         watch: Callable[[np.ndarray, str | None, str | None], None] | None = None,
     ) -> None:
@@ -44,7 +44,7 @@ class Encoder(MtebInterface):
         self.backbone, self._method = backbone, method
         self.instructions = instructions or Instructions()
         self.model = backbone.model
-        self.shared, self.cell = shared or SharedPass(backbone, [method]), cell
+        self.shared, self.cell = shared or Embedder(backbone, [method]), cell
         self.variant = variant or describe_variant(
             self.shared.cells[cell],
             method=type(method).__module__.rpartition(".")[2],

@@ -33,7 +33,7 @@ from methods.base import Method
 from methods.config.resolve import Plan, open_store
 from methods.config.settings import TaskList
 from methods.config.trained_as import differences, trained_folders
-from methods.encoding.embedder import SharedPass, Usage
+from methods.encoding.embedder import Embedder, Usage
 from methods.encoding.encoder import Encoder
 from methods.encoding.mteb_interface import Variant, describe_variant, method_fields
 from methods.evaluation import entries, geometry, per_example, summary
@@ -152,10 +152,10 @@ class Job:
         return load_backbone(self.plan.spec)
 
     @cached_property
-    def shared(self) -> SharedPass:
+    def shared(self) -> Embedder:
         """The pass all cells share."""
         self.backbone.require(self.cells[0].attention)
-        return SharedPass(self.backbone, self.cells, open_store(**self.cache))
+        return Embedder(self.backbone, self.cells, open_store(**self.cache))
 
     def _task(self, task: Any) -> list[str]:
         """Evaluate one task in every cell that lacks it; what failed, by name."""

@@ -113,7 +113,7 @@ def test_a_row_longer_than_the_models_positions_is_refused(encoder):
 def test_cells_of_one_pass_equal_cells_run_alone(encoder):
     from dataclasses import replace
 
-    from methods.encoding.embedder import SharedPass
+    from methods.encoding.embedder import Embedder
     from methods.encoding.store import MemoryStore
 
     loaded = encoder("sgpt")
@@ -123,7 +123,7 @@ def test_cells_of_one_pass_equal_cells_run_alone(encoder):
         for pooling in ("last", "mean", "weighted_mean")
         for layer in (0, 2, 3, -1)
     ]
-    shared = SharedPass(loaded.backbone, cells, MemoryStore(1 << 20))
+    shared = Embedder(loaded.backbone, cells, MemoryStore(1 << 20))
     rows = loaded.method.prepare_inputs(texts, tokenizer=loaded.backbone.tokenizer)
     for index, cell in enumerate(cells):
         alone = encoder("sgpt", pooling=cell.pooling, layer=cell.layer).encode(texts)

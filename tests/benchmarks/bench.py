@@ -36,7 +36,7 @@ from training import trained_rows
 from methods import load_encoder
 from methods.backbone import forward as engine
 from methods.backbone.linears import PrepackedLinear
-from methods.encoding.embedder import SharedPass
+from methods.encoding.embedder import Embedder
 from methods.encoding.store import MemoryStore, open_cache
 from methods.provenance import environment
 
@@ -147,7 +147,7 @@ def sweep_rows(args: argparse.Namespace) -> Rows:
         store = MemoryStore(4 << 30)
         for method, inputs in passes:
             group = [replace(method, pooling=pooling, layer=layer) for pooling, layer in axes]
-            shared = SharedPass(base.backbone, group, store)
+            shared = Embedder(base.backbone, group, store)
             for at in range(len(group)):
                 shared.vectors(inputs, at)
 
@@ -193,7 +193,7 @@ def prefix_rows(args: argparse.Namespace) -> Rows:
         def run(shortest: int, inputs: Any = inputs) -> np.ndarray:
             kept, engine.SHORTEST_PREFIX = engine.SHORTEST_PREFIX, shortest
             try:
-                shared = SharedPass(encoder.backbone, [replace(encoder.method, pooling="last")])
+                shared = Embedder(encoder.backbone, [replace(encoder.method, pooling="last")])
                 return shared.vectors(inputs, 0)
             finally:
                 engine.SHORTEST_PREFIX = kept
@@ -228,9 +228,7 @@ def cache_rows(args: argparse.Namespace) -> Rows:
         ("passages", passages(args.texts // 8)),
     ):
         with tempfile.TemporaryDirectory() as folder:
-            shared = SharedPass(
-                encoder.backbone, [encoder.method], open_cache(Path(folder), 1 << 30)
-            )
+            shared = Embedder(encoder.backbone, [encoder.method], open_cache(Path(folder), 1 << 30))
 
             def run(texts: Any = texts, shared: Any = shared) -> np.ndarray:
                 return shared.vectors(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from methods.encoding import embedder
-from methods.encoding.embedder import SharedPass
+from methods.encoding.embedder import Embedder
 from methods.encoding.store import EmbeddingCache, MemoryStore
 from methods.sgpt import SGPT
 from tests.backbone.architectures import SMALL
@@ -41,8 +41,8 @@ def read(loaded, texts):
 
 def test_a_second_run_makes_no_pass_and_gives_the_same_bits(loaded, store):
     inputs = read(loaded, TEXTS)
-    first = SharedPass(loaded.backbone, cells_of(loaded.method), store)
-    again = SharedPass(loaded.backbone, cells_of(loaded.method), store)
+    first = Embedder(loaded.backbone, cells_of(loaded.method), store)
+    again = Embedder(loaded.backbone, cells_of(loaded.method), store)
     for cell in range(6):
         assert np.array_equal(first.vectors(inputs, cell), again.vectors(inputs, cell))
     distinct = {tuple(ids) for ids in inputs.ids}
@@ -51,7 +51,7 @@ def test_a_second_run_makes_no_pass_and_gives_the_same_bits(loaded, store):
 
 
 def test_only_what_is_new_is_read(loaded, store):
-    shared = SharedPass(loaded.backbone, [loaded.method], store)
+    shared = Embedder(loaded.backbone, [loaded.method], store)
     shared.vectors(read(loaded, TEXTS[:2]), 0)
     before = shared.usage.tokens_computed
     whole = shared.vectors(read(loaded, TEXTS), 0)
@@ -65,7 +65,7 @@ def test_only_what_is_new_is_read(loaded, store):
 )
 def test_what_changes_a_vector_changes_its_key(loaded, encoder, change):
     def keys(encoder):
-        return SharedPass(encoder.backbone, [encoder.method])._keys
+        return Embedder(encoder.backbone, [encoder.method])._keys
 
     values = {"attention": "bidirectional", "layer": 1, "pooling": "mean", "dtype": "bfloat16"}
     values |= {"packed": False, "linears": "torch"}
@@ -82,8 +82,8 @@ def test_what_changes_a_vector_changes_its_key(loaded, encoder, change):
 def test_methods_that_read_and_pool_the_same_share_vectors(encoder, store):
     """Untrained, cpt_text and udever do."""
     one, other = encoder("cpt_text"), encoder("udever")
-    SharedPass(one.backbone, [one.method], store).vectors(read(one, TEXTS), 0)
-    shared = SharedPass(other.backbone, [other.method], store)
+    Embedder(one.backbone, [one.method], store).vectors(read(one, TEXTS), 0)
+    shared = Embedder(other.backbone, [other.method], store)
     assert np.allclose(shared.vectors(read(other, TEXTS), 0), one.encode(TEXTS), atol=1e-6)
     assert shared.usage.tokens_computed == 0
 
@@ -104,7 +104,7 @@ def test_a_pooling_of_a_methods_own_is_known_by_all_its_fields(loaded):
 
 
 def test_what_was_read_before_an_error_is_kept(loaded, store, monkeypatch):
-    shared = SharedPass(loaded.backbone, [loaded.method], store)
+    shared = Embedder(loaded.backbone, [loaded.method], store)
     inputs = read(loaded, [str(number) * 30 for number in range(40)])
     loaded.backbone.batch_tokens, before = 64, loaded.backbone.batch_tokens
     plain, passes = embedder.forward.forward, []
@@ -126,12 +126,12 @@ def test_what_was_read_before_an_error_is_kept(loaded, store, monkeypatch):
         loaded.backbone.batch_tokens = before
     lengths = sorted(map(len, inputs.ids), reverse=True)
     assert shared.usage.tokens_computed == sum(lengths[sum(passes) :])
-    assert np.allclose(whole, SharedPass(loaded.backbone, [loaded.method]).vectors(inputs, 0))
+    assert np.allclose(whole, Embedder(loaded.backbone, [loaded.method]).vectors(inputs, 0))
 
 
 def test_memory_that_is_too_small_costs_passes_but_no_vectors(loaded):
-    shared = SharedPass(loaded.backbone, cells_of(loaded.method), MemoryStore(100))
+    shared = Embedder(loaded.backbone, cells_of(loaded.method), MemoryStore(100))
     inputs = read(loaded, TEXTS)
     for cell, method in enumerate(cells_of(loaded.method)):
-        alone = SharedPass(loaded.backbone, [method]).vectors(inputs, 0)
+        alone = Embedder(loaded.backbone, [method]).vectors(inputs, 0)
         assert np.array_equal(shared.vectors(inputs, cell), alone)

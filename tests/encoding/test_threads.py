@@ -12,7 +12,7 @@ from mteb.mocks.mock_tasks import MockSTSTask
 
 from methods import load_encoder
 from methods.backbone.forward import forward
-from methods.encoding.embedder import SharedPass
+from methods.encoding.embedder import Embedder
 from methods.encoding.encoder import Encoder
 from methods.encoding.store import EmbeddingCache, MemoryStore
 from tests.backbone.architectures import SMALL
@@ -139,7 +139,7 @@ def test_threads_may_share_a_store_that_is_too_small(encoder, kind, tmp_path):
 
     def work(layer):
         method = replace(loaded.method, layer=layer)
-        shared = SharedPass(loaded.backbone, [method], store)
+        shared = Embedder(loaded.backbone, [method], store)
         return repeated(Encoder(loaded.backbone, method, shared=shared), 20)
 
     for layer, found in zip(alone, in_threads(*map(work, alone)), strict=True):
