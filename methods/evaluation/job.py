@@ -22,7 +22,7 @@ from typing import Any
 
 import datasets
 import mteb
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from tqdm import tqdm
 
 from methods.backbone.adapters import chained, training_summary
@@ -78,8 +78,9 @@ class Job:
         """
         check_writable(self.runs)
         datasets.disable_progress_bars()
-        # mteb stops logistic regressions at 100 rounds; that is its protocol, not news.
-        warnings.filterwarnings("ignore", category=ConvergenceWarning)
+        # mteb stops logistic regressions at 100 rounds, and some name no text of a class: no news.
+        for category in (ConvergenceWarning, UndefinedMetricWarning):
+            warnings.filterwarnings("ignore", category=category)
         tasks, missing = load_tasks(self.tasks)
         if self.cells[0].instructed:
             for task in tasks:
