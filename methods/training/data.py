@@ -1,6 +1,6 @@
 """What is trained on: rows of query, positive and negatives, or of text; checked before any step.
 
-Files are read in a stream (methods/data/readers.py) and the checked rows memory-mapped; what wheels ship is
+Files are read in a stream (data/readers.py) and the checked rows memory-mapped; what wheels ship is
 small and held. Every fault is named with its row, counted from 0: missing columns, empty texts,
 values that are no text, a negative that is its positive. Texts that an evaluation task also has are
 counted and reported.
