@@ -25,7 +25,7 @@ RECORDS = sorted([*REFERENCE.rglob("run.json"), *REFERENCE.rglob("training.json"
 OLDER = "written before the schema was numbered"
 SCHEMA_0 = {
     "attention_x_pooling": OLDER,
-    "demo": OLDER,
+    "demo_full": OLDER,
     "fair_supervised": OLDER,
     "layers": OLDER,
     "main_table": f"{OLDER}, and before records named their reports",
