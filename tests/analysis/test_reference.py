@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis.agreement import agreement
+from analysis.comparison import compare
 from analysis.report import report
+from analysis.results import load_results
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "runs" / "reference" / "report"
@@ -66,6 +69,15 @@ def test_the_readmes_show_the_committed_report():
     for file, text in shown:
         table = (ROOT / file).read_text().split("\n\n")[0]
         assert text.strip() == table.strip(), f"{file} is not what a README shows"
+
+
+def test_the_studies_show_what_the_small_demo_keeps_of_the_larger_ones_order():
+    reference = ROOT / "runs" / "reference"
+    full, small = (compare(load_results([reference / name])) for name in ("demo_full", "demo"))
+    table = agreement(full, small)[0].to_markdown(disable_numparse=True)
+    assert f"<!-- analysis.agreement -->\n\n{table}\n\n<!-- -->" in (
+        reference / "README.md"
+    ).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda file: str(file.relative_to(ROOT).parent))
