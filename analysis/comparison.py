@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.names import AXES, KEY, command, labels, ordered, said, short, told
+from analysis.names import AXES, KEY, as_text, command, labels, ordered, short, unique_values
 from analysis.results import load_examples
 from analysis.splits import lines_of_other_splits, shown_splits
 from analysis.statistics import (
@@ -163,9 +163,9 @@ class Comparison:
         own: Any = self.rows.loc[[key]].iloc[0]
         rows = self.rows[self.rows["default"].eq(True)]
         for column in ("method", "model", "revision", "dtype", "adapters"):
-            rows = rows[rows[column].map(said).eq(said(own[column]))]
+            rows = rows[rows[column].map(as_text).eq(as_text(own[column]))]
         for column in ("instructions", "runs"):  # the nearest, where there are several
-            same = rows[rows[column].map(said).eq(said(own[column]))]
+            same = rows[rows[column].map(as_text).eq(as_text(own[column]))]
             rows = same if len(same) else rows
         return rows.index[0] if len(rows) else None
 
@@ -175,9 +175,9 @@ class Comparison:
         own: Any = self.rows.loc[[key]].iloc[0]
         rows = self.rows[self.rows["adapters"].fillna("").eq("")]
         for column in ("method", "model", "revision", "dtype"):
-            rows = rows[rows[column].map(said).eq(said(own[column]))]
+            rows = rows[rows[column].map(as_text).eq(as_text(own[column]))]
         for column in ("options", *AXES, "runs"):
-            same = rows[rows[column].map(said).eq(said(own[column]))]
+            same = rows[rows[column].map(as_text).eq(as_text(own[column]))]
             rows = same if len(same) else rows
         return rows.index[0] if len(rows) else None
 
@@ -186,12 +186,12 @@ class Comparison:
         ours = self.frame[self.frame["source"] == "run"]
         text = about
         if len(ours):
-            text += f" Models: {told(ours, 'model')}; {told(ours, 'dtype')}; "
-            text += f"commit {told(ours, 'commit')}."
+            text += f" Models: {unique_values(ours, 'model')}; {unique_values(ours, 'dtype')}; "
+            text += f"commit {unique_values(ours, 'commit')}."
         if self.common is not None:
             text += f" Over the {len(self.common)} tasks that all rows have: "
             text += f"{', '.join(self.common)}."
-        if splits := self._told_splits():
+        if splits := self._named_splits():
             text += f" Of what was scored on several splits, shown is: {splits}."
         if cells := self._holes(self.tasks if tasks is None else tasks):
             text += f" A dash is a score that is not there: {'; '.join(cells[:6])}"
@@ -200,7 +200,7 @@ class Comparison:
             text += f" Made by: {made}"
         return text
 
-    def _told_splits(self) -> str:
+    def _named_splits(self) -> str:
         ours = self.frame[self.frame["source"] == "run"]
         old = len(ours) and ours["schema"].eq(0).all()  # whose captions say so only of other splits
         by_split: dict[str, list[str]] = {}

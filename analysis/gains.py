@@ -11,7 +11,7 @@ from analysis.statistics import Resampled, holm, resample
 from analysis.table import Table
 from analysis.tables import INTERVALS, blank
 
-TOLD = {"steps": "steps", "train_seconds": "seconds", "learning_rate": "learning rate"}
+TRAINING_COLUMNS = {"steps": "steps", "train_seconds": "seconds", "learning_rate": "learning rate"}
 STARS = "* p < 0.05 after Holm's correction over the table"
 
 
@@ -43,7 +43,7 @@ def gains_table(found: Comparison) -> Table | None:
     _star(after, p_values)
     unknown = [name for name in names if values[name].isna().all()]
     values = values.drop(columns=unknown)  # nothing was scored before
-    for column, name in TOLD.items():
+    for column, name in TRAINING_COLUMNS.items():
         values[name] = rows[column].astype(float)
     about = ""
     if (after != "").any(axis=None):

@@ -21,26 +21,26 @@ def labels(frame: pd.DataFrame) -> pd.DataFrame:
     """Columns `label` (the method) and `setting` (all that tells its rows apart) for every row."""
     cells = frame.drop_duplicates(["folder", "model"]).copy()
     short = cells["model"].str.split("/").str[-1]
-    parts = {"options": cells["options"].map(said)}
+    parts = {"options": cells["options"].map(as_text)}
     within = cells.groupby(["model", "method"], dropna=False)
     for column in AXES:
-        values = cells[column].map(said)
+        values = cells[column].map(as_text)
         values = "layer " + values if column == "layer" else values
         parts[column] = values.where(within[column].transform("nunique") > 1, "")
     ours = short[cells["source"] == "run"]
     common = ours.mode().iat[0] if len(ours) else ""
     parts["model"] = short.where((short != common) & (cells["source"] == "run"), "")
-    made = cells["adapters"].map(said)  # ours end in a digest
+    made = cells["adapters"].map(as_text)  # ours end in a digest
     parts["adapters"] = made.str.replace(r"_[0-9a-f]{8}(?=\+|$)", "", regex=True)
-    parts["pooler"] = cells["pooler"].map(said)
+    parts["pooler"] = cells["pooler"].map(as_text)
     parts["source"] = cells["source"].where(cells["source"] != "run", "")
     joined = pd.DataFrame(parts).apply(lambda row: ", ".join(filter(None, row)), axis=1)
     # Never merged silently: what is still alike is told apart by what lies deeper.
     number = cells.groupby(["folder", "model"]).ngroup().astype(str)
     for text in (
         "in " + cells["runs"],
-        "weights " + cells["revision"].map(said),
-        "digest " + cells["digest"].map(said),
+        "weights " + cells["revision"].map(as_text),
+        "digest " + cells["digest"].map(as_text),
         "number " + number,
     ):
         twin = pd.DataFrame({"label": cells["method"], "setting": joined, "own": text})
@@ -51,8 +51,8 @@ def labels(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.merge(cells[["folder", "model", *KEY]], on=["folder", "model"], how="left")
 
 
-def said(value: Any) -> str:
-    """A value of a column as text; blank if there is none."""
+def as_text(value: Any) -> str:
+    """Return a value of a column as text; blank if there is none."""
     if pd.isna(value):
         return ""
     return f"{value:.0f}" if isinstance(value, float) else str(value)
@@ -90,8 +90,8 @@ def command(frame: pd.DataFrame) -> str:
     return f"dec2vec {verbs.pop()} {'-m ' if varied else ''}{' '.join(words)}"
 
 
-def told(frame: pd.DataFrame, column: str) -> str:
-    """The values of a column, once each."""
+def unique_values(frame: pd.DataFrame, column: str) -> str:
+    """Return the values of a column, once each, as text."""
     return ", ".join(sorted(str(value) for value in frame[column].dropna().unique()))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.names import labels, told
+from analysis.names import labels, unique_values
 from analysis.table import DASH, Table
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _overview(sections: Sequence[Section]) -> str:
         rows.append(
             [
                 *(section.name, len(section.found.scores), len(section.found.scores.columns)),
-                *(told(ours, column) for column in ("model", "dtype", "commit", "date")),
+                *(unique_values(ours, column) for column in ("model", "dtype", "commit", "date")),
                 *(float(tokens), round(float(seconds))),
             ]
         )

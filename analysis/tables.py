@@ -1,8 +1,9 @@
 """The tables a paper prints, each a function of a comparison. Scores are main scores x 100.
 
 A score that carries its own standard error is printed with it, is not ranked, and is in no average.
-† marks rows that a paired bootstrap over examples does not tell from the best of the column (Holm's
-correction over the column, 0.05); * a difference whose corrected p-value is below 0.05.
+† marks rows that are not significantly different from the best of the column (paired bootstrap
+over examples, Holm's correction over the column, 0.05); * a difference whose corrected p-value is
+below 0.05.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from analysis.names import KEY, ordered
 from analysis.statistics import holm, wilcoxon
 from analysis.table import Table
 
-LEVEL = " † not told from the best that kept examples by a paired bootstrap over them (Holm, 0.05)"
-UNTOLD = "; not tested: {}"
+NOT_SIGNIFICANT = (
+    " † not significantly different from the best that kept examples (paired bootstrap, Holm, 0.05)"
+)
+NOT_TESTED = "; not tested: {}"
 INTERVALS = "95 % intervals in brackets: paired bootstrap over examples"
 
 
@@ -90,7 +93,7 @@ def difference_table(found: Comparison, *, base: str | None = None) -> Table | N
     about = f"Differences to {found.names[chosen]}. {INTERVALS}, "
     about += "* p < 0.05 after Holm's correction over the column"
     if without := [c for c in groups if not (after[c] != "").any()]:
-        about += UNTOLD.format(", ".join(without))
+        about += NOT_TESTED.format(", ".join(without))
     about += "."
     if left := [found.names[key] for key in found.scores.index if key not in complete.index]:
         about += f" Left out, since a task is missing: {', '.join(left)}."
@@ -160,9 +163,9 @@ def score_table(
             after.loc[after.index.isin(same), column] = " †"
             tested.append(column)
     if tested:
-        about += LEVEL
+        about += NOT_SIGNIFICANT
         if without := [c for c in groups if c not in [*tested, *unranked]]:
-            about += UNTOLD.format(", ".join(without))
+            about += NOT_TESTED.format(", ".join(without))
         about += "."
     shown = [task for tasks in groups.values() for task in tasks]
     caption = found.caption(about, list(dict.fromkeys(shown)))
