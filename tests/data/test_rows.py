@@ -175,8 +175,16 @@ GOOD = '{"query": "q", "positive": "p"}'
         ("a.jsonl", '{"query": 7, "positive": "p"}', r"row 0: query is 7, a int and no text"),
         ("a.jsonl", '{"query": "a\\ud83d", "positive": "p"}', r"U\+D83D, at character 1"),
         ("a.csv", "query,positive\nq,\n", r"row 0: positive is empty"),
-        ("a.jsonl", gzip.compress(GOOD.encode()), "a.jsonl is compressed by gzip; unpack it"),
-        ("a.jsonl.gz", gzip.compress(GOOD.encode()), "a.jsonl.gz is compressed; unpack it"),
+        (
+            "a.jsonl",
+            gzip.compress(GOOD.encode(), mtime=0),
+            "a.jsonl is compressed by gzip; unpack it",
+        ),
+        (
+            "a.jsonl.gz",
+            gzip.compress(GOOD.encode(), mtime=0),
+            "a.jsonl.gz is compressed; unpack it",
+        ),
         ("a.jsonl", "version https://git-lfs.github.com/spec/v1\n", "jsonl is a Git LFS pointer"),
         ("a.csv", "query,positive\na,b\n".encode("utf-16"), "a.csv is UTF-16; save it as UTF-8"),
         ("a.csv", "query,positive\na,b\n".encode("utf-16-le"), "a.csv, line 1 has a zero byte"),
@@ -216,7 +224,7 @@ def test_a_folder_with_a_file_that_is_compressed_is_not_read_in_part(tmp_path):
     file_of(tmp_path, "a.jsonl", GOOD)
     (tmp_path / "b.jsonl").mkdir()  # a folder is no file, whatever its name
     assert len(texts_in(tmp_path)) == 1
-    file_of(tmp_path, "c.jsonl.gz", gzip.compress(GOOD.encode()))
+    file_of(tmp_path, "c.jsonl.gz", gzip.compress(GOOD.encode(), mtime=0))
     with pytest.raises(ValueError, match="c.jsonl.gz is compressed; unpack it"):
         texts_in(tmp_path)
 
