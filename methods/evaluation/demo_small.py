@@ -16,7 +16,7 @@ from typing import Any
 
 from mteb import TaskMetadata
 
-from methods.data.demo import demo_synsets
+from methods.data.wordnet import demo_synsets
 from methods.evaluation.demo_tasks import (
     DemoLee,
     DemoNewsgroups,

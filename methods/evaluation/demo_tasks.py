@@ -32,7 +32,8 @@ from mteb.abstasks import (
 )
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 
-from methods.data.demo import SEED, demo_synsets, first_words, lee, newswires, sample
+from methods.data.demo import SEED, first_words, lee, newswires, sample
+from methods.data.wordnet import demo_synsets
 
 
 def _metadata(name: str, type_: str, score: str, prompt: Any, about: str, url: str) -> TaskMetadata:

@@ -109,7 +109,7 @@ SMALL_FINGERPRINTS = {
 
 
 def test_the_demo_tasks_are_what_their_table_says(smollm2):
-    from methods.data.demo import demo_synsets
+    from methods.data.wordnet import demo_synsets
     from methods.evaluation.demo_tasks import DEMO_TASKS
 
     loaded = {name: task() for name, task in DEMO_TASKS.items()}
