@@ -206,9 +206,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"the record {path} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"the record {path} holds {type(found).__name__}, not an object")
-    if found.get("schema", 0) > SCHEMA:
+    schema = found.get("schema", 0)  # of another program's file it may be anything
+    if isinstance(schema, int) and schema > SCHEMA:
         raise ValueError(
-            f"the record {path} has schema {found['schema']}, this code knows up to {SCHEMA}; "
+            f"the record {path} has schema {schema}, this code knows up to {SCHEMA}; "
             f"read it with the version that wrote it (commit {found.get('commit')}), or a newer one"
         )
     return found

@@ -41,7 +41,8 @@ def refuse_other_base(adapters: Iterable[str], weights: str, *, files: str | Non
     for adapter in adapters:
         file = Path(adapter) / "training.json"
         about = read_json(file) if file.is_file() else {}
-        base = about.get("base", {})  # a file of that name may be another program's
+        base = about.get("base")
+        base = base if isinstance(base, dict) else {}  # the file may be another program's
         if base.get("weights", weights) != weights:
             raise ValueError(
                 f"{adapter} was trained on {base.get('name')} ({base['weights']}), this model is "

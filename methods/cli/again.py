@@ -159,7 +159,7 @@ def _model(old: Mapping[str, Any], changes: DictConfig) -> DictConfig:
 
 
 def _adapters(old: Mapping[str, Any], changes: DictConfig) -> list[str]:
-    """The recorded adapters, or those given, which must be the same by digest."""
+    """The recorded adapters, or those given; whether they are the same is said with the scores."""
     given = changes.get("adapter") or old["adapters"]
     adapters = [given] if isinstance(given, str) else [str(path) for path in given]
     for adapter in adapters:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
@@ -19,18 +19,11 @@ from methods.backbone.weights import check_random
 from methods.base import Method, check_pooling
 from methods.config.names import CONF, choices
 from methods.config.settings import check_config
-from methods.config.trained_as import (
-    read_training,
-    trained_fields,
-    trained_folders,
-)
+from methods.config.trained_as import read_training, trained_fields, trained_folders
 from methods.encoding.instructions import Instructions
 from methods.encoding.store import MemoryStore, Store, open_cache
 from methods.fields import build, nearest
 from methods.folders import embeddings_folder
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["CONF", "choices"]  # from methods.config.names
 

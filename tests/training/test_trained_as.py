@@ -74,11 +74,14 @@ def test_the_last_adapter_of_a_chain_says_how_it_is_read(train):
 def test_another_programs_training_json_is_left_alone(train, tmp_path):
     adapter = tmp_path / "theirs"
     shutil.copytree(train(*OTHERWISE, "recipe.steps=1").run(), adapter)
-    for content in ({"method": "contrastive"}, {"method": {"name": "x"}}, {"name": "x"}):
+    theirs = ({"method": "contrastive"}, {"method": {"name": "x"}}, {"schema": "2.0", "base": "x"})
+    for content in theirs:
         (adapter / "training.json").write_text(json.dumps(content))
         given = asked_for("adapter", adapter)
         (cell,) = plan(compose(given), name="sgpt", asked=given).cells
         assert (cell.max_length, cell.template) == (2048, "plain")
+        loaded = load_encoder("sgpt", model="tiny", cache=None, adapter=str(adapter))
+        assert loaded.method.max_length == 2048
 
 
 def test_an_adapter_brings_its_method(folders):
