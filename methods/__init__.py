@@ -25,7 +25,7 @@ def load_encoder(
     method: a name in conf/method (`dec2vec methods` lists them); None for the one that the adapter
         was trained with.
     model: a name in conf/model, a folder, a .gguf file or a Hub id; None for the method's own, else
-        the one in conf/evaluate.yaml.
+        the one in conf/base.yaml.
     adapter: a PEFT folder or a list of them, merged in that order. What `dec2vec train` made is
         encoded as it was trained, but for the fields given here.
     cache: where vectors are kept between calls and processes, so that no text is read twice:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from methods.backbone.hardware import resolve_dtype
 from methods.config.plugins import make_importable
-from methods.config.resolve import Plan, backbone_of
+from methods.config.resolve import Plan, backbone_of, compose
 from methods.config.settings import TaskList
 from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job, TasksFailed
@@ -111,7 +111,7 @@ def _evaluate_again(
 def _train_again(file: Path, old: Mapping[str, Any], changes: DictConfig, runs: Path) -> Comparison:
     from methods.training.config import train_job
 
-    config = OmegaConf.create(dict(old["config"]))
+    config = _training_config(old["config"])
     config.model = _model(old, changes)
     config.adapter = changes.get("adapter") or sorted(map(str, file.parent.glob("below/*"))) or None
     config.out, config.evaluate = str(runs / file.parent.name), {"names": []}
@@ -137,10 +137,23 @@ def _train_again(file: Path, old: Mapping[str, Any], changes: DictConfig, runs: 
     return Comparison(lines, agrees)
 
 
+def _training_config(recorded: Mapping[str, Any]) -> DictConfig:
+    """A recorded training's config, with the keys that training has had since."""
+    today: Any = OmegaConf.to_container(compose(["recipe=demo"], verb="train"), resolve=False)
+    run = dict(recorded["run"])
+    packed = run.pop("packed", True)  # renamed: kernel.packed
+    config: Any = OmegaConf.create({**today, **recorded, "run": run})
+    if packed is False:
+        config.kernel.packed = False
+    return config
+
+
 def _model(old: Mapping[str, Any], changes: DictConfig) -> DictConfig:
     """The recorded model in the recorded dtype, with what is changed; refused where the machine
     does not compute in that dtype."""
-    recorded = dict(old["config"]["model"])
+    switches = old["config"].get("kernel") or {}  # below the model's own, where records have both
+    recorded = {("kernel" if key == "attention" else key): v for key, v in switches.items()}
+    recorded |= old["config"]["model"]
     recorded.pop("adapters", None)  # records of schema 0 hold this key, which never had an effect
     dtype = str(old.get("dtype") or old["base"]["dtype"])
     four_bit = dtype.startswith("nf4_")

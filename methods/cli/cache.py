@@ -38,5 +38,5 @@ def main() -> None:
 
 
 def _default_gib() -> float:
-    text = (CONF / "evaluate.yaml").read_text(encoding="utf-8")
+    text = (CONF / "base.yaml").read_text(encoding="utf-8")
     return float(re.search(r"^  gib: ([\d.]+)", text, re.MULTILINE)[1])  # pyright: ignore

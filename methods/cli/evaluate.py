@@ -40,7 +40,7 @@ def job(config: DictConfig) -> Any:
     values: Any = OmegaConf.to_container(config, resolve=True)
     return Job(
         plan=resolved,
-        tasks=task_list(values["tasks"], key="tasks"),
+        tasks=task_list(values["tasks"], key="tasks", mirror=values["mirror"]),
         runs=Path(config.runs),
         cache=values["cache"],
         overrides=overrides,

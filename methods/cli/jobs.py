@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from methods.cli.arguments import check_arguments, ordered
 from methods.cli.mistakes import explain
 from methods.config.plugins import export_importable
+from methods.config.renamed import with_new_names
 from methods.config.trained_as import method_name
 from methods.fields import nearest
 
@@ -100,6 +101,7 @@ def hydra_arguments(verb: str) -> None:
     parser.add_argument("--config-dir", "-cd")
     chosen, rest = parser.parse_known_args(sys.argv[1:])
     options, words = ordered(rest)
+    words = with_new_names(words, verb=verb)
     if chosen.config_dir is not None:
         export_importable(chosen.config_dir)
         options = ["--config-dir", chosen.config_dir, *options]

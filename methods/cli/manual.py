@@ -1,7 +1,8 @@
 """What `dec2vec --help`, `dec2vec VERB --help` and `dec2vec --version` print.
 
-A verb's page is made of the comments in conf/VERB.yaml, which is read as text: a heading is a line
-`## ...`, the leading comment holds the sentence and the examples. Nothing heavy is imported.
+A verb's page is made of the comments in conf/VERB.yaml and conf/base.yaml, which are read as text:
+a heading is a line `## ...`, the leading comment holds the sentence and the examples. Nothing heavy
+is imported.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from methods.config.names import CONF, choices, groups
+from methods.config.names import CONF, choices, config_texts, groups
 
 WIDTH = 110
 KEY = re.compile(r"^(?P<indent> *)(?P<key>[\w./]+):(?: +(?P<value>.*?))??(?: +# (?P<about>.*))?$")
@@ -24,7 +25,7 @@ SWEEPS = """Sweeps, and where jobs run
   --config-dir DIR        methods of your own: DIR/method/NAME.yaml and modules in DIR
   --cfg job               print the config that a command composes, and stop
 
-A value with a comma, a bracket, a quote, a space or = is quoted twice: "tasks.mirror='my folder'".
+A value with a comma, a bracket, a quote, a space or = is quoted twice: "mirror='my folder'".
 """
 
 
@@ -67,19 +68,25 @@ def has_config(verb: str) -> bool:
 
 def page(verb: str, about: str) -> str:
     """Return what `dec2vec VERB --help` prints."""
-    lines = (CONF / f"{verb}.yaml").read_text(encoding="utf-8").split("\nhydra:\n")[0].splitlines()
-    start = lines.index("defaults:")
-    examples = [line[1:].rstrip() for line in lines[:start] if line.startswith("#   ")]
-    comments = dict(_group_comments(lines[start:]))
+    parts_of_config = [_body(text) for text in config_texts(verb)]
+    header = config_texts(verb)[0].split("\ndefaults:\n")[0].splitlines()
+    examples = [line[1:].rstrip() for line in header if line.startswith("#   ")]
+    comments = dict(comment for lines in parts_of_config for comment in _group_comments(lines))
     launchers = ", ".join(choices("hydra/launcher"))
     parts = [
         f"dec2vec {verb} KEY=VALUE ...: {about}",
         "Examples\n" + "\n".join(examples),
         "What is chosen by name (a file in conf/)\n" + "\n".join(_groups(verb, comments)),
-        *_sections(lines[start:]),
+        *(section for lines in parts_of_config for section in _sections(lines)),
         SWEEPS.format(launchers=launchers),
     ]
     return "\n\n".join(parts).rstrip()
+
+
+def _body(text: str) -> list[str]:
+    """The lines of a config from its defaults list to Hydra's own settings."""
+    lines = text.split("\nhydra:\n")[0].splitlines()
+    return lines[lines.index("defaults:") :]
 
 
 def _group_comments(lines: list[str]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from typing import Any
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from methods.config.names import CONF, OPTIONAL, choices, groups, quoted, root_keys
+from methods.config.names import CONF, OPTIONAL, choices, config_texts, groups, quoted, root_keys
 from methods.fields import nearest, nearest_name
 
 MANY = 12  # names that are not listed where one of them was probably meant
@@ -23,7 +23,6 @@ AXES = ("pooling", "layer", "normalize")
 # What one verb has and the other calls otherwise.
 ELSEWHERE = {
     "evaluate": {
-        "mirror": "tasks.mirror",
         "recipe": "dec2vec train recipe",
         "data": "dec2vec train data",
         "evaluate.names": "tasks.names",
@@ -31,18 +30,11 @@ ELSEWHERE = {
         "benchmark": "tasks.benchmark",
     },
     "train": {
-        "tasks.mirror": "mirror",
         "tasks.names": "evaluate.names",
         "tasks.splits": "evaluate.splits",
         "tasks.subsets": "evaluate.subsets",
         "tasks": "evaluate.names",
-        "attention": "method.attention",
-        "pooling": "method.pooling",
-        "layer": "method.layer",
-        "normalize": "method.normalize",
-        "kernel.packed": "run.packed",
-        "kernel.attention": "model.kernel",
-        "kernel.linears": "model.linears",
+        "template": "method.template",
         "epochs": "recipe.epochs",
         "names": "evaluate.names",
     },
@@ -126,7 +118,7 @@ def quote_words(start: str, value: str) -> str:
 
 
 def known_keys(verb: str) -> Iterable[str]:
-    """Every key of conf/VERB.yaml and of the groups it begins with, dotted."""
+    """Every key of a verb's config and of the groups it begins with, dotted."""
     import yaml
 
     def below(prefix: str, part: Any) -> Iterable[str]:
@@ -136,8 +128,9 @@ def known_keys(verb: str) -> Iterable[str]:
             if isinstance(value, dict):
                 yield from below(key, value)
 
-    own = yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))
-    yield from below("", {k: v for k, v in own.items() if k not in ("defaults", "hydra")})
+    for text in config_texts(verb):
+        own = yaml.safe_load(text)
+        yield from below("", {k: v for k, v in own.items() if k not in ("defaults", "hydra")})
     for group, name in groups(verb).items():
         yield group
         if group not in OPTIONAL:

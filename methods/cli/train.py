@@ -67,7 +67,7 @@ def evaluation_command(
         given = [word for word in overrides if word.startswith(("model.", "+model."))]
     words += [shlex.quote(word) for word in given]
     if job.mirror is not None:
-        words.append(quote("tasks.mirror", str(job.mirror)))
+        words.append(quote("mirror", str(job.mirror)))
     scored = job.config["evaluate"]
     if scored["names"]:
         for key in ("names", "splits", "subsets"):

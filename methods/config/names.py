@@ -23,20 +23,25 @@ def choices(group: str, *, config_dir: str | Path | None = None) -> list[str]:
     return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
 
 
+def config_texts(verb: str) -> list[str]:
+    """Return the text of conf/VERB.yaml, and of conf/base.yaml, which every verb begins with."""
+    return [(CONF / f"{name}.yaml").read_text(encoding="utf-8") for name in (verb, "base")]
+
+
 def groups(verb: str) -> dict[str, str]:
-    """Return the config groups of a verb, each with its default, as conf/VERB.yaml lists them."""
+    """Return the config groups of a verb, each with its default, as its defaults lists say."""
     found = {}
-    lines = (CONF / f"{verb}.yaml").read_text(encoding="utf-8").split("defaults:\n", 1)[1]
-    for line in lines.splitlines():
-        if not line.startswith(" "):
-            break
-        if named := re.match(r"\s+- (\w+): (\S+)", line):
-            found[named[1]] = named[2]
+    for text in config_texts(verb):
+        for line in text.split("defaults:\n", 1)[1].splitlines():
+            if not line.startswith(" "):
+                break
+            if named := re.match(r"\s+- (\w+): (\S+)", line):
+                found[named[1]] = named[2]
     return found
 
 
 def root_keys(verb: str) -> list[str]:
     """Return the keys that stand at the root of a verb's config, its groups among them."""
-    text = (CONF / f"{verb}.yaml").read_text(encoding="utf-8")
-    own = re.findall(r"^(\w+):", text, re.MULTILINE)
-    return [*groups(verb), *(key for key in own if key not in ("defaults", "hydra"))]
+    own = re.findall(r"^(\w+):", "\n".join(config_texts(verb)), re.MULTILINE)
+    keys = [*groups(verb), *(key for key in own if key not in ("defaults", "hydra"))]
+    return list(dict.fromkeys(keys))

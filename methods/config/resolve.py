@@ -18,6 +18,7 @@ from methods.backbone.sources import Random
 from methods.backbone.weights import check_random
 from methods.base import Method, check_pooling
 from methods.config.names import CONF, choices
+from methods.config.renamed import with_new_names
 from methods.config.settings import check_config
 from methods.config.trained_as import read_training, trained_fields, trained_folders
 from methods.encoding.instructions import Instructions
@@ -72,7 +73,7 @@ def plan(config: DictConfig, *, name: str, asked: Iterable[str] = ()) -> Plan:
     method = method_of(config.method, **{axis: values[0] for axis, values in axes.items()})
     grid = itertools.product(*(axes.get(axis, [getattr(method, axis)]) for axis in CELL_AXES))
     cells = [replace(method, **dict(zip(CELL_AXES, values, strict=True))) for values in grid]
-    spec = backbone_of(config.model, adapter=config.adapter)
+    spec = backbone_of(config.model, kernel=config.get("kernel"), adapter=config.adapter)
     if method.new_tokens and not spec.adapters:
         raise ValueError(
             f"{name} with delimiters=new reads {', '.join(method.new_tokens)}, whose rows only an "
@@ -149,9 +150,16 @@ def _check_task_types(field: str, named: Iterable[str]) -> None:
         )
 
 
-def backbone_of(config: DictConfig, *, adapter: Any = None) -> BackboneSpec:
-    """The model a YAML names, with its fields checked."""
-    values = _plain(config)
+def backbone_of(
+    config: DictConfig, *, kernel: DictConfig | None = None, adapter: Any = None
+) -> BackboneSpec:
+    """The model a YAML names, with its fields checked.
+
+    kernel: how it runs (KernelSettings), but for what the model's own section says.
+    """
+    switches = _plain(kernel) if kernel is not None else {}
+    values = {("kernel" if key == "attention" else key): v for key, v in switches.items()}
+    values |= _plain(config)
     if values.pop("adapters", None):
         raise ValueError("model.adapters is no key; give adapter=DIR, or adapter=[DIR,DIR]")
     source = values.pop("source", None)
@@ -181,6 +189,7 @@ def compose(
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
+    overrides = with_new_names(overrides, verb=verb)
     if config_dir is not None:
         overrides = [*overrides, f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):

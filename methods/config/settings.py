@@ -47,7 +47,7 @@ class TaskList:
 
     names: task names. benchmark: an mteb benchmark, when there are no names.
     splits, subsets: task name -> those to evaluate, where not the task's own.
-    mirror: a folder to read datasets from instead of the Hub.
+    mirror: a folder to read datasets from instead of the Hub: `mirror` at a config's root.
     """
 
     names: Sequence[str] = ()
@@ -62,7 +62,7 @@ class TaskList:
                 if not chosen:
                     raise ValueError(f"tasks.{option} names none of {name}; leave {name} out")
         if self.mirror == "":
-            raise ValueError("tasks.mirror is empty; give the folder of datasets, or null")
+            raise ValueError("mirror is empty; give mirror=DIR, the folder of datasets, or null")
 
 
 ROOT_TYPES = {
@@ -124,8 +124,15 @@ def section(config: DictConfig, key: str) -> dict[str, Any]:
     return OmegaConf.to_container(config[key], resolve=True)  # pyright: ignore[reportReturnType]
 
 
-def task_list(values: Mapping[str, Any], *, key: str) -> TaskList:
-    """Return the tasks a section names, its names and types checked; null is as if not given."""
+def task_list(values: Mapping[str, Any], *, key: str, mirror: str | None = None) -> TaskList:
+    """Return the tasks a section names, its names and types checked; null is as if not given.
+
+    mirror: the root's, where the section has none of its own. Raises ValueError for two.
+    """
+    own = values.get("mirror")
+    if mirror is not None and own not in (None, mirror):
+        raise ValueError(f"mirror={mirror} and {key}.mirror={own} are both given; give mirror=DIR")
+    values = {**values, "mirror": mirror if own is None else own}
     wanted = build(TaskList, {k: v for k, v in values.items() if v is not None}, key=key)
     if wanted.names and wanted.benchmark:
         raise ValueError(

@@ -46,7 +46,7 @@ def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
         return tasks, {}
     mirror = Path(wanted.mirror).expanduser()
     if not mirror.is_dir():
-        raise ValueError(f"tasks.mirror={wanted.mirror} is no folder; give the folder of datasets")
+        raise ValueError(f"mirror={wanted.mirror} is no folder; give the folder of datasets")
     missing = {task.metadata.name: reason for task in tasks if (reason := redirect(task, mirror))}
     for task in tasks:
         for part in getattr(task, "missing_parts", []):
@@ -56,14 +56,12 @@ def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
     return [task for task in tasks if task.metadata.name not in missing], missing
 
 
-def explain_missing(
-    missing: Mapping[str, str], *, mirror: str = "tasks.mirror", names: str = "tasks.names"
-) -> str:
-    """What to tell a user none of whose tasks can be scored. mirror, names: the verb's own keys."""
+def explain_missing(missing: Mapping[str, str], *, names: str = "tasks.names") -> str:
+    """What to tell a user none of whose tasks can be scored. names: the verb's own key."""
     reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
     return (
         f"nothing can be scored, since no task's data are there: {reasons}. Add the data to the "
-        f"mirror, name other tasks ({names}=[...]), or leave {mirror} out to read the Hub."
+        f"mirror, name other tasks ({names}=[...]), or leave mirror out to read the Hub."
     )
 
 

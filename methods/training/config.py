@@ -9,13 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from methods.backbone.loader import identity
 from methods.backbone.pooler import PoolerKind, PoolerSpec
 from methods.backbone.sources import Folder
 from methods.base import Method
-from methods.config.resolve import Plan, backbone_of, method_of
+from methods.config.resolve import ROOT_AXES, Plan, backbone_of, method_of
 from methods.config.settings import TaskList, check_config, task_list
 from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job
@@ -43,8 +43,9 @@ def train_job(
     """
     check_config(config, verb="train")
     values: Any = OmegaConf.to_container(config, resolve=True)
-    method = method_of(config.method)
-    spec = backbone_of(config.model, adapter=config.adapter)
+    method = method_of(config.method, **_axes(config))
+    spec = backbone_of(config.model, kernel=config.kernel, adapter=config.adapter)
+    instructions = build(Instructions, values["instructions"], key="instructions")
     recipe = recipe_of(values["recipe"])
     if spec.four_bit:
         raise ValueError("model.four_bit is for evaluation; use recipe.trainable.quantized=auto")
@@ -52,10 +53,16 @@ def train_job(
     run = _section(values, "run")
     wanted = _section(run, "validate", key="run.validate")
     del run["validate"]
-    chosen_on = task_list({**wanted, "mirror": values["mirror"]}, key="run.validate")
+    if "packed" in run:
+        raise ValueError("run.packed is now kernel.packed; give kernel.packed=false to pad")
+    run["packed"] = config.kernel.packed is not False
+    for key in ("run.gradient_checkpointing", "recipe.attention_dropout"):
+        if config.kernel.packed is True and OmegaConf.select(config, key):
+            raise ValueError(f"kernel.packed=true, but not with {key}; give kernel.packed=auto")
+    chosen_on = task_list(wanted, key="run.validate", mirror=values["mirror"])
     if chosen_on.names:
         run["validate"] = chosen_on
-    _check_scored(values, method)
+    _check_scored(values, method, instructions)
     folder = config.out
     if folder is None:
         about = [f"{type(method).__module__}.{type(method).__qualname__}", asdict(method)]
@@ -63,6 +70,9 @@ def train_job(
         # A file edited under the same path is other data, and its training another.
         held = {key: digest for key, one in data.sources.items() if (digest := one.digest())}
         about += [held] if held else []
+        # Where they choose the checkpoint they decide what is trained, as method and data do.
+        if chosen_on.names and instructions != Instructions():
+            about += [asdict(instructions)]
         mark = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
         folder = Path(config.runs) / "adapters" / f"{title}_{mark[:8]}"
     return TrainJob(
@@ -75,6 +85,7 @@ def train_job(
         name=name,
         title=title,
         mirror=values["mirror"],
+        instructions=instructions,
         overrides=list(overrides),
         config=values,
         config_dir=config_dir,
@@ -94,9 +105,10 @@ def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None
     before = before and (bool(job.spec.adapters) or not job.method.new_tokens)
     for spec in (job.spec, trained) if before else (trained,):
         Job(
-            plan=Plan(name, spec, [job.method], Instructions()),
+            plan=Plan(name, spec, [job.method], job.instructions),
             tasks=tasks,
             runs=Path(values["runs"]),
+            cache=values["cache"],
             overrides=job.overrides,
             config=values,
             config_dir=job.config_dir,
@@ -109,21 +121,33 @@ def scored_tasks(values: Mapping[str, Any]) -> tuple[bool, TaskList]:
     wanted = _section(values, "evaluate")
     before = wanted.pop("before", False)
     check_value("evaluate.before", before, bool)
-    wanted["mirror"] = wanted.get("mirror") or values["mirror"]
-    return before, task_list(wanted, key="evaluate")
+    return before, task_list(wanted, key="evaluate", mirror=values["mirror"])
 
 
-def _check_scored(values: Mapping[str, Any], method: Method) -> None:
+def _axes(config: DictConfig) -> dict[str, Any]:
+    """The method's axes at the root of a config. Raises ValueError for several values of one."""
+    axes = {axis: config[axis] for axis in ROOT_AXES}
+    for axis, value in axes.items():
+        if value is None or isinstance(value, ListConfig) or value == "all":
+            shown = "null" if value is None else value
+            raise ValueError(
+                f"{axis}={shown}, but a training has one {axis}; for one each write "
+                f"-m {axis}=A,B, or leave {axis} out to take the method's own"
+            )
+    return axes
+
+
+def _check_scored(values: Mapping[str, Any], method: Method, instructions: Instructions) -> None:
     """Refuse, before a training, tasks that could not be scored after it."""
     _, wanted = scored_tasks(values)
     if not wanted.names:
         return
     tasks, missing = load_tasks(wanted)
     if not tasks:
-        raise ValueError(explain_missing(missing, mirror="mirror", names="evaluate.names"))
+        raise ValueError(explain_missing(missing, names="evaluate.names"))
     if method.instructed:
         for task in tasks:
-            Instructions().find(task.metadata)
+            instructions.find(task.metadata)
 
 
 def data_of(config: DictConfig) -> Data:

@@ -36,6 +36,7 @@ from methods.backbone.hardware import resolve_device
 from methods.backbone.loader import BackboneSpec, build_backbone
 from methods.backbone.pooler import Pooler
 from methods.base import Method
+from methods.encoding.instructions import Instructions
 from methods.records import check_writable, write_whole
 from methods.training import data, validation
 from methods.training.asked import describe_asked, refuse_other, write_asked
@@ -63,6 +64,7 @@ class TrainJob:
     name: str = ""
     title: str = ""
     mirror: str | None = None
+    instructions: Instructions = field(default_factory=Instructions)
     overrides: list[str] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
     config_dir: str | None = None
@@ -279,7 +281,9 @@ class TrainJob:
     def _validation(self) -> Any:
         if self.run_as.validate is None:
             return None
-        return validation.Validation(self.backbone, self.method, self.run_as.validate)
+        return validation.Validation(
+            self.backbone, self.method, self.run_as.validate, self.instructions
+        )
 
     def _keep(self, trainer: Any, about: dict[str, Any], spent: dict[str, float]) -> None:
         below = chained(self.spec.adapters)

@@ -14,6 +14,7 @@ from methods.backbone.loader import Backbone
 from methods.base import Method
 from methods.config.settings import TaskList
 from methods.encoding.encoder import Encoder
+from methods.encoding.instructions import Instructions
 from methods.evaluation.task_data import load_data
 from methods.evaluation.tasks import load_tasks
 
@@ -21,8 +22,10 @@ from methods.evaluation.tasks import load_tasks
 class Validation:
     """Calling it gives the mean main score of the tasks, of the model as it then is."""
 
-    def __init__(self, backbone: Backbone, method: Method, tasks: TaskList) -> None:
-        self.backbone, self.method = backbone, method
+    def __init__(
+        self, backbone: Backbone, method: Method, tasks: TaskList, instructions: Instructions
+    ) -> None:
+        self.backbone, self.method, self.instructions = backbone, method, instructions
         self.tasks, missing = load_tasks(tasks)
         if missing:
             raise ValueError(f"cannot validate on {missing}")
@@ -39,7 +42,7 @@ class Validation:
         scores = []
         for task in self.tasks:
             result = mteb.evaluate(
-                Encoder(self.backbone, self.method),  # pyright: ignore[reportArgumentType]
+                Encoder(self.backbone, self.method, instructions=self.instructions),  # pyright: ignore[reportArgumentType]
                 task,
                 cache=None,
                 overwrite_strategy="always",

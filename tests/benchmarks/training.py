@@ -69,7 +69,7 @@ class Training:
             f"data.sources.mine.path={file}",
             "recipe.steps=1",
             f"recipe.batch_size={batch}",
-            f"run.packed={str(packed).lower()}",
+            f"kernel.packed={str(packed).lower()}",
             "run.every=1000",
             f"out={file.parent / f'{file.stem}_{dtype}_{packed}'}",
         ]

@@ -121,7 +121,7 @@ def test_the_command_that_a_training_ends_with_can_be_pasted():
     start, verb, *words = shlex.split(line)
     assert (start, verb) == ("dec2vec", "evaluate")
     config = compose(["method=sgpt", *words])  # an adapter folder brings its method
-    assert config.adapter == "runs/my adapter" and config.tasks.mirror == "/tmp/it's here"
+    assert config.adapter == "runs/my adapter" and config.mirror == "/tmp/it's here"
     assert {key: config.tasks[key] for key in scored} == scored and config.runs == "runs/mine"
     assert config.model.name == "dec2vec/tiny" and config.model.dtype == "float32"
 

@@ -58,7 +58,7 @@ def small_mirror(tmp_path_factory):
 
 @pytest.fixture
 def base(small_mirror):
-    return ["model=tiny", "tasks.names=[STS12,STS13]", f"tasks.mirror={small_mirror}", "runs=runs"]
+    return ["model=tiny", "tasks.names=[STS12,STS13]", f"mirror={small_mirror}", "runs=runs"]
 
 
 def statuses(folder):
@@ -118,7 +118,7 @@ def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_sa
             ["evaluate", "method=sgpt", "model=tiny", "tasks.names=[STS99]"],
             "task 'STS99' is unknown",
         ),
-        (["evaluate", "method=sgpt", "model=tiny", "tasks.mirror=nowhere"], "nowhere is no folder"),
+        (["evaluate", "method=sgpt", "model=tiny", "mirror=nowhere"], "nowhere is no folder"),
         (["report", "nowhere"], "there is no folder nowhere"),
         (
             ["evalute"],

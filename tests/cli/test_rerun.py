@@ -35,9 +35,9 @@ def made(experiment, folder, base, *more):
     given = [f"experiment={experiment}", *FEWER[experiment], "model.dtype=float32", *more]
     verb = "evaluate"
     if experiment in TRAIN:
-        verb, mirror = "train", next(word for word in base if word.startswith("tasks.mirror="))
+        verb, mirror = "train", next(word for word in base if word.startswith("mirror="))
         data = [f"data.sources.mine.path={pairs(folder)}", "data=file", "data.compare_with=[]"]
-        base = ["model=tiny", "runs=runs", mirror.removeprefix("tasks."), *data]
+        base = ["model=tiny", "runs=runs", mirror, *data]
         base += ["evaluate.names=[STS12]", "evaluate.splits=null", "evaluate.subsets=null"]
         base += ["recipe.steps=3", "recipe.batch_size=8"]
         if experiment == "fair_unsupervised":  # its own data are single texts

@@ -228,10 +228,10 @@ def test_a_runs_path_that_is_a_file_is_told_at_once(tmp_path):
         ({"names": ["STS12"], "splits": {"STS12": ["dve"]}}, "STS12 has no split dve"),
         ({"names": ["STS17"], "subsets": {"STS17": ["xx"]}}, "STS17 has no subset xx; valid: "),
         ({"names": ["STS12"], "splits": {"STS13": ["test"]}}, "names STS13, which is not among"),
-        ({"names": ["STS12"], "mirror": "/nowhere"}, "tasks.mirror=/nowhere is no folder"),
+        ({"names": ["STS12"], "mirror": "/nowhere"}, "mirror=/nowhere is no folder"),
         ({"names": ["STS12"], "splits": {"STS12": []}}, "tasks.splits names none of STS12"),
         ({"names": ["STS17"], "subsets": {"STS17": []}}, "tasks.subsets names none of STS17"),
-        ({"names": ["STS12"], "mirror": ""}, "tasks.mirror is empty"),
+        ({"names": ["STS12"], "mirror": ""}, "mirror is empty"),
         ({}, "no tasks: give tasks.names"),
     ],
 )

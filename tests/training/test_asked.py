@@ -28,7 +28,7 @@ def test_a_finished_folder_refuses_other_settings(train, old, caplog):
         with pytest.raises(ValueError, match=f"is a finished training with other .*{said}"):
             train(*more).run()
     caplog.set_level("INFO")
-    assert train("run.every=3", "run.packed=false").run() == folder
+    assert train("run.every=3", "kernel.packed=false").run() == folder
     assert "trained already" in caplog.text
     assert old or "run.every is 50 there, 3 asked; the same is learnt" in caplog.text
 

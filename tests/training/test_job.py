@@ -101,7 +101,9 @@ def test_an_adapter_reads_as_it_was_trained(train, method, more):
 def test_training_packed_is_training_padded(train):
     found = []
     for packed in (True, False):
-        job = train(f"run.packed={str(packed).lower()}", "method=llm2vec", out=f"packed_{packed}")
+        job = train(
+            f"kernel.packed={str(packed).lower()}", "method=llm2vec", out=f"packed_{packed}"
+        )
         found.append(weights(job.run()))
     assert all(torch.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
 

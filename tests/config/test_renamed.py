@@ -1,0 +1,94 @@
+"""One configuration language: the verbs share their keys, and old spellings are read as the new."""
+
+import logging
+
+import pytest
+from omegaconf import OmegaConf
+
+from methods.config.names import CONF, root_keys
+from methods.config.renamed import RENAMED, with_new_names
+from methods.config.resolve import compose, plan
+from methods.config.settings import section, task_list
+from methods.training.config import train_job
+
+SHARED = ["pooling=mean", "layer=1", "attention=bidirectional", "normalize=true", "model=tiny"]
+SHARED += ["kernel.packed=false", "kernel.attention=eager", "mirror=DIR", "instructions=llm2vec"]
+SHARED += ["cache.folder=null", "report=sts", "runs=elsewhere", "model.batch_tokens=512"]
+
+
+def test_what_base_has_every_verb_has():
+    for verb in ("evaluate", "train"):
+        text = (CONF / f"{verb}.yaml").read_text(encoding="utf-8")
+        assert "defaults:\n  - base " in text
+        assert {"model", "instructions", "kernel", "cache", "mirror", "pooling"} <= {
+            *root_keys(verb)
+        }
+
+
+def test_the_same_words_mean_the_same_in_both_verbs():
+    evaluated = plan(compose(["method=sgpt", *SHARED]), name="sgpt")
+    (cell,) = evaluated.cells
+    config = compose(["recipe=demo", "method=sgpt", *SHARED], verb="train")
+    trained = train_job(config, title="demo", overrides=[])
+    axes = ("attention", "pooling", "layer", "normalize")
+    assert [getattr(cell, axis) for axis in axes] == ["bidirectional", "mean", 1, True]
+    assert [getattr(trained.method, axis) for axis in axes] == ["bidirectional", "mean", 1, True]
+    for spec in (evaluated.spec, trained.spec):
+        assert (spec.kernel, spec.packed, spec.batch_tokens) == ("eager", False, 512)
+    assert trained.instructions == evaluated.instructions
+    assert trained.instructions.source == "llm2vec" and trained.mirror == "DIR"
+
+
+@pytest.mark.parametrize("axis", ["pooling=[last,mean]", "layer=all", "normalize=null"])
+def test_a_training_has_one_value_of_an_axis(axis):
+    config = compose(["recipe=demo", axis], verb="train")
+    with pytest.raises(ValueError, match="but a training has one"):
+        train_job(config, title="demo", overrides=[])
+
+
+@pytest.mark.parametrize("key", ["run.gradient_checkpointing=true", "recipe.attention_dropout=0.1"])
+def test_packing_that_is_asked_for_and_cannot_be_is_an_error(key):
+    config = compose(["recipe=demo", "kernel.packed=true", key], verb="train")
+    with pytest.raises(ValueError, match="kernel.packed=true, but not with"):
+        train_job(config, title="demo", overrides=[])
+
+
+@pytest.mark.parametrize(
+    ("verb", "old", "new"),
+    [
+        ("evaluate", "tasks.mirror=DIR", {"mirror": "DIR"}),
+        ("evaluate", "+tasks.mirror=DIR", {"mirror": "DIR"}),
+        ("evaluate", "model.kernel=eager", {"kernel.attention": "eager"}),
+        ("train", "model.packed=false", {"kernel.packed": False}),
+        ("train", "run.packed=true", {"kernel.packed": "auto"}),
+        ("train", "run.packed=false", {"kernel.packed": False}),
+        ("train", "model.linears=torch", {"kernel.linears": "torch"}),
+    ],
+)
+def test_an_old_spelling_is_read_as_the_new_one(verb, old, new, caplog):
+    given = {"evaluate": "method=sgpt", "train": "recipe=demo"}[verb]
+    with caplog.at_level(logging.INFO):
+        config = compose([given, old], verb=verb)
+    assert {key: OmegaConf.select(config, key) for key in new} == new
+    assert f"is now {next(iter(new))}" in caplog.text
+
+
+def test_every_new_name_is_a_key():
+    for verb, renamed in RENAMED.items():
+        assert {new.partition(".")[0] for new in renamed.values()} <= {*root_keys(verb)}
+        assert with_new_names(["method=sgpt"], verb=verb) == ["method=sgpt"]
+
+
+def test_a_yaml_of_ones_own_may_still_say_what_was_renamed(tmp_path):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "mine.yaml").write_text("names: [STS12]\nmirror: HERE\n")
+    (tmp_path / "model").mkdir()
+    source = "source: {_target_: methods.backbone.sources.Hub, id: a/b}"
+    own = f"name: me/mine\nkernel: eager\n{source}\n"
+    (tmp_path / "model" / "mine.yaml").write_text(own)
+    config = compose(["method=sgpt", "tasks=mine", "model=mine"], config_dir=str(tmp_path))
+    assert plan(config, name="sgpt").spec.kernel == "eager"
+    tasks = section(config, "tasks")
+    assert task_list(tasks, key="tasks", mirror=config.mirror).mirror == "HERE"
+    with pytest.raises(ValueError, match=r"mirror=OTHER and tasks.mirror=HERE are both given"):
+        task_list(tasks, key="tasks", mirror="OTHER")
