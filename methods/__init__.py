@@ -32,8 +32,8 @@ def load_encoder(
         `auto` for the folder that `dec2vec evaluate` uses ($DEC2VEC_EMBEDDINGS, else in the user's
         cache), another folder on a local disk, or None to compute every vector anew. Whoever
         changes the weights in ways torch does not count (through `.data`) gives None.
-    config_dir: a folder with method/*.yaml, model/*.yaml ... of your own, and the modules that
-        these name, as `--config-dir` is.
+    config_dir: a folder with method/*.yaml, model/*.yaml ... of your own, the modules that these
+        name, and poolings of your own in pooling.py, as `--config-dir` is.
     instructions: a name in conf/instructions, for mteb's tasks and methods that use instructions.
     fields: one value for any field of the method (`attention`, `pooling`, `layer`, `max_length`,
         `normalize`, `template` ...: its class in methods/) or of the model (`dtype`, `device`,

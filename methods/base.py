@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -28,7 +28,7 @@ from methods.inputs import (
     token_ids,
     tokenize,
 )
-from methods.pooling import Pooling, pool
+from methods.pooling_names import Pooling, check_pooling, pool_by_name
 
 __all__ = [
     "Attention",
@@ -57,7 +57,8 @@ class Method(ABC):
     """One way to get a text embedding out of a language model. Its fields are its config.
 
     attention: what every token may see: `causal` or `bidirectional`.
-    pooling: `last`, `mean` or `weighted_mean` over the pool mask. EOS is a token, not a pooling.
+    pooling: `last`, `mean` or `weighted_mean` over the pool mask, or one of your own by its name
+        (pooling_names.py). EOS is a token, not a pooling.
     layer: which hidden states, counted as transformers does: 0 = the embeddings, k = the output of
         the k-th decoder layer, -1 = after the final norm.
     max_length: tokens a row may have (a method that limits each piece instead says so).
@@ -75,8 +76,8 @@ class Method(ABC):
     queries_only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_pooling(self.pooling)
         check_fields(self)
+        check_pooling(self.pooling)
         if self.max_length < 1:
             raise ValueError(
                 f"max_length is {self.max_length}; it is a number of tokens, 1 or more"
@@ -116,15 +117,7 @@ class Method(ABC):
         """Right-padded hidden states of a batch, and their inputs -> [B, D], float32."""
 
 
-def check_pooling(pooling: object) -> None:
-    """Raise ValueError for a token that is taken for a pooling, saying what pools it."""
-    if pooling in ("eos", "eos_token", "cls"):
-        raise ValueError(
-            f"pooling {pooling!r} is unknown; valid: {', '.join(get_args(Pooling))}. To pool an "
-            f"EOS token use pooling=last with a method that appends one."
-        )
-
-
 def pool_inputs(hidden_BLD: Tensor, inputs: Inputs, pooling: Pooling) -> Tensor:
     """Pool right-padded hidden states by the inputs' own masks: [B, D], float32."""
-    return pool(hidden_BLD, inputs.mask(hidden_BLD.shape[1], hidden_BLD.device), pooling)
+    mask_BL = inputs.mask(hidden_BLD.shape[1], hidden_BLD.device)
+    return pool_by_name(hidden_BLD, mask_BL, pooling)

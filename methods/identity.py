@@ -21,7 +21,7 @@ import tokenize
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,8 @@ def row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:
 def engine_digest() -> str:
     """Return a digest of all code between a method's page and its vectors, read as files: the
     contract and whole rooms, so that no list can forget a part."""
-    files = [HERE / f"{name}.py" for name in ("base", "inputs", "pooling")]
+    contract = ("base", "inputs", "pooling", "pooling_names")
+    files = [HERE / f"{name}.py" for name in contract]
     files += sorted((HERE / "backbone").glob("*.py"))
     files += [HERE / "encoding" / f"{name}.py" for name in ("embedder", "encoder", "vectorize")]
     return _sources_digest(file.read_text(encoding="utf-8") for file in files)
@@ -151,16 +152,22 @@ def class_code(cls: type) -> str:
         except (OSError, TypeError):  # a notebook or a prompt: what runs is all there is
             unread.append(_bytecode(part))
         else:
-            files |= dict.fromkeys([Path(str(module.__file__)), *_neighbours(module)])
+            file = Path(str(module.__file__))
+            package = module.__package__.split(".") if module.__package__ else []
+            files |= dict.fromkeys([file, *_neighbours(file, package)])
     found = _sources_digest(map(_source, files))
     return digest([found, unread], 16) if unread else found
 
 
-def _neighbours(module: ModuleType) -> list[Path]:
-    """The files that a plugin's module imports and that belong to it: those of its package, or of
+def file_code(file: Path) -> str:
+    """Return a digest of the code in a file of no package and in the modules beside it that it
+    imports, docstrings and comments aside."""
+    return _sources_digest(map(_source, [file, *_neighbours(file, [])]))
+
+
+def _neighbours(file: Path, package: list[str]) -> list[Path]:
+    """The files that a plugin's file imports and that belong to it: those of its package, or of
     its folder. They are found by name, so that one that is imported later counts already."""
-    package = module.__package__.split(".") if module.__package__ else []
-    file = Path(str(module.__file__))
     root = file.parents[max(len(package) - 1, 0)]
     if root == HERE:  # our own pages import the contract alone
         return []

@@ -1,21 +1,20 @@
-"""From the hidden states of a row to one vector: pure functions of states and a pool mask.
+"""The poolings: every public function of this file is one, and its name is what `pooling` takes.
+
+From the hidden states of a row to one vector: pure functions of states and a pool mask. To add one,
+write it here, or in the pooling.py of a folder of yours (pooling_names.py finds both).
 
 B rows, L positions, D hidden size. Everything is computed in float32, whatever the model ran in: a
 mean over five hundred bfloat16 states must not round at every addition.
 
-A pool mask says which positions count, and that is all a method needs to say: the weights of the
-weighted mean are ranks *inside the mask* (1, 2, 3, ...), so left padding, a template in front or a
-masked instruction cannot shift them. SGPT's own code multiplies absolute positions by the attention
-mask, which equals this for right padding only (arXiv 2202.08904).
+A pool mask says which positions count (boolean, at least one true in every row), and that is all a
+method needs to say: the weights of the weighted mean are ranks *inside the mask* (1, 2, 3, ...), so
+left padding, a template in front or a masked instruction cannot shift them. SGPT's own code
+multiplies absolute positions by the attention mask, which equals this for right padding only
+(arXiv 2202.08904).
 """
-
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-
-Pooling = Literal["last", "mean", "weighted_mean"]
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 
 def last(hidden_BLD: Tensor, pool_mask_BL: Tensor) -> Tensor:
@@ -33,12 +32,6 @@ def mean(hidden_BLD: Tensor, pool_mask_BL: Tensor) -> Tensor:
 def weighted_mean(hidden_BLD: Tensor, pool_mask_BL: Tensor) -> Tensor:
     """SGPT's position-weighted mean, the i-th true position weighing i: [B, D], float32."""
     return _average(hidden_BLD, pool_mask_BL, (pool_mask_BL.cumsum(dim=1) * pool_mask_BL).float())
-
-
-def pool(hidden_BLD: Tensor, pool_mask_BL: Tensor, pooling: Pooling) -> Tensor:
-    """Pool by name. `pool_mask_BL` is boolean with at least one true position in every row."""
-    functions = {"last": last, "mean": mean, "weighted_mean": weighted_mean}
-    return functions[pooling](hidden_BLD, pool_mask_BL)
 
 
 def _average(hidden_BLD: Tensor, pool_mask_BL: Tensor, weights_BL: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHARED = (
-    *("__init__", "base", "fields", "folders", "identity", "inputs", "pooling"),
+    *("__init__", "base", "fields", "folders", "identity", "inputs", "pooling", "pooling_names"),
     *("provenance", "records"),
 )
 PLUGINS = [p for p in (ROOT / "methods").glob("*.py") if p.stem not in SHARED]
@@ -24,6 +24,7 @@ FLOORS = [
     "methods.data",
     "methods.base",
     "methods.inputs",
+    "methods.pooling_names",
     "methods.pooling",
     "methods.provenance",
     "methods.records",

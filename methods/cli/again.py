@@ -25,6 +25,7 @@ from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job, TasksFailed
 from methods.fields import build
 from methods.identity import adapter_tensors_digest, digest
+from methods.pooling_names import find_pooling
 from methods.provenance import processor
 from methods.records import read_json
 
@@ -56,8 +57,8 @@ def rerun(
         make_importable(folder)
     runs = runs / digest([str(file.resolve()), list(overrides)])
     if file.name == "training.json":
-        return _train_again(file, old, changes, runs)
-    return _evaluate_again(file, old, changes, runs)
+        return _train_again(file, old, changes, runs, folder)
+    return _evaluate_again(file, old, changes, runs, folder)
 
 
 def _changes(overrides: Sequence[str]) -> DictConfig:
@@ -73,13 +74,14 @@ def _changes(overrides: Sequence[str]) -> DictConfig:
 
 
 def _evaluate_again(
-    file: Path, old: Mapping[str, Any], changes: DictConfig, runs: Path
+    file: Path, old: Mapping[str, Any], changes: DictConfig, runs: Path, folder: str | None
 ) -> Comparison:
     cell = file.parent.parent
     parts = _scores(cell, old)
     if not parts:
         raise ValueError(f"{file} has no finished task, so there is nothing to make again")
     values = dict(old["method_config"])
+    values["pooling"] = find_pooling(values["pooling"], folder)
     method = build(get_class(values.pop("class")), _tuples(values), key="method")
     adapters = _adapters(old, changes)
     spec = backbone_of(_model(old, changes), adapter=adapters)
@@ -108,7 +110,9 @@ def _evaluate_again(
     return _compare(old, record.read(), parts, _scores(record.path.parent.parent, record.read()))
 
 
-def _train_again(file: Path, old: Mapping[str, Any], changes: DictConfig, runs: Path) -> Comparison:
+def _train_again(
+    file: Path, old: Mapping[str, Any], changes: DictConfig, runs: Path, folder: str | None
+) -> Comparison:
     from methods.training.config import train_job
 
     config = _training_config(old["config"])
@@ -118,7 +122,9 @@ def _train_again(file: Path, old: Mapping[str, Any], changes: DictConfig, runs: 
     if "mirror" in changes:
         config.mirror = changes.mirror
     given = shlex.split(old["command"])[2:]
-    job = train_job(config, title=old["title"], overrides=given, name=old.get("name", ""))
+    given = given[2:] if given[:1] == ["--config-dir"] else given  # the job states its own
+    name = old.get("name", "")
+    job = train_job(config, title=old["title"], overrides=given, name=name, config_dir=folder)
     new = read_json(job.run() / "training.json")
     lines = _environment_lines(old, new)
     for source, about in old["data"]["sources"].items():

@@ -36,7 +36,8 @@ def job(config: DictConfig) -> Any:
 
     hydra_config = HydraConfig.get()
     overrides = list(hydra_config.overrides.task)
-    resolved = plan(config, name=hydra_config.runtime.choices["method"], asked=overrides)
+    name, folder = hydra_config.runtime.choices["method"], given_config_dir()
+    resolved = plan(config, name=name, asked=overrides, config_dir=folder)
     values: Any = OmegaConf.to_container(config, resolve=True)
     return Job(
         plan=resolved,
@@ -45,7 +46,7 @@ def job(config: DictConfig) -> Any:
         cache=values["cache"],
         overrides=overrides,
         config=values,
-        config_dir=given_config_dir(),
+        config_dir=folder,
         swept=hydra_config.mode == RunMode.MULTIRUN,
     )
 

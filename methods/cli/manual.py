@@ -22,7 +22,8 @@ SWEEPS = """Sweeps, and where jobs run
   -m key=a,b              a job for every combination of values; key='glob(*)': all names
   hydra/launcher=NAME     with -m: {launchers}
   hydra/sweeper=search    with -m: let Optuna choose
-  --config-dir DIR        methods of your own: DIR/method/NAME.yaml and modules in DIR
+  --config-dir DIR        methods of your own: DIR/method/NAME.yaml and modules in DIR; poolings of
+                          your own: functions in DIR/pooling.py
   --cfg job               print the config that a command composes, and stop
 
 A value with a comma, a bracket, a quote, a space or = is quoted twice: "mirror='my folder'".

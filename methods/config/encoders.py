@@ -53,7 +53,7 @@ def compose_encoder(
         config.adapter = check_adapter(adapter)
         asked = [f"method.{key}=" for key in overrides]
         asked += ["instructions="] if instructions != "mteb" else []
-        resolved = plan(config, name=method, asked=asked)
+        resolved = plan(config, name=method, asked=asked, config_dir=folder)
         store = _encoders_store(cache, config.cache.gib)
         backbone = load_backbone(resolved.spec)
         shared = Embedder(backbone, resolved.cells, store)

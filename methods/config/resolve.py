@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from methods.backbone.loader import BackboneSpec
 from methods.backbone.sources import Random
 from methods.backbone.weights import check_random
-from methods.base import Method, check_pooling
+from methods.base import Method
 from methods.config.names import CONF, choices
 from methods.config.renamed import with_new_names
 from methods.config.settings import check_config
@@ -25,6 +25,7 @@ from methods.encoding.instructions import Instructions
 from methods.encoding.store import MemoryStore, Store, open_cache
 from methods.fields import build, nearest
 from methods.folders import embeddings_folder
+from methods.pooling_names import find_pooling
 
 __all__ = ["CONF", "choices"]  # from methods.config.names
 
@@ -48,10 +49,13 @@ class Plan:
     all_layers: bool = False
 
 
-def plan(config: DictConfig, *, name: str, asked: Iterable[str] = ()) -> Plan:
+def plan(
+    config: DictConfig, *, name: str, asked: Iterable[str] = (), config_dir: str | None = None
+) -> Plan:
     """Everything a job needs to know before a model is loaded. Raises ValueError on bad input.
 
     asked: overrides on the command line, which an adapter's own settings do not replace.
+    config_dir: the folder that may hold poolings of one's own.
     """
     check_config(config)
     asked = list(asked)
@@ -70,7 +74,10 @@ def plan(config: DictConfig, *, name: str, asked: Iterable[str] = ()) -> Plan:
             f"layer {bad[0]!r} is unknown; it takes a whole number (0: the embeddings, -1: after "
             f"the final norm), a list of them, or all, alone"
         )
-    method = method_of(config.method, **{axis: values[0] for axis, values in axes.items()})
+    if "pooling" in axes:
+        axes["pooling"] = [find_pooling(value, config_dir) for value in axes["pooling"]]
+    first = {axis: values[0] for axis, values in axes.items()}
+    method = method_of(config.method, config_dir=config_dir, **first)
     grid = itertools.product(*(axes.get(axis, [getattr(method, axis)]) for axis in CELL_AXES))
     cells = [replace(method, **dict(zip(CELL_AXES, values, strict=True))) for values in grid]
     spec = backbone_of(config.model, kernel=config.get("kernel"), adapter=config.adapter)
@@ -124,15 +131,16 @@ def _listless(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def method_of(config: DictConfig, **axes: Any) -> Method:
-    """The method a YAML names, with its fields checked."""
+def method_of(config: DictConfig, *, config_dir: str | None = None, **axes: Any) -> Method:
+    """The method a YAML names, with its fields checked and its pooling found."""
     if not isinstance(config, DictConfig) or "_target_" not in config:
         raise ValueError("no method is chosen; give method=NAME (dec2vec methods lists them)")
     values = _plain(config)
     target = _class_of(values.pop("_target_"), "method")
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     values |= axes
-    check_pooling(values.get("pooling"))
+    if "pooling" in values:
+        values["pooling"] = find_pooling(values["pooling"], config_dir)
     method = build(target, values, key="method")
     for field in ("unnormalized", "queries_only"):
         if (named := getattr(method, field)) != getattr(target, field):

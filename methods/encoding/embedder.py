@@ -32,6 +32,7 @@ from methods.base import Inputs, Method, pool_inputs
 from methods.encoding.store import Store
 from methods.encoding.vectorize import embed, layers_of
 from methods.identity import class_code, engine_digest, row_key
+from methods.pooling_names import pooling_identity
 
 log = logging.getLogger(__name__)
 
@@ -189,8 +190,9 @@ class Embedder:
 def _pool_identity(cell: Method) -> Any:
     """How a cell pools: by name where its method pools as all do, else all that it is."""
     if _pools_by_mask(type(cell)):
-        return cell.pooling
+        return pooling_identity(cell.pooling)
     values = {f.name: getattr(cell, f.name) for f in fields(cell) if f.name != "normalize"}
+    values["pooling"] = pooling_identity(cell.pooling)
     return [class_code(type(cell)), values]
 
 

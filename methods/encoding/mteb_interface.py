@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from methods.base import Method
 from methods.encoding.instructions import Instructions
 from methods.identity import digest
+from methods.pooling_names import pooling_identity
 
 if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
@@ -57,6 +58,7 @@ def describe_variant(
     """
     table = dataclasses.asdict(instructions) if cell.instructed else None
     described = {**method_fields(cell), "identity": identity, "instructions": table}
+    described["pooling"] = pooling_identity(cell.pooling)
     return Variant(
         identity["name"],
         identity["weights"].replace(":", "-"),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from methods.backbone.loader import identity
+from methods.pooling_names import pooling_identity
 from methods.records import read_json, write_whole
 from methods.training.trainer import last_checkpoint
 
@@ -49,7 +50,8 @@ def describe_asked(job: TrainJob) -> dict[str, Any]:
     asked = {
         "decides": {
             "method": {"class": f"{type(method).__module__}.{type(method).__qualname__}"}
-            | asdict(method),
+            | asdict(method)
+            | {"pooling": pooling_identity(method.pooling)},
             "recipe": learnt,
             "data": {"bad_rows": data.bad_rows, "sources": sources},
             "model": identity(replace(job.spec, four_bit=job.four_bit)),

@@ -21,6 +21,7 @@ from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job
 from methods.evaluation.tasks import explain_missing, load_tasks
 from methods.fields import build, check_value
+from methods.pooling_names import pooling_identity
 from methods.training.data import Data, Source
 from methods.training.job import TrainJob
 from methods.training.recipe import Masking, Recipe, Run, Trainable
@@ -43,7 +44,7 @@ def train_job(
     """
     check_config(config, verb="train")
     values: Any = OmegaConf.to_container(config, resolve=True)
-    method = method_of(config.method, **_axes(config))
+    method = method_of(config.method, config_dir=config_dir, **_axes(config))
     spec = backbone_of(config.model, kernel=config.kernel, adapter=config.adapter)
     instructions = build(Instructions, values["instructions"], key="instructions")
     recipe = recipe_of(values["recipe"])
@@ -65,7 +66,8 @@ def train_job(
     _check_scored(values, method, instructions)
     folder = config.out
     if folder is None:
-        about = [f"{type(method).__module__}.{type(method).__qualname__}", asdict(method)]
+        read = asdict(method) | {"pooling": pooling_identity(method.pooling)}
+        about = [f"{type(method).__module__}.{type(method).__qualname__}", read]
         about += [asdict(recipe), asdict(data), identity(spec), run]
         # A file edited under the same path is other data, and its training another.
         held = {key: digest for key, one in data.sources.items() if (digest := one.digest())}

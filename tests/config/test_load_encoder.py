@@ -173,7 +173,7 @@ def test_two_plugins_of_one_module_name_are_not_taken_for_each_other(tmp_path, m
         ({"dtype": ["float32", "bfloat16"]}, "an encoder has one dtype"),
         ({"max_length": "lots"}, "max_length='lots'; it takes a whole number"),
         ({"max_length": 7.5}, "max_length=7.5; it takes a whole number"),
-        ({"pooling": lambda x: x}, "is no config value"),
+        ({"pooling": lambda x: x}, "pooling=<function .*; it takes a string"),
         ({"layr": 1}, "layr is no field .* did you mean layer?"),
         ({"adapters": ["X"]}, "give adapter=DIR"),
         ({"adaptor": "X"}, "did you mean adapter?"),

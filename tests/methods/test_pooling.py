@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from methods.pooling import POOLINGS, last, mean, pool, weighted_mean
+from methods.pooling import last, mean, weighted_mean
+from methods.pooling_names import built_in, pool_by_name
 
 HIDDEN_BLD = torch.tensor([[[1.0], [2.0], [4.0], [8.0]], [[1.0], [3.0], [5.0], [7.0]]])
 MASK_BL = torch.tensor([[True, True, True, False], [False, True, False, True]])
@@ -22,13 +23,18 @@ def test_weighted_mean_weighs_by_rank_inside_the_mask():
     assert weighted_mean(HIDDEN_BLD, MASK_BL)[:, 0].tolist() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_public_function_of_the_file_is_a_pooling():
+    assert list(built_in()) == ["last", "mean", "weighted_mean"]
+
+
+@pytest.mark.parametrize("pooling", built_in())
 def test_what_is_masked_cannot_reach_the_result_even_if_it_is_not_a_number(pooling):
     spoilt = HIDDEN_BLD.masked_fill(~MASK_BL[:, :, None], float("nan"))
-    assert torch.equal(pool(spoilt, MASK_BL, pooling), pool(HIDDEN_BLD, MASK_BL, pooling))
+    found = pool_by_name(spoilt, MASK_BL, pooling)
+    assert torch.equal(found, pool_by_name(HIDDEN_BLD, MASK_BL, pooling))
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", built_in())
 def test_half_precision_states_are_pooled_in_float32(pooling):
     states = torch.randn(2, 4, 3).bfloat16()
-    assert pool(states, MASK_BL, pooling).dtype == torch.float32
+    assert pool_by_name(states, MASK_BL, pooling).dtype == torch.float32

@@ -1,0 +1,121 @@
+"""A pooling by its name: a function of pooling.py, ours or that of a folder of one's own.
+
+Every public function of methods/pooling.py is a pooling, and so is every one of DIR/pooling.py,
+where DIR is the folder that --config-dir (config_dir in Python) names. A built-in one is known by
+its name alone; another one's name carries its function, and what it computes is known by its code.
+
+B rows, L positions, D hidden size.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor
+
+from methods import pooling as built_in_poolings
+from methods.fields import nearest
+from methods.identity import file_code
+
+Pooling = str  # the type of a method's field
+Function = Callable[[Tensor, Tensor], Tensor]
+FILE = "pooling.py"
+
+
+class OwnPooling(str):
+    """The name of a pooling from outside, with its function and a digest of its code."""
+
+    function: Function
+    code: str
+
+
+def built_in() -> dict[str, Function]:
+    """Return the poolings of methods/pooling.py by name, in their order there."""
+    module = built_in_poolings
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_"
+    }
+
+
+def find_pooling(name: Any, folder: str | Path | None = None) -> Any:
+    """Return a pooling's name, with its function where it is one of `folder`.
+
+    What is no text is returned as it is: the method's field says what it takes. Raises ValueError
+    for a name that neither has, and for a function that cannot be called as a pooling.
+    """
+    if not isinstance(name, str) or isinstance(name, OwnPooling):
+        return name
+    file = Path(folder or ".").expanduser().resolve() / FILE
+    own = _functions_in(file) if folder is not None and file.is_file() else []
+    if name not in own:
+        check_pooling(name, own)
+        return name
+    if name in built_in():
+        raise ValueError(f"pooling {name} is built in and defined in {file} too; rename that one")
+    found = OwnPooling(name)
+    found.function, found.code = getattr(_load(file), name), file_code(file)
+    try:
+        inspect.signature(found.function).bind(None, None)
+    except TypeError as error:
+        raise ValueError(
+            f"{name} in {file} cannot be called as a pooling ({error}); it takes hidden_BLD and "
+            f"pool_mask_BL and returns [B, D]"
+        ) from error
+    return found
+
+
+def check_pooling(name: str, own: list[str] | None = None) -> None:
+    """Raise ValueError for a name that is no pooling, listing what there is and how to add one.
+
+    own: the names that a folder of one's own has.
+    """
+    valid = [*built_in(), *(own or [])]
+    if isinstance(name, OwnPooling) or name in valid:
+        return
+    if name in ("eos", "eos_token", "cls"):
+        advice = ". To pool an EOS token use pooling=last with a method that appends one."
+    else:
+        advice = f"{nearest(name, valid)}. To add one write a function of that name in DIR/{FILE} "
+        advice += "and give --config-dir DIR (in Python config_dir=DIR)"
+    raise ValueError(f"pooling {name!r} is unknown; valid: {', '.join(valid)}{advice}")
+
+
+def pool_by_name(hidden_BLD: Tensor, pool_mask_BL: Tensor, name: str) -> Tensor:
+    """Pool right-padded hidden states: [B, D]. One of your own is handed them in float32."""
+    if isinstance(name, OwnPooling):
+        return name.function(hidden_BLD.float(), pool_mask_BL)
+    return built_in()[name](hidden_BLD, pool_mask_BL)
+
+
+def pooling_identity(name: str) -> Any:
+    """Return what tells a pooling from another: its name, of one from outside its code too."""
+    return [str(name), name.code] if isinstance(name, OwnPooling) else name
+
+
+def _functions_in(file: Path) -> list[str]:
+    """The public functions that a file defines. It is parsed, so that a name is known cheaply."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{file} cannot be parsed: {error}") from error
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def _load(file: Path) -> ModuleType:
+    """Run a file as a module of its own, so that each folder's is found and an edit is seen."""
+    module = ModuleType(file.stem)
+    module.__file__ = str(file)
+    try:
+        exec(compile(file.read_bytes(), file, "exec"), vars(module))
+    except Exception as error:
+        message = f"{file} cannot be run: {type(error).__name__}: {error}"
+        raise ValueError(message) from error
+    return module
