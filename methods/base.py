@@ -16,19 +16,17 @@ from typing import Any, Literal
 from torch import Tensor
 
 from methods.fields import check_fields
-from methods.inputs import (
-    Inputs,
-    Span,
+from methods.inputs import Inputs, Span, encode_spans
+from methods.pooling_names import Pooling, check_pooling, pool_by_name
+from methods.tokens import (
     added_by,
     bos_ids,
-    encode_spans,
     eos_ids,
     first_tokens,
     note_ending,
     token_ids,
     tokenize,
 )
-from methods.pooling_names import Pooling, check_pooling, pool_by_name
 
 __all__ = [
     "Attention",
@@ -84,7 +82,7 @@ class Method(ABC):
             )
 
     @property
-    def instructed(self) -> bool:
+    def uses_instructions(self) -> bool:
         """Whether queries are read with a task's instruction. Then evaluation must find one."""
         return False
 

@@ -42,7 +42,7 @@ class E5Instruct(Method):
     queries_only: tuple[str, ...] = ("Reranking",)
 
     @property
-    def instructed(self) -> bool:
+    def uses_instructions(self) -> bool:
         return True
 
     def prepare_inputs(

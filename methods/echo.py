@@ -46,7 +46,7 @@ class Echo(Method):
     template: Literal["rewrite", "instruct"] = "rewrite"
 
     @property
-    def instructed(self) -> bool:
+    def uses_instructions(self) -> bool:
         return self.template == "instruct"
 
     def prepare_inputs(

@@ -126,7 +126,7 @@ def row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:
 def engine_digest() -> str:
     """Return a digest of all code between a method's page and its vectors, read as files: the
     contract and whole rooms, so that no list can forget a part."""
-    contract = ("base", "inputs", "pooling", "pooling_names")
+    contract = ("base", "inputs", "pooling", "pooling_names", "tokens")
     files = [HERE / f"{name}.py" for name in contract]
     files += sorted((HERE / "backbone").glob("*.py"))
     files += [HERE / "encoding" / f"{name}.py" for name in ("embedder", "encoder", "vectorize")]

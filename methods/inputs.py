@@ -1,15 +1,12 @@
-"""What is read: ragged token ids, and how they are built from spans (plugins: see methods.base).
+"""What is encoded: ragged token ids, and how they are built from spans (plugins: see methods.base).
 
-Ids are built from spans, never by a tokenizer's `add_bos_token`/`add_eos_token` flags:
-transformers 5 ignores them or drops the other special token. What a tokenizer adds by itself is
-*measured* (`added_by`), and truncation takes tokens from the text alone, so that a template's
-tail and an end-of-sequence token survive any length.
+Truncation takes tokens from the text alone, so that a template's tail and an EOS token survive any
+length.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-log = logging.getLogger(__name__)
+from methods.tokens import empty_row_ids, run_tokenizer
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,8 @@ class Span(NamedTuple):
     """A stretch of a row: text, or ids where a certain token is meant.
 
     cut: tokens may be taken from its end when the row is too long. Only texts, never a template.
-    pooled: its positions may be pooled.
+    pooled: its positions may be pooled, which a template's often may not. A row of which no pooled
+        span has a token is pooled whole.
     joined: tokenised in one piece with the span before it, as codes do that build a string. False
         where a code concatenates ids: a merge across the seam would change them. Both are texts.
     limit: tokens it may have on its own, whatever the row's length; not of a joined piece.
@@ -92,11 +90,12 @@ class Span(NamedTuple):
 def encode_spans(
     rows: Iterable[Sequence[Span]], *, tokenizer: Any, max_length: int | None
 ) -> Inputs:
-    """Token ids and pool masks of rows of spans, cut to `max_length` tokens in their `cut` spans.
+    """Return token ids and pool masks of rows of spans, cut to `max_length` tokens (None: whole).
 
-    A row that comes out without any token (an empty text in a method without template) is read as
-    the tokenizer's BOS, or its EOS where it has none. Raises ValueError if what may not be cut is
-    already longer than `max_length`.
+    Tokens are taken from the end of the row's `cut` spans. A row without any token (an empty text
+    in a method without template) is encoded as the tokenizer's BOS, or its EOS where it has none.
+    A row without a token that may be pooled (an empty text behind an instruction) is pooled whole.
+    Raises ValueError if what may not be cut is already longer than `max_length`.
     """
     rows = list(rows)
     pieces = [_pieces(row) for row in rows]
@@ -109,134 +108,11 @@ def encode_spans(
         if was_cut or any(len(encoded[p]) < encoded[p].full_length for p in row):
             cut.add(index)
         if not tokens:
-            tokens = [_Token(i, False, True) for i in (bos_ids(tokenizer) or _eos_ids(tokenizer))]
+            tokens = [_Token(i, False, True) for i in empty_row_ids(tokenizer)]
         pooled = [t.pooled for t in tokens]
         ids.append([t.id for t in tokens])
         masks.append(pooled if any(pooled) else [True] * len(tokens))
     return Inputs(ids, masks, frozenset(cut))
-
-
-def check_texts(texts: Any) -> list[str]:
-    """Return an iterable of texts as a list of plain strings, in its order.
-
-    Raises ValueError, naming the text, for what is no text or cannot be encoded as UTF-8.
-    """
-    if isinstance(texts, str):
-        raise ValueError("encode takes a list of texts; for one text pass [text]")
-    listed = isinstance(texts, Iterable) and getattr(texts, "ndim", 1) == 1  # no table, no scalar
-    if not listed or isinstance(texts, bytes | bytearray | Mapping | Set):
-        raise ValueError(
-            f"encode takes a list of texts, not {type(texts).__name__}; pass list(...) of strings "
-            f"in the order their vectors should have"
-        )
-    return [check_text(text, name=f"text {index}") for index, text in enumerate(texts)]
-
-
-def check_text(text: Any, *, name: str) -> str:
-    """Return one text as a plain string. Raises ValueError, under `name`, for what is none."""
-    if not isinstance(text, str):
-        advice = "; decode it: .decode('utf-8')" if isinstance(text, bytes) else ""
-        raise ValueError(f"{name} is {type(text).__name__}, not a string{advice}")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{name} has a lone surrogate ({text[error.start]!r} at character {error.start}): "
-            f"no tokenizer takes it; replace it by text.encode('utf-8', 'replace').decode('utf-8')"
-        ) from None
-    return str.__str__(text)  # numpy's strings and other subclasses become plain ones
-
-
-def tokenize(texts: Sequence[str], *, tokenizer: Any) -> list[list[int]]:
-    """Ids of each text alone, with nothing added."""
-    return _tokenized(texts, tokenizer)["input_ids"] if texts else []
-
-
-def first_tokens(text: str, number: int, *, tokenizer: Any) -> str:
-    """Return a text's beginning, whole characters that make at most `number` tokens."""
-    offsets = _tokenized([text], tokenizer, return_offsets_mapping=True)["offset_mapping"][0]
-    end = offsets[number - 1][1] if len(offsets) > number else len(text)
-    # A token may be part of a character, and the last ones may tokenize differently at an end.
-    while end and len(tokenize([text[:end]], tokenizer=tokenizer)[0]) > number:
-        end -= 1
-    return text[:end]
-
-
-def _tokenized(texts: Sequence[str], tokenizer: Any, **options: Any) -> Any:
-    """What a tokenizer makes of texts alone. Raises ValueError for what is no text."""
-    try:
-        return tokenizer(list(texts), add_special_tokens=False, **options)
-    except (TypeError, ValueError):
-        check_texts(texts)  # says which text no tokenizer takes, and why
-        raise
-
-
-def added_by(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ids this tokenizer puts before and after a text by itself, found by letting it."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
-    for start in range(len(full) - len(bare) + 1):
-        if full[start : start + len(bare)] == bare:
-            return tuple(full[:start]), tuple(full[start + len(bare) :])
-    raise ValueError(
-        f"cannot tell what {type(tokenizer).__name__} adds to a text: {bare} in {full}"
-    )
-
-
-def bos_ids(tokenizer: Any) -> tuple[int, ...]:
-    """The tokenizer's BOS, or nothing where the model has no such token (Qwen)."""
-    return () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
-
-
-def eos_ids(tokenizer: Any) -> tuple[int, ...]:
-    """The tokenizer's EOS. Logs once where the tokenizer by itself ends texts with another."""
-    eos = _eos_ids(tokenizer)
-    note_ending(tokenizer, eos)
-    return eos
-
-
-def note_ending(tokenizer: Any, ending: tuple[int, ...] = ()) -> None:
-    """Log once a tokenizer that what it appends to a text by itself is left out.
-
-    ending: the ids that the method puts after the text instead; a method whose rows end as the
-    tokenizer ends them has nothing to note.
-    """
-    if getattr(tokenizer, "ending_noted", False):
-        return
-    own = added_by(tokenizer)[1]
-    if own and own != ending:
-        tokenizer.ending_noted = True
-        left, taken = (
-            " ".join(tokenizer.convert_ids_to_tokens(list(ids))) for ids in (own, ending)
-        )
-        log.warning(
-            "the tokenizer of %r ends a text with %s by itself; this method leaves that out and "
-            "ends it with %s",
-            tokenizer.name_or_path,
-            left,
-            taken or "nothing",
-        )
-
-
-def _eos_ids(tokenizer: Any) -> tuple[int, ...]:
-    if tokenizer.eos_token_id is None:
-        raise ValueError(
-            f"the tokenizer of {tokenizer.name_or_path!r} has no EOS token; a method that pools "
-            f"one cannot run on it. Set tokenizer.eos_token, or use a method that pools the text."
-        )
-    return (tokenizer.eos_token_id,)
-
-
-def token_ids(*tokens: str, tokenizer: Any) -> tuple[int, ...]:
-    """The ids of tokens that must be in the vocabulary."""
-    vocabulary = tokenizer.get_vocab()
-    if missing := [token for token in tokens if token not in vocabulary]:
-        raise ValueError(
-            f"the tokenizer of {tokenizer.name_or_path!r} lacks {', '.join(missing)}; "
-            f"delimiters=new needs an adapter that brings these tokens and their rows "
-            f"(adapter=PATH). Without one use delimiters=reuse."
-        )
-    return tuple(vocabulary[token] for token in tokens)
 
 
 class _Token(NamedTuple):
@@ -279,7 +155,7 @@ def _encode_pieces(pieces: Sequence[_Piece], tokenizer: Any) -> dict[_Piece, _To
     if texts:
         strings = ["".join(str(span.content) for span in piece) for piece in texts]
         joined = any(len(piece) > 1 for piece in texts)
-        batch = _tokenized(strings, tokenizer, return_offsets_mapping=joined)
+        batch = run_tokenizer(strings, tokenizer, return_offsets_mapping=joined)
         for row, piece in enumerate(texts):
             ids = batch["input_ids"][row]
             if len(piece) == 1:

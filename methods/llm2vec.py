@@ -72,7 +72,7 @@ class LLM2Vec(Method):
             )
 
     @property
-    def instructed(self) -> bool:
+    def uses_instructions(self) -> bool:
         return True
 
     def phrase_instruction(self, instruction: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHARED = (
     *("__init__", "base", "fields", "folders", "identity", "inputs", "pooling", "pooling_names"),
-    *("provenance", "records"),
+    *("provenance", "records", "tokens"),
 )
 PLUGINS = [p for p in (ROOT / "methods").glob("*.py") if p.stem not in SHARED]
 # A room may import those below it in this list.
@@ -24,6 +24,7 @@ FLOORS = [
     "methods.data",
     "methods.base",
     "methods.inputs",
+    "methods.tokens",
     "methods.pooling_names",
     "methods.pooling",
     "methods.provenance",

@@ -1,5 +1,6 @@
 """What is the same: everything that decides a vector is in its key, and nothing else."""
 
+import ast
 import importlib
 import json
 import os
@@ -217,6 +218,18 @@ def test_a_method_without_a_source_is_known_by_what_runs():
     assert made(same.format(0)) == made(same.format(0)) != made(same.format(1))
 
 
+def _imported_by(name):
+    """The files of the contract that one of them imports, and those import; not what only checks
+    or hashes."""
+    found = set()
+    for node in ast.walk(ast.parse((identity.HERE / f"{name}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("methods"):
+            direct = node.module.partition(".")[2]
+            names = [direct] if direct else [alias.name for alias in node.names]
+            found |= {one for one in names if one not in ("fields", "identity")}
+    return found | {one for below in found for one in _imported_by(below)}
+
+
 def test_any_change_of_the_engine_is_another_engine(tmp_path, monkeypatch):
     copy = tmp_path / "methods"
     shutil.copytree(identity.HERE, copy, ignore=shutil.ignore_patterns("__pycache__"))
@@ -229,7 +242,10 @@ def test_any_change_of_the_engine_is_another_engine(tmp_path, monkeypatch):
         return engine_digest()
 
     assert now() == before
-    for name in ("inputs", "backbone/adapters", "backbone/loader", "encoding/embedder"):
+    contract = sorted(_imported_by("base"))
+    assert contract == ["inputs", "pooling", "pooling_names", "tokens"]
+    others = ("backbone/adapters", "backbone/loader", "encoding/embedder")
+    for name in ("base", *contract, *others):
         file = copy / f"{name}.py"
         text = file.read_text()
         file.write_text(text + "\n# a comment\n")

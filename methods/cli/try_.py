@@ -45,7 +45,7 @@ class Row:
     """What one method found. to_query: [N-1]; matrix: [N, N], if asked for; both cosines."""
 
     model: str
-    instructed: bool
+    uses_instructions: bool
     to_query: np.ndarray
     matrix: np.ndarray | None
 
@@ -118,7 +118,7 @@ def compare(request: Request) -> tuple[dict[str, Row], dict[str, str]]:
     Raises ValueError for what no decoder can do, and for what a method asked for by name cannot.
     """
     from methods.config.resolve import choices
-    from methods.inputs import check_texts
+    from methods.tokens import check_texts
 
     request.texts = check_texts(request.texts)
     named = request.methods
@@ -146,7 +146,7 @@ def _row(request: Request, name: str) -> Row:
     if name == BASELINE and request.methods != [BASELINE]:  # it keeps its own model and settings
         keys = {key: keys[key] for key in ("cache", "config_dir") if key in keys}
     encoder = load_encoder(name, **keys)
-    instruction = request.instruction if encoder.method.instructed else None
+    instruction = request.instruction if encoder.method.uses_instructions else None
     query = encoder.encode(request.texts[:1], prompt_type="query", instruction=instruction)
     others = encoder.encode(request.texts[1:], prompt_type="document", instruction=instruction)
     matrix = None
@@ -154,7 +154,7 @@ def _row(request: Request, name: str) -> Row:
         alike = encoder.encode(request.texts, instruction=instruction)
         matrix = _cosines(alike, alike)
     model = f"{encoder.backbone.identity['name']} ({encoder.backbone.identity['dtype']})"
-    return Row(model, encoder.method.instructed, _cosines(query, others)[0], matrix)
+    return Row(model, encoder.method.uses_instructions, _cosines(query, others)[0], matrix)
 
 
 def lines(request: Request, rows: dict[str, Row]) -> list[str]:
@@ -181,7 +181,7 @@ def lines(request: Request, rows: dict[str, Row]) -> list[str]:
     if fields := {k: v for k, v in request.keys.items() if k not in OPTIONS}:
         given = " ".join(f"{key}={value}" for key, value in fields.items())
         said.append(f"with {given}" + f", {BASELINE} as it is" * (set(rows) > {BASELINE}))
-    if instructed := [name for name, row in rows.items() if row.instructed]:
+    if instructed := [name for name, row in rows.items() if row.uses_instructions]:
         said.append(
             f"instruction of {', '.join(instructed)}: {request.instruction!r} (instruction=...)"
         )

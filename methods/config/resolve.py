@@ -87,7 +87,9 @@ def plan(
             f"adapter has: give adapter=PATH, or use method.delimiters=reuse"
         )
     instructions = build(Instructions, _plain(config.instructions), key="instructions")
-    if not method.instructed and any(word.lstrip("+").startswith("instructions") for word in asked):
+    if not method.uses_instructions and any(
+        word.lstrip("+").startswith("instructions") for word in asked
+    ):
         log.warning("%s reads no instruction; instructions=... has no effect", name)
     return Plan(name, spec, cells, instructions, all_layers)
 

@@ -14,7 +14,7 @@ from methods.base import Inputs, Method, PromptType
 from methods.encoding.embedder import Embedder
 from methods.encoding.instructions import Instructions
 from methods.encoding.mteb_interface import MtebInterface, Variant, describe_variant
-from methods.inputs import check_text, check_texts
+from methods.tokens import check_text, check_texts
 
 log = logging.getLogger(__name__)
 SPEED_ONLY = {"batch_size", "show_progress_bar"}  # options of others' `encode` that move no vector
@@ -88,7 +88,7 @@ class Encoder(MtebInterface):
                 f"What a method reads and pools, normalize too, are fields: load_encoder(...)"
             )
         title = type(self.method).__name__
-        if instruction is not None and not self.method.instructed:
+        if instruction is not None and not self.method.uses_instructions:
             log.warning("%s reads no instruction; the one given has no effect", title)
         return self._encode(check_texts(inputs), prompt_type, instruction, title=title)
 
@@ -100,7 +100,7 @@ class Encoder(MtebInterface):
         side = getattr(side, "value", side)  # mteb's is an enum
         if metadata.type in self.method.queries_only:
             side = None
-        if self.method.instructed and side != "document":
+        if self.method.uses_instructions and side != "document":
             instruction = self.method.phrase_instruction(self.instructions.find(metadata))
         unit = self.method.normalize and metadata.type not in self.method.unnormalized
         title = f"{type(self.method).__name__} {metadata.name}"

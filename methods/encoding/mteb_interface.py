@@ -56,7 +56,7 @@ def describe_variant(
     cell: a method, its layer resolved. method: its name in conf/method. identity: the backbone's.
     adapters: the folders that were asked for.
     """
-    table = dataclasses.asdict(instructions) if cell.instructed else None
+    table = dataclasses.asdict(instructions) if cell.uses_instructions else None
     described = {**method_fields(cell), "identity": identity, "instructions": table}
     described["pooling"] = pooling_identity(cell.pooling)
     return Variant(

@@ -82,7 +82,7 @@ class Job:
         for category in (ConvergenceWarning, UndefinedMetricWarning):
             warnings.filterwarnings("ignore", category=category)
         tasks, missing = load_tasks(self.tasks)
-        if self.cells[0].instructed:
+        if self.cells[0].uses_instructions:
             for task in tasks:
                 self.plan.instructions.find(task.metadata)
         for cell, record in zip(self.cells, self.records, strict=True):
@@ -295,7 +295,7 @@ class Job:
             pooling=cell.pooling,
             layer=cell.layer,
             dtype=self.identity["dtype"],
-            instructions=self.plan.instructions.source if cell.instructed else None,
+            instructions=self.plan.instructions.source if cell.uses_instructions else None,
             digest=self._variant(cell).experiment["digest"],
             method_config=method_fields(cell),
             backbone=self.identity,

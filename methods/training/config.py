@@ -147,7 +147,7 @@ def _check_scored(values: Mapping[str, Any], method: Method, instructions: Instr
     tasks, missing = load_tasks(wanted)
     if not tasks:
         raise ValueError(explain_missing(missing, names="evaluate.names"))
-    if method.instructed:
+    if method.uses_instructions:
         for task in tasks:
             instructions.find(task.metadata)
 

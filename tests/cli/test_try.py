@@ -64,7 +64,7 @@ def test_similarities_are_those_of_the_encoders_by_their_sides_and_instruction()
         assert np.allclose(row.to_query, expected, atol=1e-5)
         alike = encoder.encode(TEXTS, **given)
         assert row.matrix[1, 2] == pytest.approx(cosine(alike[1], alike[2]), abs=1e-5)
-        assert row.instructed == (name == "llm2vec")
+        assert row.uses_instructions == (name == "llm2vec")
 
 
 @pytest.fixture

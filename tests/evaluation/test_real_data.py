@@ -161,7 +161,7 @@ def test_the_small_demo_is_150_000_tokens_for_nine_methods(smollm2):
         cell, tokenizer = planned.cells[0], load_backbone(planned.spec).tokenizer
         for task in tasks:
             asked = {}
-            if cell.instructed:
+            if cell.uses_instructions:
                 found = planned.instructions.find(task.metadata)
                 asked = {"instruction": cell.phrase_instruction(found)}
             for side, texts in texts_of(task):

@@ -3,7 +3,7 @@
 import pytest
 
 from methods.backbone.tiny import byte_tokenizer
-from methods.base import Inputs, Span, added_by, encode_spans, eos_ids
+from methods.base import Inputs, Span, added_by, encode_spans, eos_ids, token_ids
 
 TOKENIZER = byte_tokenizer()
 
@@ -60,6 +60,11 @@ def test_what_a_tokenizer_adds_is_found_by_letting_it():
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
     assert added_by(wrapping) == ((1,), (2,))
+
+
+def test_tokens_that_the_vocabulary_lacks_are_named():
+    with pytest.raises(ValueError, match=r"lacks \[X\], \[Y\]; an adapter that was trained with"):
+        token_ids("a", "[X]", "[Y]", tokenizer=TOKENIZER)
 
 
 def test_a_missing_eos_is_an_error_that_says_what_to_do():
