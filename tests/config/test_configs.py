@@ -1,8 +1,8 @@
 """Every config composes, every experiment's cells instantiate, and wrong names are told."""
 
-import fnmatch
-
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
@@ -27,13 +27,12 @@ def test_every_task_list_and_table_composes(tasks, instructions):
     assert plan(config, name="sgpt").instructions.source == instructions
 
 
-def values_of(text, group):
-    """What a sweep over one parameter runs through."""
-    if text.startswith("glob("):
-        pattern = text[5:-1].split(",")[0]
-        names = [name for name in choices(group) if f"exclude={name}" not in text]
-        return fnmatch.filter(names, pattern)
-    return text.split(",")
+def values_of(text, key):
+    """What a sweep over one parameter runs through, by Hydra's own grammar."""
+    override = OverridesParser.create().parse_override(f"{key}={text}")
+    if isinstance(swept := override.value(), Glob):
+        return swept.filter(choices(key))
+    return list(override.sweep_string_iterator())
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))

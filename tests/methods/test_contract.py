@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from methods.base import Method
 from methods.config.resolve import CONF, choices
+from tests.methods.readings import expected
 
 TEXTS = [
     "A man is playing a guitar.",
@@ -51,11 +52,12 @@ def test_empty_and_odd_texts_are_embedded_and_every_row_has_a_pooled_token(name,
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("side", SIDES)
 def test_over_long_text_is_cut_and_what_surrounds_it_stays(name, side, encoder):
-    loaded = encoder(name, max_length=120, **({"doc_max_length": 60} if name == "llm2vec" else {}))
+    fields = dict(expected(name).longest)
+    limit = fields.pop("tokens")
+    loaded = encoder(name, **fields)
     ask = {"tokenizer": loaded.backbone.tokenizer, "prompt_type": side, "instruction": "Find it"}
     short = loaded.method.prepare_inputs(["aa aa.", "zz zz'"], **ask)
     long = loaded.method.prepare_inputs(["aa aa " * 300], **ask)
-    limit = 120 if name != "echo" else 2 * 120 + 80
     assert long.cut == {0} and not short.cut
     assert len(long.ids[0]) <= limit
     shared_head = _common(short.ids[0], short.ids[1])
@@ -68,24 +70,16 @@ def _common(first, second):
     return next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
 
 
-@pytest.mark.parametrize("name", ["cpt_text", "e5_instruct", "prompteol", "repllama", "udever"])
-def test_a_template_that_does_not_fit_is_an_error_that_says_so(name, encoder):
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("side", ["query", "document"])
+def test_a_template_that_does_not_fit_is_an_error_that_says_so(name, side, encoder):
     loaded = encoder(name, max_length=1)
-    with pytest.raises(ValueError, match="does not fit max_length=1"):
-        loaded.encode(["some text"], instruction="Find it")
-
-
-DIFFER = {  # method: sides that are read differently without an instruction | with one
-    "cpt_text": ({""}, {""}),
-    "udever": ({""}, {""}),
-    "sgpt": ({""}, {""}),
-    "prompteol": ({""}, {""}),
-    "echo": ({""}, {""}),
-    "repllama": ({"document"}, {"document"}),
-    "e5_instruct": ({""}, {"document"}),
-    "llm2vec": ({""}, {"document"}),
-    "sentence_encoder": ({""}, {""}),
-}
+    ask = {"prompt_type": side, "instruction": "Find it"}
+    if side in expected(name).refused:
+        with pytest.raises(ValueError, match="does not fit max_length=1"):
+            loaded.encode(["some text"], **ask)
+    else:
+        assert np.isfinite(loaded.encode(["some text"], **ask)).all()
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -102,8 +96,8 @@ def test_query_and_document_differ_exactly_where_the_paper_says_so(name, instruc
         for side in SIDES
     }
     assert ids["query"] == ids[None]
-    expected = "document" in DIFFER[name][instruction is not None]
-    assert (ids["document"] != ids["query"]) == expected
+    differ = ids["document"] != ids["query"]
+    assert differ == (expected(name).sides["with" if instruction else "without"] == "differ")
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -6,6 +6,7 @@ from tokenizers.processors import TemplateProcessing
 from methods.backbone.tiny import byte_tokenizer
 from methods.base import Span, encode_spans, first_tokens, tokenize
 from methods.config.resolve import compose, method_of
+from tests.methods.readings import every_ending
 
 ENDING, EOS = "<unk>", "</s>"
 
@@ -25,30 +26,22 @@ def method(name, **fields):
     return method_of(compose([f"method={name}"]).method, **fields)
 
 
-@pytest.mark.parametrize("name", ["cpt_text", "udever", "e5_instruct", "repllama"])
-def test_a_method_that_pools_eos_takes_it_and_says_once_what_it_leaves_out(name, tokenizer, caplog):
+@pytest.mark.parametrize(("name", "ending"), every_ending())
+def test_a_row_ends_as_is_expected_and_what_is_left_out_is_said_once(
+    name, ending, tokenizer, caplog
+):
+    appended, ends_with = tokenizer.convert_tokens_to_ids(ENDING), ending.ends_with
     for _ in range(2):
-        ids = method(name).prepare_inputs(["a"], tokenizer=tokenizer, instruction="Find it").ids[0]
-        assert ids[-1] == tokenizer.eos_token_id
-        assert tokenizer.convert_tokens_to_ids(ENDING) not in ids
-    said = [one for one in caplog.records if one.levelname == "WARNING"]
-    assert len(said) == 1 and ENDING in said[0].message and EOS in said[0].message
-
-
-@pytest.mark.parametrize("name", ["sgpt", "prompteol", "llm2vec", "sentence_encoder"])
-def test_other_methods_read_what_a_tokenizer_appends(name, tokenizer, caplog):
-    ids = method(name).prepare_inputs(["a"], tokenizer=tokenizer).ids[0]
-    assert ids[-1] == tokenizer.convert_tokens_to_ids(ENDING) and not caplog.records
-
-
-@pytest.mark.parametrize("template", ["rewrite", "instruct"])
-def test_echo_leaves_an_ending_out_and_says_so(template, tokenizer, caplog):
-    echo = method("echo", template=template)
-    ids = echo.prepare_inputs(["a"], tokenizer=tokenizer, instruction="Find it").ids[0]
-    assert tokenizer.convert_tokens_to_ids(ENDING) not in ids
-    assert "leaves that out and ends it with " + ("nothing" if template == "rewrite" else EOS) in (
-        caplog.text
-    )
+        read = method(name, **ending.overrides).prepare_inputs
+        ids = read(["a"], tokenizer=tokenizer, instruction="Find it").ids[0]
+        assert (ids[-1] == appended) == (appended in ids) == (ends_with == "tokenizer")
+        assert (ids[-1] == tokenizer.eos_token_id) == (ends_with == "eos")
+    said = [(one.levelname, one.message) for one in caplog.records]
+    assert len(said) == (ends_with != "tokenizer")
+    for level, message in said:
+        assert level == "WARNING" and f"ends a text with {ENDING} by itself" in message
+        taken = EOS if ends_with == "eos" else "nothing"
+        assert message.endswith(f"leaves that out and ends it with {taken}")
 
 
 def test_a_tokenizer_that_ends_with_its_eos_is_no_news(caplog):
