@@ -25,12 +25,12 @@ def model_folder(tmp_path):
     """A small Llama as save_pretrained leaves it, with the byte tokenizer."""
     from transformers import LlamaConfig, LlamaModel
 
-    from methods.backbone.tiny import byte_tokenizer
+    from methods.backbone.tiny import make_byte_tokenizer
 
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 300}
     LlamaModel(LlamaConfig(**sizes, **heads)).save_pretrained(tmp_path / "base")
-    byte_tokenizer().save_pretrained(tmp_path / "base")
+    make_byte_tokenizer().save_pretrained(tmp_path / "base")
     return tmp_path / "base"
 
 
@@ -114,13 +114,13 @@ def test_an_adapter_config_that_is_no_json_is_named(adapter, content):
 
 
 def test_an_edited_adapter_is_another_one_in_a_chain(adapter, tmp_path):
-    from methods.backbone.adapters import chained
+    from methods.backbone.adapters import stack_adapters
 
     edited = shutil.copytree(adapter, tmp_path / "edited")
     edit(edited / "adapter_config.json", lora_alpha=64)
     same = shutil.copytree(adapter, tmp_path / "same")
     given = [str(adapter), str(edited), str(same)]
-    assert chained(given) == given[:2]
+    assert stack_adapters(given) == given[:2]
 
 
 def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from methods import provenance
-from methods.backbone.hardware import peak_memory, reset_peak_memory
+from methods.backbone.hardware import measure_peak_memory, reset_peak_memory
 
 
 def git(folder, *words):
@@ -44,13 +44,13 @@ def test_code_that_no_repository_tracks_has_no_commit(repository):
 
 def test_peak_memory_is_of_what_ran_since_the_last_reset():
     reset_peak_memory("cpu")
-    before = peak_memory("cpu")
+    before = measure_peak_memory("cpu")
     with mmap.mmap(-1, 100 * 2**20) as large:  # pages of its own: torch may reuse what is free
         for place in range(0, len(large), mmap.PAGESIZE):
             large[place] = 1
-    high = peak_memory("cpu")
+    high = measure_peak_memory("cpu")
     assert high > before + 90
     reset_peak_memory("cpu")
-    if peak_memory("cpu") == high:
+    if measure_peak_memory("cpu") == high:
         pytest.skip("this system cannot count anew")
-    assert peak_memory("cpu") < high - 90
+    assert measure_peak_memory("cpu") < high - 90

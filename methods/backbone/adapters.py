@@ -1,10 +1,9 @@
-"""Adapter folders: their stack in the order it is merged, and what they say of themselves.
+"""List adapter folders in merge order, and read what their training.json records.
 
-They are merged into the weights (merge.py), so that nothing after this knows they were there.
+Adapters are merged into the weights (merge.py); the rest of the engine does not see them.
 
-A folder made by `dec2vec train` also holds its parents: `below/` the adapters that were
-merged before it, in order, and in training.json the weights it was trained on. Other weights are
-refused.
+A folder made by `dec2vec train` also holds its parent adapters in `below/`, in merge order, and in
+training.json the base weights it was trained on. Other base weights are refused.
 """
 
 import logging
@@ -21,8 +20,8 @@ from methods.records import read_json
 log = logging.getLogger(__name__)
 
 
-def chained(adapters: Sequence[str]) -> list[str]:
-    """Adapter folders in the order they are merged, each after its parents; none twice."""
+def stack_adapters(adapters: Sequence[str]) -> list[str]:
+    """Return adapter folders in the order they are merged, each after its parents; none twice."""
     found: dict[str, str] = {}
     for adapter in adapters:
         below = sorted(
@@ -34,9 +33,9 @@ def chained(adapters: Sequence[str]) -> list[str]:
 
 
 def refuse_other_base(adapters: Iterable[str], weights: str, *, files: str | None = None) -> None:
-    """Raise ValueError for an adapter that says it was trained on other weights.
+    """Raise ValueError for an adapter whose training.json names other base weights.
 
-    files: digest of the model's config and tokenizer; others than in training are logged.
+    files: digest of the model's config and tokenizer; a difference from training is logged.
     """
     for adapter in adapters:
         file = Path(adapter) / "training.json"
@@ -54,8 +53,8 @@ def refuse_other_base(adapters: Iterable[str], weights: str, *, files: str | Non
             )
 
 
-def training_summary(adapter: str) -> dict[str, Any]:
-    """What a folder says of its training, for the record; little of one made elsewhere."""
+def summarize_training(adapter: str) -> dict[str, Any]:
+    """Return what training.json records, for evaluation records; little for foreign adapters."""
     file = Path(adapter) / "training.json"
     about = read_json(file) if file.is_file() else {}
     keys = ("title", "steps", "seconds", "tokens", "data", "best", "command", "commit")
@@ -67,7 +66,7 @@ def training_summary(adapter: str) -> dict[str, Any]:
 
 
 def add_biases(model: nn.Module, linears: Iterable[str]) -> None:
-    """Give linear layers that have no bias one of zeros."""
+    """Add a bias of zeros to the named linear layers that have none."""
     for name in linears:
         layer: Any = model.get_submodule(name)
         if layer.bias is None:

@@ -1,18 +1,18 @@
-"""Causal or bidirectional attention for any decoder, and the probes that prove which one it is.
+"""Set causal or bidirectional attention in any decoder, and verify which one it has.
 
-transformers 5 reads the wish in two places: `config.is_causal` decides which mask is built, and
-each attention module's own `is_causal` what a kernel does where no mask is given. Setting both,
-for the length of one forward pass, reaches every architecture tried here but GPT and GPT-Neo,
-whose triangle is a buffer. Passing `is_causal=False` to the forward call reaches fewer: Bloom,
-GPT-J, Falcon and CodeGen ignore it and StableLM and Nemotron stay causal on unpadded batches
-without a word. Overriding `_update_causal_mask`, as LLM2Vec's code does, reaches none since
+transformers 5 reads the setting in two places: `config.is_causal` decides which mask is built, and
+each attention module's own `is_causal` what a kernel does where no mask is given. Setting both
+for one forward pass works for every architecture tried here except GPT and GPT-Neo, whose causal
+mask is a buffer. Passing `is_causal=False` to the forward call works for fewer: Bloom, GPT-J,
+Falcon and CodeGen ignore it, and StableLM and Nemotron stay causal on unpadded batches without any
+message. Overriding `_update_causal_mask`, as LLM2Vec's code does, has had no effect since
 transformers 4.53.
 
-So every model is verified by test forward passes: `disobeys` changes the last token of a row and
-looks at its first position.
+So every model is verified by test forward passes: `explain_unsupported` changes the last token of
+a sequence and compares the states at its first position.
 
-Sliding windows stay in force, to both sides. In hybrids (lfm2, qwen3_next) attention layers open
-and recurrent layers stay causal; the probe sees the whole model and passes.
+Sliding windows stay in force, on both sides. In hybrids (lfm2, qwen3_next) the attention layers
+become bidirectional and recurrent layers stay causal; the probe sees the whole model and passes.
 """
 
 import math
@@ -30,11 +30,11 @@ PROBE_LENGTH = 8
 
 
 @contextmanager
-def attending(model: nn.Module, attention: Attention) -> Iterator[None]:
-    """Within this block the model's forward passes attend as asked; after it, as before."""
+def attention_mode(model: nn.Module, attention: Attention) -> Iterator[None]:
+    """Set a model's attention for this block; afterwards it is as before."""
     causal = attention == "causal"
     modules = [m for m in model.modules() if isinstance(getattr(m, "is_causal", None), bool)]
-    before = [(o, o.__dict__.get("is_causal")) for o in [*configs_of(model), *modules]]
+    before = [(o, o.__dict__.get("is_causal")) for o in [*list_configs(model), *modules]]
     for owner, _ in before:
         owner.is_causal = causal
     try:
@@ -47,23 +47,24 @@ def attending(model: nn.Module, attention: Attention) -> Iterator[None]:
                 owner.is_causal = value
 
 
-def configs_of(model: nn.Module) -> list[Any]:
-    """Every config that some module of a model reads, once."""
+def list_configs(model: nn.Module) -> list[Any]:
+    """Return every config that some module of a model reads, each once."""
     return list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())
 
 
-def obeys(model: nn.Module, attention: Attention) -> bool:
-    """Whether `disobeys` finds nothing to say against it."""
-    return disobeys(model, attention) is None
+def supports_attention(model: nn.Module, attention: Attention) -> bool:
+    """Return whether test forward passes show that a model attends as asked."""
+    return explain_unsupported(model, attention) is None
 
 
 @torch.inference_mode()
-def disobeys(model: nn.Module, attention: Attention) -> str | None:
-    """Why a model does not attend as asked; None if it does, and then it was seen to.
+def explain_unsupported(model: nn.Module, attention: Attention) -> str | None:
+    """Return why a model does not attend as asked, or None where test forward passes show it does.
 
-    Changing a row's last token must change its first position exactly as `attention` says, in an
-    unpadded batch and in a row that is padded beside a longer one. A model that raises cannot, for
-    the reason it gives. Running out of memory is no such reason and is raised.
+    Changing the last token of a sequence must change the states at its first position exactly if
+    `attention` is bidirectional: in an unpadded batch, and where the sequence is padded beside a
+    longer one. A model that raises does not support it, for the reason it gives; running out of
+    memory says nothing about the model and is raised.
     """
     try:
         for pads in (0, 2):
@@ -81,7 +82,7 @@ def disobeys(model: nn.Module, attention: Attention) -> str | None:
 
 
 def _difference(model: Any, attention: Attention, pads: int) -> float:
-    """How far a changed last token moves the first position, relative to its largest value."""
+    """Return how far a changed last token moves the first position's state, relative to it."""
     vocabulary = model.get_input_embeddings().num_embeddings
     device = model.get_input_embeddings().weight.device
     tokens = [3 + 7 * position % max(vocabulary - 4, 1) for position in range(PROBE_LENGTH)]
@@ -92,7 +93,7 @@ def _difference(model: Any, attention: Attention, pads: int) -> float:
     last = PROBE_LENGTH - pads - 1
     changed_BL[1, last] = (changed_BL[1, last] + 1) % vocabulary
     mask = None if pads == 0 else mask_BL
-    with attending(model, attention):
+    with attention_mode(model, attention):
         first = model(ids_BL, attention_mask=mask, use_cache=False).last_hidden_state[1, 0].float()
         other = model(changed_BL, attention_mask=mask, use_cache=False).last_hidden_state[1, 0]
     difference = (first - other.float()).abs().max()

@@ -1,7 +1,8 @@
-"""Whether a loaded model is still the one that was loaded, for who stores vectors under its name.
+"""Detect whether a model was changed after it was loaded: cached vectors are keyed by its files.
 
-Seen are other parameters, parameters changed in place, hooks, training mode, and replaced `forward`
-methods of modules. Not seen are writes through `.data` and values that are no parameters.
+Detected are other parameters, parameters changed in place, hooks, training mode, and replaced
+`forward` methods of modules. Not detected are writes through `.data` and values that are no
+parameters.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from torch import nn
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
-def note_loaded(model: Any) -> None:
-    """Remember a model as it is, just loaded."""
+def remember_loaded(model: Any) -> None:
+    """Record a model's state just after loading, for `differs_from_loaded`."""
     vars(model)["_dec2vec_loaded"] = _state(model)
 
 
-def changed_since_load(model: Any) -> bool:
-    """Whether a model differs from the one that was loaded; true of a copy of it, too."""
+def differs_from_loaded(model: Any) -> bool:
+    """Return whether a model differs from the one that was loaded; also true for a copy of it."""
     return vars(model).get("_dec2vec_loaded") != _state(model)
 
 
@@ -27,7 +28,7 @@ def _state(model: nn.Module) -> list[Any]:
     state: list[Any] = []
     for module in model.modules():
         own = vars(module)
-        hooks = [id(hook) for name in HOOKS for hook in own[name].values() if not _watches(hook)]
+        hooks = [id(h) for name in HOOKS for h in own[name].values() if not _is_transformers(h)]
         forward = own.get("forward")  # one that was put back is the class's own again
         replaced = getattr(forward, "__func__", forward) not in (None, type(module).forward)
         # `packed` is the weight of a linear layer that was repacked for oneDNN
@@ -41,6 +42,6 @@ def _state(model: nn.Module) -> list[Any]:
     return state
 
 
-def _watches(hook: Any) -> bool:
-    """Whether a hook is one that transformers leaves behind, which changes nothing."""
+def _is_transformers(hook: Any) -> bool:
+    """Return whether a hook is one that transformers leaves behind, which changes no state."""
     return str(getattr(hook, "__module__", "")).startswith("transformers.")

@@ -1,4 +1,4 @@
-"""Where a model's weights are once they are here, and what tells them from others."""
+"""Describe a checkpoint that was fetched: its location and the fingerprint of its weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What transformers' `from_pretrained` takes, and what tells these weights from others.
+    """A fetched checkpoint: what transformers' `from_pretrained` takes, and its fingerprint.
 
     location: a folder or a Hub id. revision: of a Hub id. fingerprint: `kind:hex`, of the weights.
-    files: digest of config and tokenizer, where the fingerprint does not cover them: in a folder,
-        where they can be edited apart from the weights.
+    files: digest of config and tokenizer for a local folder, where they can be edited apart from
+        the weights.
     weights: None, or the config of weights that are drawn at random instead of loaded.
     """
 

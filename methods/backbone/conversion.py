@@ -1,7 +1,7 @@
-"""Convert a GGUF file to safetensors, verified both ways.
+"""Convert a GGUF file to safetensors, and verify that no tensor is lost or missing.
 
-transformers converts what it has a name for and drops the rest without a word, so the file's own
-list of tensors is compared with what was asked of it.
+transformers converts the tensors it has a name for and silently drops the rest, so the file's own
+list of tensors is compared with the names that transformers knows.
 """
 
 import logging
@@ -39,7 +39,7 @@ def convert_gguf(file: Path, folder: Path) -> None:
             f"does not fit its tensors, or transformers does not convert this architecture whole"
         )
     check_finite(model, str(file))
-    # transformers refuses to save a model that still says it is quantised.
+    # transformers refuses to save a model that is still marked as quantised.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.hf_quantizer, model.is_quantized = None, False
@@ -48,7 +48,7 @@ def convert_gguf(file: Path, folder: Path) -> None:
 
 
 def _tensor_names(file: Path) -> list[str]:
-    """Names of the tensors in a GGUF file. Raises ValueError for a file that is cut short."""
+    """Return the names of a GGUF file's tensors. Raises ValueError for a file that is cut short."""
     from gguf import GGUFReader
 
     try:
@@ -60,7 +60,7 @@ def _tensor_names(file: Path) -> list[str]:
 
 
 def _left_over(names: Sequence[str], model: Any) -> list[str]:
-    """The weights of blocks that transformers has no name for."""
+    """Return the names of block weights that transformers has no name for."""
     from transformers.modeling_gguf_pytorch_utils import (
         TENSOR_PROCESSORS,
         TensorProcessor,

@@ -1,4 +1,4 @@
-"""Check that files are whole before anything reads them: the path and the reason, or nothing."""
+"""Check that files are whole before anything reads them; errors give the path and the reason."""
 
 import json
 import re
@@ -12,8 +12,10 @@ INDEX = "model.safetensors.index.json"
 
 
 def refuse_adapter(folder: Path) -> None:
-    """Raise ValueError for an adapter's folder: beside a model's own files transformers would add
-    the adapter without a word."""
+    """Raise ValueError for an adapter's folder given as a model.
+
+    transformers would silently add an adapter that lies beside a model's own files.
+    """
     if (folder / "adapter_config.json").is_file():
         both = (folder / "config.json").is_file()
         raise ValueError(
@@ -24,9 +26,9 @@ def refuse_adapter(folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ValueError unless transformers would load a model folder's weights whole.
+    """Raise ValueError unless a model folder is complete.
 
-    That is: no pointers, no files that are empty or cut short, every shard and their index there.
+    Complete: no Git LFS pointers, no empty or truncated files, every shard and its index present.
     """
     for file in sorted(folder.glob("*")):
         if file.is_file() and file.suffix in (".json", ".model"):
@@ -57,7 +59,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_file(file: Path) -> None:
-    """Raise ValueError for a file that is empty or stands for a file elsewhere."""
+    """Raise ValueError for a file that is empty or a Git LFS pointer."""
     with file.open("rb") as stream:
         start = stream.read(len(POINTER))
     if start == POINTER:
@@ -76,7 +78,7 @@ def _read(file: Path) -> Any:
 
 
 def check_safetensors(file: Path) -> None:
-    """Raise ValueError, with the path, unless a file is whole by what its own header says."""
+    """Raise ValueError, with the path, unless a file has the size that its header states."""
     check_file(file)
     size = file.stat().st_size
     with file.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""What `auto` means on this machine: dtype, device, attention kernels, tokens of a batch."""
+"""Resolve `auto` on this machine: dtype, device, attention kernels, tokens of a batch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 import torch
 
-from methods.backbone.packed import Form
+from methods.backbone.packed_batch import PackedLayout
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-Kernel = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+AttentionKernel = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
 
 def resolve_dtype(dtype: Dtype, device: str) -> str:
-    """`auto` as this machine takes it: bfloat16 where a device computes in it, else float32."""
+    """Return the dtype; `auto` is bfloat16 where the hardware computes in it, else float32."""
     if dtype != "auto":
         return dtype
     if resolve_device(device).startswith("cuda"):
@@ -29,7 +29,7 @@ def resolve_dtype(dtype: Dtype, device: str) -> str:
 
 
 def resolve_device(device: str) -> str:
-    """`auto` as this machine takes it. Raises ValueError for a device it does not have."""
+    """Return the device; `auto` is CUDA where there is one. Raises ValueError for an absent one."""
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     if re.fullmatch(r"cuda(:\d+)?", device):
@@ -45,8 +45,8 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def resolve_kernels(kernel: Kernel, device: str, dtype: str) -> list[str]:
-    """The kernels to try in order; one if it was asked for by name."""
+def resolve_kernels(kernel: AttentionKernel, device: str, dtype: str) -> list[str]:
+    """Return the attention kernels to try, in order; one if it was asked for by name."""
     flash = importlib.util.find_spec("flash_attn") is not None
     fits_flash = flash and resolve_device(device).startswith("cuda") and dtype != "float32"
     if kernel == "flash_attention_2" and not fits_flash:
@@ -60,22 +60,25 @@ def resolve_kernels(kernel: Kernel, device: str, dtype: str) -> list[str]:
     return ["flash_attention_2"] * fits_flash + ["sdpa", "eager"]
 
 
-def attention_form(device: str, kernel: str) -> Form:
-    """How packed rows attend (packed.py)."""
+def choose_packed_layout(device: str, kernel: str) -> PackedLayout:
+    """Return how attention over packed sequences is computed (packed_batch.py)."""
     if kernel == "flash_attention_2":
         return "flash_attention_2"
     return "groups" if device == "cpu" else "padded"
 
 
 def resolve_batch_tokens(wish: int | Literal["auto"], device: str) -> int:
-    """Tokens of a batch. On a CPU more gain nothing, and fewer read the weights more often."""
+    """Return the tokens of a batch.
+
+    On a CPU more gain nothing, and fewer load the weights more often.
+    """
     if wish == "auto":
         return 2048 if device == "cpu" else 32768
     return wish
 
 
-def four_bits(device: str, dtype: str) -> dict[str, Any]:
-    """What loads weights in 4 bits: nf4, quantised twice, computed with in `dtype`."""
+def make_four_bit_options(device: str, dtype: str) -> dict[str, Any]:
+    """Return the options that load weights in 4 bits: nf4, quantised twice, computed in `dtype`."""
     from transformers import BitsAndBytesConfig
 
     config = BitsAndBytesConfig(
@@ -88,18 +91,18 @@ def four_bits(device: str, dtype: str) -> dict[str, Any]:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Begin counting peak memory anew, as far as the system allows it."""
+    """Reset the peak of memory use, as far as the system allows it."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        with suppress(OSError):  # Linux: the highest resident size begins again from today's
+        with suppress(OSError):  # Linux: resets the peak resident size to the current one
             Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory(device: str) -> float:
-    """Return the MiB held at most since the last reset: on CUDA the device's, else the process's.
+def measure_peak_memory(device: str) -> float:
+    """Return the peak MiB since the last reset: on CUDA of the device, else of the process.
 
-    Where the system cannot count anew (macOS), it is the process's since it began.
+    Where the system cannot reset it (macOS), it is the process's peak since its start.
     """
     if device.startswith("cuda"):
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)

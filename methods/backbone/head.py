@@ -1,4 +1,4 @@
-"""The language-model head that a backbone is loaded without."""
+"""Load the language-model head that a backbone is loaded without."""
 
 import logging
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.backbone.loader import Backbone, BackboneSpec, peek
+from methods.backbone.loader import Backbone, BackboneSpec, load_config
 from methods.backbone.verify import check_finite
 from methods.backbone.weights import load_verified
 
@@ -14,11 +14,11 @@ log = logging.getLogger(__name__)
 
 
 def load_head(spec: BackboneSpec, backbone: Backbone) -> Tensor:
-    """The head's weight [V, D], frozen: the input embeddings where they are tied, else loaded.
+    """Return the head's weight [V, D], frozen: the tied input embeddings, else loaded.
 
     Raises ValueError for a checkpoint that has no head, or none that fits.
     """
-    checkpoint, config = peek(spec)
+    checkpoint, config = load_config(spec)
     embeddings = backbone.model.get_input_embeddings().weight
     if checkpoint.weights is not None:
         return embeddings.detach()
@@ -37,12 +37,12 @@ def load_head(spec: BackboneSpec, backbone: Backbone) -> Tensor:
         trust_remote_code=spec.remote_code,
     )
     if getattr(whole.get_output_embeddings(), "bias", None) is not None:
-        log.warning("%s: its head's bias is left out", spec.name)
+        log.warning("%s: the bias of its language-model head is not used", spec.name)
     check_finite(whole.get_output_embeddings(), f"the language-model head of {spec.name}")
     weight = whole.get_output_embeddings().weight
     if tied and weight is whole.get_input_embeddings().weight:
-        return embeddings.detach()  # the file holds the same twice
+        return embeddings.detach()  # the file holds the same weight twice
     head: Tensor = weight.detach().to(embeddings.device)
-    if len(head) < len(embeddings):  # tokens that were added are never predicted
+    if len(head) < len(embeddings):  # added tokens are never predicted
         head = torch.cat([head, head.new_zeros(len(embeddings) - len(head), head.shape[1])])
     return head

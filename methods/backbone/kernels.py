@@ -1,25 +1,23 @@
-"""Three ways to attend within packed rows: by groups of equal length, padded, by flash-attn.
+"""Compute attention within packed sequences: by groups of equal length, padded, or by flash-attn.
 
-B rows of a group, H query heads, K key heads (H = G K), T tokens of the stream, L of a row, M keys
-of a row, P of a prefix, D size of a head.
+B sequences of a group, H query heads, K key heads (H = G K), T tokens of the packed batch, L of a
+sequence, M keys of a sequence, P of a shared prefix, D head size.
 
-Rows of equal length stand together (the stream is sorted), so on a CPU a group of them is a view
-and one call. On CUDA the stream goes to flash_attention_2's variable-length kernel, or, without
+Sequences of equal length stand together (the batch is sorted), so on a CPU a group of them is a
+view and one call. On CUDA the batch goes to flash_attention_2's variable-length kernel or, without
 flash-attn, is padded for the attention alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-if TYPE_CHECKING:
-    from methods.backbone.packed import Stream
+from methods.backbone.packed_batch import CannotPack, PackedBatch, Scoring
 
 # Up to this length two half-precision matrix products beat the CPU's fused kernel (at 1,024 tokens
 # of 11 each 0.4 ms against 2.6); without AMX tiles (Zen 5) they do
@@ -28,74 +26,69 @@ SHORT = 64
 LONG = 1024
 
 
-@dataclass(frozen=True)
-class Scoring:
-    """How an attention module scores: factor of the products, sliding window, soft cap."""
-
-    scale: float
-    window: int | None
-    softcap: float | None
-
-
-class CannotPack(ValueError):
-    """A model whose attention needs more than its own row's tokens."""
-
-
-def grouped(
+def attend_grouped(
     module: nn.Module,
     q_HTD: Tensor,
     k_KTD: Tensor,
     v_KTD: Tensor,
-    stream: Stream,
+    batch: PackedBatch,
     scoring: Scoring,
 ) -> Tensor:
-    """Attention group by group: [T, H, D]."""
-    causal = stream.attention == "causal"
+    """Return the attention of each group of equal lengths in turn: [T, H, D]."""
     (H, T, _), D = q_HTD.shape, v_KTD.shape[-1]
     out_THD = q_HTD.new_empty(T, H, D)
     logsumexp_TH = None
-    if stream.prefix:  # float32 by name: a load in another thread may change torch's default
+    if batch.prefix:  # explicit dtype: a load in another thread may change torch's default
         logsumexp_TH = torch.empty(T, H, dtype=torch.float32, device=q_HTD.device)
-    for start, rows, length in stream.groups:
+    for start, rows, length in batch.groups:
         here = slice(start, start + rows * length)
         q, k, v = (
             x[:, here].unflatten(1, (rows, length)).transpose(0, 1) for x in (q_HTD, k_KTD, v_KTD)
         )
-        # the fused kernel that hands out normalisers takes no other size of values
-        unfused = scoring.softcap or (stream.prefix and q.shape[-1] != D)
-        if unfused or _explicit_is_faster(q, length):
-            bias = _bias(stream, length, scoring.window, q.dtype, q.device)
-            out, lse = _explicit(q, k, v, bias, scoring, normalisers=bool(stream.prefix))
-        elif stream.prefix:
-            groups = q.shape[1] // k.shape[1]
-            k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
-            out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                q, k, v, 0.0, causal, scale=scoring.scale
-            )
-        else:
-            window = scoring.window
-            mask = None if window is None else _allowed(length, causal, window, q.device)
-            out = functional.scaled_dot_product_attention(
-                q,
-                k,
-                v,
-                attn_mask=mask,
-                is_causal=causal and mask is None,
-                scale=scoring.scale,
-                enable_gqa=q.shape[1] != k.shape[1],
-            )
-            lse = None
+        out, lse = _attend_group(q, k, v, batch, scoring)
         out_THD[here].unflatten(0, (rows, length)).copy_(out.transpose(1, 2))
         if logsumexp_TH is not None and lse is not None:
             logsumexp_TH[here].unflatten(0, (rows, length)).copy_(lse.transpose(1, 2))
-    if stream.prefix is None or logsumexp_TH is None:
+    if batch.prefix is None or logsumexp_TH is None:
         return out_THD
-    # The prefix is read by all tokens in one call; two softmaxes are merged by their normalisers.
-    keys, values = stream.prefix[module]
-    out, lse = _explicit(q_HTD[None], keys[None], values[None], None, scoring, normalisers=True)
+    # All tokens attend to the prefix in one call; the normalisers of the softmaxes merge the two.
+    keys, values = batch.prefix[module]
+    out, lse = _attend_explicitly(
+        q_HTD[None], keys[None], values[None], None, scoring, normalisers=True
+    )
     assert lse is not None
     share_TH1 = torch.sigmoid(lse[0].T - logsumexp_TH)[..., None].to(out_THD.dtype)
     return torch.lerp(out_THD, out[0].transpose(0, 1), share_TH1)
+
+
+def _attend_group(
+    q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, scoring: Scoring
+) -> tuple[Tensor, Tensor | None]:
+    """Return the attention of B sequences of one length [B, H, L, D] and, where a shared prefix
+    must be merged in, the log of the softmax's sums [B, H, L]."""
+    causal, length, window = batch.attention == "causal", q.shape[2], scoring.window
+    # the fused kernel that returns normalisers needs values of the same size as keys
+    unfused = scoring.softcap or (batch.prefix and q.shape[-1] != v.shape[-1])
+    if unfused or (not batch.fused and _explicit_is_faster(q, length)):
+        bias = _make_bias(batch, length, window, q.dtype, q.device)
+        return _attend_explicitly(q, k, v, bias, scoring, normalisers=bool(batch.prefix))
+    if batch.prefix:
+        groups = q.shape[1] // k.shape[1]
+        k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            q, k, v, 0.0, causal, scale=scoring.scale
+        )
+    mask = None if window is None else _make_mask(length, causal, window, q.device)
+    out = functional.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=mask,
+        is_causal=causal and mask is None,
+        scale=scoring.scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    return out, None
 
 
 def _explicit_is_faster(q: Tensor, length: int) -> bool:
@@ -104,7 +97,7 @@ def _explicit_is_faster(q: Tensor, length: int) -> bool:
     return length <= (SHORT if torch.cpu.get_capabilities().get("amx_bf16") else LONG)
 
 
-def _explicit(
+def _attend_explicitly(
     q_BHLD: Tensor,
     k_BKMD: Tensor,
     v_BKMD: Tensor,
@@ -113,11 +106,11 @@ def _explicit(
     *,
     normalisers: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Two matrix products around a softmax: [B, H, L, D] and, if asked, the log of its sums
-    [B, H, L].
+    """Return attention by two matrix products around a softmax [B, H, L, D] and, if asked, the
+    log of the softmax's sums [B, H, L].
 
-    The G query heads of a key head are columns of one product, so no key is repeated. Scores stand
-    with the keys first: over few keys a softmax down the columns is up to ten times faster.
+    The G query heads of a key head are columns of one product, so no key is repeated. Scores have
+    the keys as rows: over few keys a softmax down the columns is up to ten times faster.
     """
     B, H, L, _ = q_BHLD.shape
     K, M = k_BKMD.shape[1:3]
@@ -137,31 +130,31 @@ def _explicit(
     return out.view(B, H, L, -1), lse
 
 
-def padded(
+def attend_padded(
     module: nn.Module,
     q_HTD: Tensor,
     k_KTD: Tensor,
     v_KTD: Tensor,
-    stream: Stream,
+    batch: PackedBatch,
     scoring: Scoring,
 ) -> Tensor:
-    """Attention over rows padded for the attention alone: [T, H, D]."""
+    """Return the attention of sequences padded for this call alone: [T, H, D]."""
     if scoring.softcap:
         raise CannotPack("a soft cap needs flash-attn or a CPU")
-    index_BL, real_BL = stream.index(q_HTD.device)
+    index_BL, real_BL = batch.make_padding_index(q_HTD.device)
     B, L = index_BL.shape
     q, k, v = (x[:, index_BL].transpose(0, 1) for x in (q_HTD, k_KTD, v_KTD))
-    causal = stream.attention == "causal"
-    mask = None  # right padding is never looked at by causal rows
-    if not causal or scoring.window is not None or stream.prefix:
-        mask = _allowed(L, causal, scoring.window, q.device) & real_BL[:, None, None]
-    if stream.prefix:
-        before = stream.prefix[module]
+    causal = batch.attention == "causal"
+    mask = None  # under causal attention nothing attends to right padding
+    if not causal or scoring.window is not None or batch.prefix:
+        mask = _make_mask(L, causal, scoring.window, q.device) & real_BL[:, None, None]
+    if batch.prefix:
+        before = batch.prefix[module]
         k, v = (
             torch.cat([x.expand(B, -1, -1, -1), own], 2)
             for x, own in zip(before, (k, v), strict=True)
         )
-        mask = functional.pad(mask.expand(B, 1, L, L), (stream.prefix_length, 0), value=True)  # pyright: ignore[reportOptionalMemberAccess]
+        mask = functional.pad(mask.expand(B, 1, L, L), (batch.prefix_length, 0), value=True)  # pyright: ignore[reportOptionalMemberAccess]
     out = functional.scaled_dot_product_attention(
         q,
         k,
@@ -174,29 +167,29 @@ def padded(
     return out.transpose(1, 2)[real_BL]
 
 
-def flash(
+def attend_flash(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    stream: Stream,
+    batch: PackedBatch,
     scoring: Scoring,
 ) -> Tensor:
-    """transformers' own flash_attention_2, told where rows begin and end: [1, T, H, D].
+    """Return transformers' flash_attention_2 with each sequence's boundaries: [1, T, H, D].
 
-    With a prefix a row has more keys than queries; flash-attn aligns the triangle to the end.
+    With a prefix a sequence has more keys than queries; flash-attn aligns the causal mask's end.
     """
-    lengths = torch.tensor(stream.lengths, device=query.device, dtype=torch.int32)
-    if stream.prefix:
-        before = stream.prefix[module]
+    lengths = torch.tensor(batch.lengths, device=query.device, dtype=torch.int32)
+    if batch.prefix:
+        before = batch.prefix[module]
         key, value = (
             torch.cat(
-                [p for own in x.split(list(stream.lengths), dim=2) for p in (b[None], own)], dim=2
+                [p for own in x.split(list(batch.lengths), dim=2) for p in (b[None], own)], dim=2
             )
             for b, x in zip(before, (key, value), strict=True)
         )
     ends = functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
-    key_ends = functional.pad((lengths + stream.prefix_length).cumsum(0, dtype=torch.int32), (1, 0))
+    key_ends = functional.pad((lengths + batch.prefix_length).cumsum(0, dtype=torch.int32), (1, 0))
     out, _ = ALL_ATTENTION_FUNCTIONS["flash_attention_2"](
         module,
         query,
@@ -206,17 +199,17 @@ def flash(
         scaling=scoring.scale,
         sliding_window=scoring.window,
         softcap=scoring.softcap,
-        is_causal=stream.attention == "causal",
+        is_causal=batch.attention == "causal",
         cu_seq_lens_q=ends,
         cu_seq_lens_k=key_ends,
-        max_length_q=max(stream.lengths),
-        max_length_k=max(stream.lengths) + stream.prefix_length,
+        max_length_q=max(batch.lengths),
+        max_length_k=max(batch.lengths) + batch.prefix_length,
     )
     return out
 
 
-def _allowed(length: int, causal: bool, window: int | None, device: Any) -> Tensor:
-    """Which key [column] a query [row] sees; windows as transformers' masks draw them."""
+def _make_mask(length: int, causal: bool, window: int | None, device: Any) -> Tensor:
+    """Return which key [column] a query [row] may attend to; windows as in transformers' masks."""
     places = torch.arange(length, device=device)
     distance = places[:, None] - places
     allowed = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)
@@ -225,15 +218,18 @@ def _allowed(length: int, causal: bool, window: int | None, device: Any) -> Tens
     return allowed
 
 
-def _bias(
-    stream: Stream, length: int, window: int | None, dtype: torch.dtype, device: Any
+def _make_bias(
+    batch: PackedBatch, length: int, window: int | None, dtype: torch.dtype, device: Any
 ) -> Tensor | None:
-    """The same as numbers to add, keys first, or None where everything is seen. Once a stream."""
-    causal = stream.attention == "causal"
+    """Return the mask as numbers to add, keys as rows, or None where nothing is masked.
+
+    Computed once for a packed batch.
+    """
+    causal = batch.attention == "causal"
     if not causal and window is None:
         return None
-    if (length, window) not in stream.biases:
-        allowed = _allowed(length, causal, window, device).T
+    if (length, window) not in batch.biases:
+        allowed = _make_mask(length, causal, window, device).T
         zeros = torch.zeros(length, length, dtype=dtype, device=device)
-        stream.biases[length, window] = zeros.masked_fill(~allowed, -torch.inf)
-    return stream.biases[length, window]
+        batch.biases[length, window] = zeros.masked_fill(~allowed, -torch.inf)
+    return batch.biases[length, window]

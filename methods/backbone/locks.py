@@ -1,8 +1,8 @@
-"""Locks of what threads share: one pass of a model at a time, one load in a process at a time.
+"""Lock what threads share: one pass of a model at a time, one load in a process at a time.
 
-A pass sets a model's attention, its kernel and hooks, and undoes all three when it ends. Two passes
-at once would each undo the other's, so a pass holds its model's lock. A load sets torch's default
-dtype and random state, and Hydra's, for the whole process.
+A pass sets a model's attention, kernel and hooks, and resets all three when it ends. Two passes at
+once would each reset the other's, so a pass holds its model's lock. A load sets torch's default
+dtype and random state, and Hydra's global state, for the whole process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Lock:
         self._lock, self._process = threading.RLock(), os.getpid()
 
     def __enter__(self) -> None:
-        if self._process != os.getpid():  # whoever held it at the fork is not in this process
+        if self._process != os.getpid():  # a thread that held it at the fork is not in this process
             self.__init__()
         self._lock.acquire()
 
@@ -33,6 +33,6 @@ class Lock:
 LOADING = Lock()
 
 
-def lock_of(owner: Any) -> Lock:
+def get_lock(owner: Any) -> Lock:
     """Return the lock that lives with a model or a tokenizer; all that share it get the same."""
-    return vars(owner).setdefault("_dec2vec_lock", Lock())  # one step: no two threads can each set
+    return vars(owner).setdefault("_dec2vec_lock", Lock())  # atomic: two threads get one lock

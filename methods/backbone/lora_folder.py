@@ -1,7 +1,7 @@
 """Read a LoRA folder: the tuner's settings and the tensors.
 
-Nothing in adapter_config.json but the tuner's own settings is obeyed: not the task type, not the
-class it was saved from, not the name of its base model.
+Of adapter_config.json only the tuner's own settings are used: not the task type, the class it was
+saved from or the name of its base model.
 """
 
 import json
@@ -14,7 +14,7 @@ from torch import Tensor
 from methods.backbone.files import check_file, check_safetensors
 
 log = logging.getLogger(__name__)
-# Not the tuner's: metadata of the class and the run that the adapter was saved from.
+# Metadata of the class and the run that the adapter was saved from, not the tuner's settings.
 METADATA = (
     "auto_mapping",
     "base_model_name_or_path",
@@ -28,13 +28,13 @@ METADATA = (
 )
 CANNOT = {
     "layer_replication": "changes the model's number of layers",
-    "alora_invocation_tokens": "acts behind its invocation tokens only, so it cannot be merged",
+    "alora_invocation_tokens": "acts only after its invocation tokens, so it cannot be merged",
     "arrow_config": "routes between adapters, so it cannot be merged",
 }
 
 
-def read_config(folder: Path) -> tuple[Any, str | None]:
-    """The LoraConfig of a folder without its metadata, and the model it says it was made for.
+def read_lora_config(folder: Path) -> tuple[Any, str | None]:
+    """Return a folder's LoraConfig without metadata, and the model it names as its base.
 
     Raises ValueError for a file that is no JSON, and for a tuner that cannot be merged.
     """
@@ -62,8 +62,8 @@ def read_config(folder: Path) -> tuple[Any, str | None]:
     known = set(LoraConfig.__dataclass_fields__)
     if unknown := sorted(name for name in settings if name not in known and settings[name]):
         log.warning(
-            "%s has settings that this PEFT does not know and leaves out: %s; a newer PEFT may "
-            "merge it otherwise",
+            "%s has settings that this PEFT does not know, which are ignored: %s; a newer PEFT may "
+            "merge it differently",
             file,
             ", ".join(unknown),
         )
@@ -75,10 +75,10 @@ def read_config(folder: Path) -> tuple[Any, str | None]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of an adapter folder.
+    """Return the tensors of an adapter folder.
 
-    Raises ValueError for a file that is not there or cut short, and for tensors that are empty or
-    not finite.
+    Raises ValueError for a file that is missing or cut short, and for tensors that are empty or not
+    finite.
     """
     from safetensors.torch import load_file
 

@@ -1,14 +1,14 @@
-"""Merge a LoRA folder into a model exactly as PEFT itself would, whatever it was saved around.
+"""Merge a LoRA folder into a model exactly as PEFT would, whichever model class it was saved from.
 
-Adapters are saved around the inner model (LLM2Vec) or around a model with a head (Echo, PromptEOL,
-RepLLaMA, every tutorial with task_type="CAUSAL_LM"); the latter's names carry the inner model's
-place in it: `model.`, `transformer.`, `gpt_neox.`. The place is found from the names in the file,
-and the inner model is put into a shell at that place while PEFT works: all names and patterns of
-adapter_config.json then mean what they meant in training. What lies beside the inner model (a
-head) is not used here, and logged.
+Adapters are saved from the inner model (LLM2Vec) or from a model with a head (Echo, PromptEOL,
+RepLLaMA, every tutorial with task_type="CAUSAL_LM"); the latter's tensor names begin with the inner
+model's place in it: `model.`, `transformer.`, `gpt_neox.`. The place is found from the names in the
+file, and the inner model is wrapped in a stand-in at that place while PEFT works, so that all names
+and patterns of adapter_config.json mean what they meant in training. Tensors outside the inner
+model (a head's) are not used, and logged.
 
-That the adapter is the model's own is verified: every tensor that the config asks for is in the
-file, and every tensor of the file has its place.
+That the adapter fits the model is verified: every tensor that the config asks for is in the file,
+and every tensor of the file has its place in the model.
 """
 
 import logging
@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbone.adapters import add_biases
-from methods.backbone.lora_folder import read_config, read_weights
+from methods.backbone.lora_folder import read_lora_config, read_weights
 from methods.backbone.structure import is_out_of_memory
-from methods.backbone.verify import fractions
+from methods.backbone.verify import format_fraction
 
 log = logging.getLogger(__name__)
 # What PEFT's own names begin with, and heads that were saved along with an inner model.
@@ -34,7 +34,7 @@ HEADS = ("lm_head", "embed_out", "score", "classifier", "qa_outputs", "cls", "v_
 
 
 def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
-    """The model with an adapter folder merged in, and the tokenizer with the tokens it brings.
+    """Return the model with an adapter folder merged in, and the tokenizer with its added tokens.
 
     Raises ValueError for a folder without safetensors, for a tuner that cannot be merged, for an
     adapter of another architecture or size, and for a file that is cut short or lacks tensors.
@@ -42,14 +42,14 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
     from peft import get_peft_model
 
     folder = Path(adapter)
-    config, made_for = read_config(folder)
+    config, made_for = read_lora_config(folder)
     weights = read_weights(folder)
-    misfit = _misfit(folder, model, made_for)
-    tokenizer = _own_tokenizer(folder, tokenizer)
+    misfit = _describe_misfit(folder, model, made_for)
+    tokenizer = _load_own_tokenizer(folder, tokenizer)
     if config.bias == "all":
-        add_biases(model, _biased(weights, model))
-    place = _place(weights, model)
-    state = _inside(weights, place, model, folder)
+        add_biases(model, _list_biased(weights, model))
+    place = _find_place(weights, model)
+    state = _select_inner(weights, place, model, folder)
     _resize(model, tokenizer, state, place, config, folder)
     outer = _Outer(model, place) if place else model
     _drop_heads(config, outer, folder)
@@ -68,14 +68,14 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Without the warning of a name that PEFT asks for and transformers is about to drop."""
+    """Hide the warning about an attribute that PEFT reads and transformers will remove."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated")
         yield
 
 
 class _Outer(nn.Module):
-    """A stand-in for the model that an adapter was saved around: the inner model at its place."""
+    """A stand-in for what an adapter was saved from: it holds the inner model at its place."""
 
     def __init__(self, inner: Any, place: str) -> None:
         super().__init__()
@@ -95,10 +95,10 @@ class _Outer(nn.Module):
         return None
 
 
-def _place(weights: Iterable[str], model: Any) -> str:
-    """Where the model stands in what the adapter was saved around: `model`, or "" if it is that.
+def _find_place(weights: Iterable[str], model: Any) -> str:
+    """Return the model's place in what the adapter was saved from: `model`, or "" for itself.
 
-    Where no name is one of the model's, its usual place in a model with a head.
+    Where no tensor has one of the model's names, its usual place in a model with a head.
     """
     modules = {name for name, _ in model.named_modules() if name}
     found: Counter[str] = Counter()
@@ -114,10 +114,10 @@ def _place(weights: Iterable[str], model: Any) -> str:
     return found.most_common(1)[0][0] if found else model.base_model_prefix
 
 
-def _inside(
+def _select_inner(
     weights: Mapping[str, Tensor], place: str, model: nn.Module, folder: Path
 ) -> dict[str, Tensor]:
-    """The adapter's tensors under PEFT's names, without those that lie beside the inner model."""
+    """Return the adapter's tensors under PEFT's names, without those outside the inner model."""
     own = {name for name, _ in model.named_children()}
     inside, beside = {}, []
     for name, tensor in weights.items():
@@ -140,7 +140,7 @@ def _inside(
 
 
 def _drop_heads(config: Any, outer: nn.Module, folder: Path) -> None:
-    """Take out of a config the modules that only a head has."""
+    """Remove modules that only a head has from a config."""
     names = [name for name, _ in outer.named_modules()]
 
     def exists(module: str) -> bool:
@@ -150,13 +150,13 @@ def _drop_heads(config: Any, outer: nn.Module, folder: Path) -> None:
         gone = [module for module in config.modules_to_save if not exists(module)]
         config.modules_to_save = [m for m in config.modules_to_save if m not in gone] or None
         if gone:
-            log.info("%s: modules_to_save %s are not this model's: left out", folder, gone)
+            log.info("%s: modules_to_save %s are not in this model and ignored", folder, gone)
     if isinstance(config.trainable_token_indices, dict):
         rows = config.trainable_token_indices
         config.trainable_token_indices = {m: i for m, i in rows.items() if exists(m)} or None
 
 
-def _own_tokenizer(folder: Path, tokenizer: Any) -> Any:
+def _load_own_tokenizer(folder: Path, tokenizer: Any) -> Any:
     from transformers import AutoTokenizer
 
     if not (folder / "tokenizer.json").is_file():
@@ -169,7 +169,7 @@ def _own_tokenizer(folder: Path, tokenizer: Any) -> Any:
 def _resize(
     model: Any, tokenizer: Any, state: Mapping[str, Tensor], place: str, config: Any, folder: Path
 ) -> None:
-    """Give the input embeddings as many rows as the adapter's, or as its tokenizer needs."""
+    """Resize the input embeddings to the adapter's rows, or to its tokenizer's tokens."""
     embeddings = model.get_input_embeddings()
     name = next(name for name, module in model.named_modules() if module is embeddings)
     prefix = f"{PEFT_PREFIX}{place}.{name}." if place else f"{PEFT_PREFIX}{name}."
@@ -191,19 +191,19 @@ def _resize(
     log.info("%s: input embeddings resized from %d to %d rows", folder, before, after)
     if not covered:
         log.warning(
-            "%s brings no rows for the tokens %d to %d: theirs are drawn around the mean of the "
-            "others, the same at every load",
+            "%s has no embedding rows for the tokens %d to %d: they are drawn around the mean of "
+            "the others, the same at every load",
             folder,
             before,
             after - 1,
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # as training draws them, where it then leaves them alone
+        torch.manual_seed(0)  # the draw of training, for rows that it does not train
         model.resize_token_embeddings(after, mean_resizing=not covered)
 
 
 def _load(wrapped: Any, state: dict[str, Tensor], misfit: str) -> None:
-    """Load an adapter's tensors; raise ValueError unless each side has what the other has."""
+    """Load an adapter's tensors. Raises ValueError unless file and model have the same tensors."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     every = wrapped.state_dict()
@@ -225,24 +225,24 @@ def _load(wrapped: Any, state: dict[str, Tensor], misfit: str) -> None:
         if result.unexpected_keys:
             left = sorted(result.unexpected_keys)
             raise ValueError(
-                f"{misfit}: {fractions(left, len(state))} of its file have no place in this model"
+                f"{misfit}: {format_fraction(left, len(state))} of its file are not in this model"
             )
         lacking = sorted(name for name in result.missing_keys if name in wanted)
     if lacking:
         raise ValueError(
-            f"{misfit}: its file lacks {fractions(lacking, len(saved))} by its own config; save it "
-            f"again, from the model it was trained with"
+            f"{misfit}: its file lacks {format_fraction(lacking, len(saved))} by its config; save "
+            f"it again, from the model it was trained with"
         )
 
 
-def _biased(weights: Iterable[str], model: nn.Module) -> list[str]:
-    """The linear layers for which an adapter has a bias."""
+def _list_biased(weights: Iterable[str], model: nn.Module) -> list[str]:
+    """Return the linear layers for which an adapter has a bias."""
     layers = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)}
     named = {name.removesuffix(".bias").removesuffix(".base_layer") for name in weights}
     return [layer for layer in layers if any(name.endswith("." + layer) for name in named)]
 
 
-def _misfit(folder: Path, model: Any, made_for: str | None) -> str:
+def _describe_misfit(folder: Path, model: Any, made_for: str | None) -> str:
     config = model.config.get_text_config()
     made = f"was made for {made_for!r} and " if made_for else ""
     return (

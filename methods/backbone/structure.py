@@ -1,4 +1,4 @@
-"""What a model is made of: the list of its text layers, and how many positions it has."""
+"""Find out what a model is made of: its text layers, its positions, its sliding window."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 PROBE_LENGTH = 8
 
 
-def decoder_layers(model: Any) -> nn.ModuleList:
-    """The list of the layers that a text passes, whatever the architecture calls it.
+def find_decoder_layers(model: Any) -> nn.ModuleList:
+    """Return the list of a model's text layers, whatever the architecture calls it.
 
     Of several lists of that length, the text model's (a vision tower may be as deep), and in it the
     one whose members are transformers' layers.
@@ -30,7 +30,7 @@ def decoder_layers(model: Any) -> nn.ModuleList:
 
 
 def _text_model(model: Any) -> nn.Module:
-    """The part of a model that a text passes last: the model itself where there is no other."""
+    """Return the innermost text decoder of a model: the model itself where it has none."""
     part: Any = model
     while True:
         find = getattr(part, "get_decoder", None)
@@ -46,15 +46,15 @@ def _is_layer(module: nn.Module) -> bool:
     return isinstance(module, GradientCheckpointingLayer)
 
 
-def usable_positions(model: Any) -> int | None:
-    """The longest row that a model's positions allow; None where nothing limits it.
+def measure_positions(model: Any) -> int | None:
+    """Return the longest sequence that a model's positions allow; None where nothing limits it.
 
-    What the config says, or less: a table of positions may begin behind rows of its own (RoBERTa
-    keeps the padding's), so it is watched which rows a short text reads.
+    That is what the config says, or less: a table of positions may begin with rows of its own
+    (RoBERTa's for padding), so a short text is run and the rows it looks up are observed.
     """
     config = model.config.get_text_config()
     names = ("max_position_embeddings", "max_seq_len")  # the latter is MPT's
-    said = next((n for name in names if (n := getattr(config, name, None))), None)
+    stated = next((n for name in names if (n := getattr(config, name, None))), None)
     embeddings = model.get_input_embeddings()
     pad = getattr(config, "pad_token_id", None)
     # No two ids follow each other, and none is the padding's, which has no position of its own.
@@ -66,14 +66,19 @@ def usable_positions(model: Any) -> int | None:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        log.warning("positions are taken from the config, they cannot be measured: %s", error)
-        return said
-    found = [*lookups.limits, *([said] if said else [])]
+        log.warning("positions cannot be measured, the config's are used: %s", error)
+        return stated
+    found = [*lookups.limits, *([stated] if stated else [])]
     return min(found, default=None)
 
 
+def read_window(model: Any) -> int | None:
+    """Return the sliding window in a model's config, whether all its layers use it or only some."""
+    return getattr(model.config.get_text_config(), "sliding_window", None)
+
+
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error is an allocator's; the CPU's has no class of its own."""
+    """Return whether an error is an allocator's; the CPU's has no class of its own."""
     text = str(error).lower()
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         "out of memory" in text or "allocate memory" in text
@@ -81,7 +86,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 class _Lookups(TorchDispatchMode):
-    """Watch which tables are read at consecutive rows, and how many rows follow the first."""
+    """Record the tables that are looked up at consecutive rows, and how many rows each has left."""
 
     def __init__(self) -> None:
         super().__init__()

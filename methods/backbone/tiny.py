@@ -1,10 +1,10 @@
-"""The tokenizer of random models: one token a byte, so that any text can be read."""
+"""Make the tokenizer of random models: one token a byte, so that any text can be encoded."""
 
 from typing import Any
 
 
-def byte_tokenizer() -> Any:
-    """A fast tokenizer over the 256 bytes with <unk>, <s> and </s>; it adds nothing by itself."""
+def make_byte_tokenizer() -> Any:
+    """Return a fast tokenizer over the 256 bytes with <unk>, <s> and </s>; it adds none itself."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,8 +1,8 @@
-"""Prove that weights were loaded: nothing missing, nothing of the body left over, all finite.
+"""Verify that weights were loaded: none missing, none of the body unused, all finite.
 
 transformers loads what fits and draws the rest at random, with one line in the log. Here that is an
-error. A missing tensor is harmless only if nothing reads it, which is tried: filled with NaN, it
-leaves the states finite (BERT's pooler). A tensor that is left over is harmless only if it lies
+error. A missing tensor is harmless only if the states do not depend on it, which is tested: filled
+with NaN, it leaves the states finite (BERT's pooler). An unused tensor is harmless only if it lies
 outside the body (a head), or if the model computes it itself (an old checkpoint's masks).
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.backbone.structure import decoder_layers, is_out_of_memory
+from methods.backbone.structure import find_decoder_layers, is_out_of_memory
 
 log = logging.getLogger(__name__)
 WRAPPED = (
@@ -30,8 +30,8 @@ COMPUTED = re.compile(
 )
 
 
-def fractions(names: Sequence[str], of: int) -> str:
-    """`3 of 9 tensors, first: a, b`."""
+def format_fraction(names: Sequence[str], of: int) -> str:
+    """Return `3 of 9 tensors, first: a, b`."""
     return f"{len(names)} of {of} tensors, first: {', '.join(names[:2])}"
 
 
@@ -39,18 +39,18 @@ def check_loaded(model: Any, found: Mapping[str, Any], where: str) -> tuple[str,
     """Raise ValueError unless weights filled the model's body exactly.
 
     found: transformers' `output_loading_info`. where: the checkpoint's name, for the message.
-    Returns the names that are left over, all of them outside the body.
+    Returns the names of unused tensors, all of them outside the body.
     """
     every = len(model.state_dict())
     left = sorted(found["unexpected_keys"])
-    foreign = [name for name in left if _belongs(name, model)]
+    foreign = [name for name in left if _is_of_body(name, model)]
     mismatched = sorted(found["mismatched_keys"])
     missing = sorted(found["missing_keys"])
     faults = []
-    if missing and (read := _read_by_text(model, missing)):
-        faults.append(f"lacks {fractions(read, every)}")
+    if missing and (read := _list_needed(model, missing)):
+        faults.append(f"lacks {format_fraction(read, every)}")
     if foreign:
-        faults.append(f"has no place for {fractions(foreign, every + len(foreign))}")
+        faults.append(f"has no place for {format_fraction(foreign, every + len(foreign))}")
     if mismatched:
         name, has, needs = mismatched[0]
         faults.append(
@@ -61,10 +61,10 @@ def check_loaded(model: Any, found: Mapping[str, Any], where: str) -> tuple[str,
         faults += [f"left over are {len(left)}, first: {left[0]}"] if left and not foreign else []
         raise ValueError(
             f"the weights of {where} do not fill {type(model).__name__}: this checkpoint "
-            f"{'; '.join(faults)}. {_advice(left, mismatched)}"
+            f"{'; '.join(faults)}. {_advise(left, mismatched)}"
         )
     if missing:
-        log.info("%s lacks %s, which no text passes", where, fractions(missing, every))
+        log.info("%s lacks %s, which no state depends on", where, format_fraction(missing, every))
     if left:
         log.info("%s: %d tensors are not used, first: %s", where, len(left), left[0])
     return tuple(left)
@@ -77,8 +77,8 @@ def check_finite(model: nn.Module, where: str) -> None:
         number = sum(1 for _ in model.named_parameters())
         dtype = model.get_parameter(bad[0]).dtype
         raise ValueError(
-            f"{where}: {fractions(bad, number)} hold values that are not finite in {dtype}; fetch "
-            f"or save the weights again, or load them in another model.dtype"
+            f"{where}: {format_fraction(bad, number)} hold values that are not finite in {dtype}; "
+            f"fetch or save the weights again, or load them in another model.dtype"
         )
 
 
@@ -95,13 +95,13 @@ def check_vocabulary(model: Any, tokenizer: Any, where: str) -> None:
 
 def _is_finite(tensor: Tensor) -> bool:
     if not tensor.is_floating_point() or not tensor.numel() or tensor.dtype.itemsize < 2:
-        return True  # packed in 4 or 8 bits: not seen here
+        return True  # packed in 4 or 8 bits: cannot be checked here
     low, high = tensor.detach().aminmax()
     return bool(low.isfinite() and high.isfinite())
 
 
-def _belongs(name: str, model: Any) -> bool:
-    """Whether a tensor that found no place is one of the body."""
+def _is_of_body(name: str, model: Any) -> bool:
+    """Return whether an unused tensor is one of the body."""
     parts = name.split(".")
     if HEADS & set(parts):
         return False
@@ -112,15 +112,15 @@ def _belongs(name: str, model: Any) -> bool:
         return False
     if COMPUTED.search(name) or _is_buffer(".".join(parts), model):
         return False
-    return not _predicts_further(parts, model)
+    return not _is_of_later_layers(parts, model)
 
 
 def _is_buffer(name: str, model: nn.Module) -> bool:
     return any(name == buffer for buffer, _ in model.named_buffers())
 
 
-def _predicts_further(parts: Sequence[str], model: Any) -> bool:
-    """Whether a tensor is of the layers behind the last that predict tokens further on (MTP)."""
+def _is_of_later_layers(parts: Sequence[str], model: Any) -> bool:
+    """Return whether a tensor is of the multi-token-prediction layers after the last (MTP)."""
     config = model.config.get_text_config()
     further = getattr(config, "num_nextn_predict_layers", None) or 0
     layers = config.num_hidden_layers
@@ -129,15 +129,18 @@ def _predicts_further(parts: Sequence[str], model: Any) -> bool:
 
 
 @torch.inference_mode()
-def _read_by_text(model: Any, missing: Iterable[str]) -> list[str]:
-    """The missing tensors that a text's states depend on: those of its layers, and any that spoil
-    the states once it is filled with NaN. A model that cannot be tried reads them all."""
+def _list_needed(model: Any, missing: Iterable[str]) -> list[str]:
+    """Return the missing tensors that hidden states depend on.
+
+    Those are the tensors of its layers, and any that makes states non-finite once filled with NaN;
+    of a model that cannot be run, all.
+    """
     names = sorted(missing)
     try:
-        prefix = _name_of(model, decoder_layers(model)) + "."
+        prefix = _find_name(model, find_decoder_layers(model)) + "."
     except ValueError:
         return names
-    tensors = {name: _get(model, name) for name in names}
+    tensors = {name: _find_tensor(model, name) for name in names}
     if any(
         name.startswith(prefix) or tensor is None or not tensor.is_floating_point()
         for name, tensor in tensors.items()
@@ -147,7 +150,7 @@ def _read_by_text(model: Any, missing: Iterable[str]) -> list[str]:
     kernel = model.config._attn_implementation
     ids = torch.arange(3, 11, device=model.get_input_embeddings().weight.device)[None]
     try:
-        model.set_attn_implementation("eager")  # which runs wherever the weights are now
+        model.set_attn_implementation("eager")  # which runs on any device
         found = []
         for name in names:
             _fill(tensors, [name])
@@ -158,7 +161,7 @@ def _read_by_text(model: Any, missing: Iterable[str]) -> list[str]:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        log.warning("%s could not be tried without them: %s", type(model).__name__, error)
+        log.warning("%s could not be tested without them: %s", type(model).__name__, error)
         return names
     finally:
         _fill(tensors, names, before)
@@ -176,18 +179,18 @@ def _fill(
         tensor.fill_(float("nan")) if values is None else tensor.copy_(values[name])
 
 
-def _get(model: Any, name: str) -> Tensor | None:
+def _find_tensor(model: Any, name: str) -> Tensor | None:
     try:
         return model.get_parameter_or_buffer(name)
     except AttributeError:
         return None
 
 
-def _name_of(model: nn.Module, module: nn.Module) -> str:
+def _find_name(model: nn.Module, module: nn.Module) -> str:
     return next(name for name, part in model.named_modules() if part is module)
 
 
-def _advice(left: Sequence[str], mismatched: Sequence[Any]) -> str:
+def _advise(left: Sequence[str], mismatched: Sequence[Any]) -> str:
     for wrapper, saver in WRAPPED:
         if any(wrapper in name.split(".") for name in left):
             return (

@@ -1,16 +1,17 @@
-"""Load a checkpoint's config, tokenizer and weights, and verify that they were (verify.py)."""
+"""Load a checkpoint's config, tokenizer and weights, and verify the weights (verify.py)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from methods.backbone.checkpoint import Checkpoint
-from methods.backbone.hardware import four_bits, resolve_device
-from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.hardware import make_four_bit_options, resolve_device
+from methods.backbone.tiny import make_byte_tokenizer
 from methods.backbone.verify import check_loaded
 from methods.fields import nearest
 
@@ -21,8 +22,8 @@ log = logging.getLogger(__name__)
 ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")  # taken into rope_parameters
 
 
-def load_config(checkpoint: Checkpoint, remote_code: bool) -> Any:
-    """transformers' config of a checkpoint."""
+def read_model_config(checkpoint: Checkpoint, remote_code: bool) -> Any:
+    """Return transformers' config of a checkpoint. Raises ValueError where it is not valid."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
@@ -35,15 +36,15 @@ def load_config(checkpoint: Checkpoint, remote_code: bool) -> Any:
             checkpoint.location, revision=checkpoint.revision, trust_remote_code=remote_code
         )
     except StrictDataclassError as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"the config of {checkpoint.location} is not valid: {said}") from error
+        fault = " ".join(str(error).split())
+        raise ValueError(f"the config of {checkpoint.location} is not valid: {fault}") from error
 
 
 def check_random(architecture: str, settings: Iterable[str]) -> None:
     """Raise ValueError for settings of a random model that its architecture does not have.
 
-    transformers keeps whatever it is given, and nothing reads it. Those of a Llama are taken for
-    every architecture, since model=tiny brings them along.
+    transformers stores any setting, used or not. A Llama's are accepted for every architecture,
+    since model=tiny has them.
     """
     from transformers import CONFIG_MAPPING
 
@@ -62,11 +63,11 @@ def check_random(architecture: str, settings: Iterable[str]) -> None:
 
 
 def load_tokenizer(checkpoint: Checkpoint, spec: BackboneSpec) -> Any:
-    """A checkpoint's fast tokenizer, under the spec's name. Raises ValueError if it has none."""
+    """Return a checkpoint's fast tokenizer, named as the spec. Raises ValueError if it has none."""
     from transformers import AutoTokenizer
 
     if checkpoint.weights is not None:
-        return byte_tokenizer()
+        return make_byte_tokenizer()
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             checkpoint.location, revision=checkpoint.revision, trust_remote_code=spec.remote_code
@@ -87,22 +88,23 @@ def load_tokenizer(checkpoint: Checkpoint, spec: BackboneSpec) -> Any:
             f"{spec.name} has no fast tokenizer; offsets are needed to cut texts. Convert it with "
             f"transformers' convert_slow_tokenizer and save it beside the weights."
         )
-    tokenizer.name_or_path = spec.name  # a folder in a cache says nothing to a method
-    tokenizer.model_max_length = int(1e30)  # lengths are the methods' business
+    tokenizer.name_or_path = spec.name  # methods' messages show this name, not a cache folder
+    tokenizer.model_max_length = int(1e30)  # methods cut texts themselves
     return tokenizer
 
 
 def load_weights(
     checkpoint: Checkpoint, config: Any, spec: BackboneSpec, dtype: str, kernels: Sequence[str]
 ) -> tuple[Any, str, tuple[str, ...]]:
-    """The model under the first kernel that its architecture has, that kernel, and the names of
-    tensors that it does not use (a head's). Raises ValueError for weights that do not fill it."""
+    """Return the model under the first kernel that its architecture has, that kernel, and the names
+    of tensors that it does not use (a head's). Raises ValueError for weights that do not fill it.
+    """
     from transformers import AutoModel
 
     for kernel in kernels:
         options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": kernel}
         if spec.four_bit:
-            options |= four_bits(resolve_device(spec.device), dtype)
+            options |= make_four_bit_options(resolve_device(spec.device), dtype)
         try:
             if checkpoint.weights is not None:
                 with torch.random.fork_rng(devices=[]):
@@ -129,17 +131,18 @@ def load_weights(
 def load_verified(
     kind: Any, location: Any, *, where: str, **options: Any
 ) -> tuple[Any, tuple[str, ...]]:
-    """`kind.from_pretrained` with the proof that the weights filled it, and the names left over.
+    """Return `kind.from_pretrained`, verified that the weights filled it, and the unused names.
 
     where: the checkpoint's name for messages. Raises ValueError for weights that do not fit.
     """
     from safetensors import SafetensorError
 
     try:
-        # Shapes that differ are reported, not accepted: check_loaded names them.
-        model, found = kind.from_pretrained(
-            location, output_loading_info=True, ignore_mismatched_sizes=True, **options
-        )
+        with _hide_progress_bar():
+            # Shapes that differ are reported, not accepted: check_loaded names them.
+            model, found = kind.from_pretrained(
+                location, output_loading_info=True, ignore_mismatched_sizes=True, **options
+            )
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"the weights of {where} cannot be loaded from {location}: {error}"
@@ -151,3 +154,20 @@ def load_verified(
             f"the weights of {where} cannot be converted to what transformers now expects: {error}"
         ) from error
     return model, check_loaded(model, found, where)
+
+
+@contextmanager
+def _hide_progress_bar() -> Iterator[None]:
+    """Hide transformers' progress bars for this block, and leave them as they were."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
+    from transformers.utils import logging as bars
+
+    shown, hub_hidden = bars.is_progress_bar_enabled(), are_progress_bars_disabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()  # also of downloads from the Hub
+            if hub_hidden:
+                disable_progress_bars()

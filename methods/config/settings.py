@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from methods.backbone.hardware import Kernel
+from methods.backbone.hardware import AttentionKernel
 from methods.backbone.linears import Linears
 from methods.config.names import OPTIONAL, choices, groups, root_keys
 from methods.fields import build, check_value, nearest
@@ -19,7 +19,7 @@ from methods.fields import build, check_value, nearest
 class KernelSettings:
     """How the model is run: `kernel` of a config, which BackboneSpec takes over."""
 
-    attention: Kernel = "auto"
+    attention: AttentionKernel = "auto"
     packed: bool | Literal["auto"] = "auto"
     linears: Linears = "auto"
 

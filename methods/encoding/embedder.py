@@ -1,9 +1,9 @@
-"""From cells to passes: what is new of what is asked, read once, pooled for every cell, and kept.
+"""Embed rows for several cells: new rows are computed once, pooled for every cell, and cached.
 
-N rows asked for, U distinct ones, D hidden size, C cells. Cells are methods that read the same and
-pool differently (pooling, layer). They share one forward pass, and a row is read again only if its
-vectors are in no store. Memory is bounded by a batch, the vectors asked for and the store, however
-many layers and texts there are.
+N rows, D hidden size, C cells. Cells are methods that build the same input and pool differently
+(pooling, layer). They share one forward pass, and a row is computed only if its vector is not in
+the store. Memory is bounded by a batch, the requested vectors and the store, however many layers
+and texts there are.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from methods.backbone import forward
-from methods.backbone.changes import changed_since_load
+from methods.backbone.changes import differs_from_loaded
 from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone
-from methods.backbone.locks import Lock, lock_of
+from methods.backbone.locks import Lock, get_lock
 from methods.base import Inputs, Method, pool_inputs
 from methods.encoding.store import Store
-from methods.encoding.vectorize import embed, layers_of
+from methods.encoding.vectorize import embed, list_layers
 from methods.identity import class_code, engine_digest, row_key
 from methods.pooling_names import pooling_identity
 
@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Usage:
-    """What a task cost. tokens: of every text asked for; tokens_computed: of those that were in no
-    store; seconds: inside the model and pooling; cut: texts shortened to fit."""
+    """What encoding a task cost. tokens: of all texts; tokens_computed: of those not in the store;
+    seconds: inside the model and pooling; cut: number of truncated texts."""
 
     texts: int = 0
     tokens: int = 0
@@ -51,10 +51,10 @@ class Usage:
 
 @dataclass
 class Embedder:
-    """The vectors of all cells of a job, from one forward pass over each distinct row.
+    """Vectors of all cells of a job, from one forward pass over each distinct row.
 
-    store: where pooled vectors are kept between calls (store.py); None keeps none. It is
-        not used once the model was changed, since its keys describe the model as it was loaded.
+    store: where pooled vectors are cached between calls (store.py); None for nowhere. It is not
+        used once the model was changed, since its keys describe the model as it was loaded.
     Threads may share an Embedder; `usage` then counts all of them.
     """
 
@@ -68,13 +68,20 @@ class Embedder:
     def __post_init__(self) -> None:
         layers = [resolve_layer(cell.layer, self.backbone.num_layers) for cell in self.cells]
         self.cells = [replace(c, layer=at) for c, at in zip(self.cells, layers, strict=True)]
-        needed = {layer for cell in self.cells for layer in layers_of(cell, self.backbone.pooler)}
+        needed = {
+            layer
+            for cell in self.cells
+            for layer in list_layers(cell, self.backbone.trained_pooling)
+        }
         self.layers = sorted(needed)
         self._check_unchanged()
 
-    def vectors(self, inputs: Inputs, cell: int, *, title: str = "") -> np.ndarray:
-        """Un-normalised float32 vectors [N, D] of one cell, N > 0; computes all cells of what is
-        new. Raises ValueError for token ids the model lacks and vectors that are not finite."""
+    def vectors(self, inputs: Inputs, cell_index: int, *, title: str = "") -> np.ndarray:
+        """Return un-normalised float32 vectors [N, D] of one cell, N > 0.
+
+        What is not cached is computed for all cells. Raises ValueError for token ids the model
+        lacks and vectors that are not finite.
+        """
         self._check_ids(inputs)
         self._check_unchanged()
         usage = self.usage
@@ -86,15 +93,15 @@ class Embedder:
         first = {key: row for row, key in reversed(list(enumerate(keys)))}
         found: dict[bytes, Any] = dict.fromkeys(first)
         if (store := self.store) is not None:
-            stored = store.get([self._keys[cell] + key for key in first])
+            stored = store.get([self._keys[cell_index] + key for key in first])
             found = dict(zip(first, stored, strict=True))
         new = {key: first[key] for key, vector in found.items() if vector is None}
         if new:
-            self._compute(inputs, new, cell, found, title)
+            self._compute(inputs, new, cell_index, found, title)
         if len(sizes := sorted({len(found[key]) for key in keys})) > 1:
             raise ValueError(
-                f"{type(self.cells[cell]).__name__}.pool gives vectors of {sizes} dimensions to "
-                f"texts of one call; all vectors of a method have one size"
+                f"{type(self.cells[cell_index]).__name__}.pool gives vectors of {sizes} dimensions "
+                f"to texts of one call; all vectors of a method have one size"
             )
         return np.stack([found[key] for key in keys])
 
@@ -109,38 +116,45 @@ class Embedder:
                 )
 
     def _check_unchanged(self) -> None:
-        """Give up the store if its keys no longer describe the model."""
+        """Stop using the store if its keys no longer describe the model."""
         if self.store is None:
             return
-        with lock_of(self.backbone.model):  # a pass in another thread sets hooks of its own
-            changed = changed_since_load(self.backbone.model)
+        with get_lock(self.backbone.model):  # a pass in another thread sets hooks of its own
+            changed = differs_from_loaded(self.backbone.model)
         if changed:
             self.store = None
             log.warning(
-                "the model was changed after it was loaded (weights, hooks or training mode): from "
-                "here on its vectors are neither taken from the embedding cache nor put into it"
+                "the model was changed after it was loaded (weights, hooks or training mode): the "
+                "embedding cache is not used from here on"
             )
 
     def _compute(
-        self, inputs: Inputs, new: dict[bytes, int], cell: int, found: dict[bytes, Any], title: str
+        self,
+        inputs: Inputs,
+        new: dict[bytes, int],
+        cell_index: int,
+        found: dict[bytes, Any],
+        title: str,
     ) -> None:
-        """Read new rows; put this cell's vectors into `found` and all cells' into the store."""
+        """Compute new rows; put this cell's vectors into `found` and all cells' into the store."""
         keys, asked = list(new), inputs.rows(list(new.values()))
         total = sum(map(len, asked.ids))
-        trained, store = self.backbone.pooler, self.store
+        trained, store = self.backbone.trained_pooling, self.store
         start = time.perf_counter()
         bar = tqdm(total=total, unit="tok", unit_scale=True, desc=title, delay=3, leave=False)
         how = self.cells[0].attention
         device = self.backbone.choices["device"].partition(":")[0]
-        # A caller's autocast would change vectors that are stored as those of the model's dtype.
+        # A caller's autocast would change vectors that are cached as those of the model's dtype.
         with bar, torch.inference_mode(), torch.autocast(device, enabled=False):
             for batch, states in forward.forward(
                 self.backbone, asked, attention=how, layers=self.layers
             ):
-                part = asked.rows(batch)
-                states = {layer: kept.float() for layer, kept in states.items()}  # once, not a cell
-                pooled_CBD = [  # copies: a view would keep a batch's states in memory
-                    embed(one, trained, states, part).float().cpu().numpy().copy()
+                rows = asked.rows(batch)
+                states = {
+                    layer: part.float() for layer, part in states.items()
+                }  # once for all cells
+                pooled_CBD = [  # copied: a view would hold a batch's states in memory
+                    embed(one, trained, states, rows).float().cpu().numpy().copy()
                     for one in self.cells
                 ]
                 finite_B = np.all([np.isfinite(one).all(axis=1) for one in pooled_CBD], axis=0)
@@ -151,7 +165,9 @@ class Embedder:
                         f"{self.backbone.identity['dtype']}); try model.dtype=float32"
                     )
                 names = [keys[row] for row in batch]
-                found |= {name: v.copy() for name, v in zip(names, pooled_CBD[cell], strict=True)}
+                found |= {
+                    name: v.copy() for name, v in zip(names, pooled_CBD[cell_index], strict=True)
+                }
                 if store is not None:
                     store.put(
                         {
@@ -167,11 +183,11 @@ class Embedder:
 
     @cached_property
     def _keys(self) -> list[bytes]:
-        """What tells a cell's vectors from another's, rows aside: 16 bytes a cell.
+        """Return a key of 16 bytes for each cell: all that decides its vectors but the row.
 
-        steering is None until a method intervenes in the pass; it stands here because keys outlive
-        code. How the model runs is part of it: in half precision another kernel moves scores, and
-        whoever turns one off to see what it does must not be handed its vectors.
+        steering is None until a method changes states within the pass; it is in the key already
+        because keys outlive code. How the model runs is included: in half precision another kernel
+        changes scores, and turning one off to see its effect must not return its cached vectors.
         """
         how, attends = self.backbone.choices, self.cells[0].attention
         shared = {
@@ -188,7 +204,7 @@ class Embedder:
 
 
 def _pool_identity(cell: Method) -> Any:
-    """How a cell pools: by name where its method pools as all do, else all that it is."""
+    """Return what decides how a cell pools: the pooling's name, or the method's code and fields."""
     if _pools_by_mask(type(cell)):
         return pooling_identity(cell.pooling)
     values = {f.name: getattr(cell, f.name) for f in fields(cell) if f.name != "normalize"}
@@ -202,9 +218,11 @@ def _pool_by_mask(self: Any, hidden_BLD: Tensor, inputs: Inputs) -> Tensor:
 
 @cache
 def _pools_by_mask(method: type[Method]) -> bool:
-    """Whether a method's `pool` is `_pool_by_mask`, docstring and argument names aside: such
-    methods share cached vectors. Compared is what runs, since a lambda or a class from a notebook
-    has no source."""
+    """Return whether a method's `pool` is `_pool_by_mask`, docstring and argument names aside.
+
+    Such methods share cached vectors. Bytecode is compared, since a lambda or a class from a
+    notebook has no source.
+    """
     pool = method.pool
     code, ours = getattr(pool, "__code__", None), _pool_by_mask.__code__
     if code is None or pool.__globals__.get("pool_inputs") is not pool_inputs:

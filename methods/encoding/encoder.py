@@ -1,4 +1,4 @@
-"""Encoder: a backbone and a method, for people who want vectors and for mteb alike."""
+"""Encode texts with a method on a backbone, from Python or for mteb."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from methods.backbone.loader import Backbone
-from methods.backbone.locks import lock_of
+from methods.backbone.locks import get_lock
 from methods.base import Inputs, Method, PromptType
 from methods.encoding.embedder import Embedder
 from methods.encoding.instructions import Instructions
@@ -17,16 +17,17 @@ from methods.encoding.mteb_interface import MtebInterface, Variant, describe_var
 from methods.tokens import check_text, check_texts
 
 log = logging.getLogger(__name__)
-SPEED_ONLY = {"batch_size", "show_progress_bar"}  # options of others' `encode` that move no vector
+SPEED_ONLY = {"batch_size", "show_progress_bar"}  # other libraries' options that change no vector
 
 
 class Encoder(MtebInterface):
-    """A method on a backbone: `encode` texts, or hand the encoder itself to mteb.
+    """A method on a backbone: `encode` texts, or pass the encoder itself to mteb.
 
     backbone: `.model`, `.tokenizer`. method: its fields. Both are public; other fields need another
         encoder, which shares the model. Threads may share an encoder, and a backbone.
-    variant: who it is in mteb's results; described here where none is given.
-    watch: shown the vectors of every task, with split and subset (geometry.py).
+    variant: how mteb's results name it; described here where none is given.
+    shared, cell_index: the embedder of several cells, and which of them this encoder is.
+    recorder: called with the vectors of every task, with split and subset (geometry.py).
     """
 
     def __init__(
@@ -37,25 +38,25 @@ class Encoder(MtebInterface):
         instructions: Instructions | None = None,
         variant: Variant | None = None,
         shared: Embedder | None = None,
-        cell: int = 0,
-        watch: Callable[[np.ndarray, str | None, str | None], None] | None = None,
+        cell_index: int = 0,
+        recorder: Callable[[np.ndarray, str | None, str | None], None] | None = None,
     ) -> None:
-        backbone.require(method.attention)
+        backbone.require_attention(method.attention)
         self.backbone, self._method = backbone, method
         self.instructions = instructions or Instructions()
         self.model = backbone.model
-        self.shared, self.cell = shared or Embedder(backbone, [method]), cell
+        self.shared, self.cell_index = shared or Embedder(backbone, [method]), cell_index
         self.variant = variant or describe_variant(
-            self.shared.cells[cell],
+            self.shared.cells[cell_index],
             method=type(method).__module__.rpartition(".")[2],
             identity=backbone.identity,
             instructions=self.instructions,
         )
-        self.watch = watch
+        self.recorder = recorder
 
     @property
     def method(self) -> Method:
-        """The method, as it was given."""
+        """Return the method, as it was given."""
         return self._method
 
     def encode(
@@ -69,23 +70,23 @@ class Encoder(MtebInterface):
         hf_subset: str | None = None,
         **options: Any,
     ) -> np.ndarray:
-        """Vectors [N, D], float32, in the order given; unit length only if the method normalises.
+        """Return float32 vectors [N, D] in the given order; unit length if the method normalises.
 
-        inputs: texts, in a list or any other iterable that has an order; or, called by mteb with
+        inputs: texts, in a list or any other ordered iterable; or, called by mteb with
             `task_metadata`, its batches, and then the instruction is the task's.
         prompt_type: the side: `query`, `document`, or None for symmetric texts.
-        Raises ValueError, naming the text, for what is no text and for a vector that is not finite
-        or, where it should have unit length, zero.
+        Raises ValueError, naming the text, for an input that is no text, and for a vector that is
+        not finite or, where it should have unit length, zero.
         """
         if task_metadata is not None:
             vectors_ND = self._encode_task(inputs, task_metadata, prompt_type, instruction)
-            if self.watch:
-                self.watch(vectors_ND, hf_split, hf_subset)
+            if self.recorder:
+                self.recorder(vectors_ND, hf_split, hf_subset)
             return vectors_ND
         if unknown := sorted(set(options) - SPEED_ONLY):
             raise ValueError(
                 f"encode has no option {', '.join(unknown)}; valid: prompt_type, instruction. "
-                f"What a method reads and pools, normalize too, are fields: load_encoder(...)"
+                f"Fields of the method (pooling, normalize, ...) are set in load_encoder(...)"
             )
         title = type(self.method).__name__
         if instruction is not None and not self.method.uses_instructions:
@@ -95,7 +96,7 @@ class Encoder(MtebInterface):
     def _encode_task(
         self, batches: Any, metadata: Any, side: Any, instruction: str | None
     ) -> np.ndarray:
-        """Vectors of mteb's batches, encoded as its task asks."""
+        """Return the vectors of mteb's batches, encoded as its task asks."""
         texts = check_texts(text for batch in batches for text in batch["text"])
         side = getattr(side, "value", side)  # mteb's is an enum
         if metadata.type in self.method.queries_only:
@@ -119,9 +120,9 @@ class Encoder(MtebInterface):
             raise ValueError(f"prompt_type {side!r} is unknown; valid: query, document, None")
         if instruction is not None:
             instruction = check_text(instruction, name="the instruction")
-        if not texts:  # only a vector tells how many dimensions there are
+        if not texts:  # one vector shows the number of dimensions
             return self._encode(["a"], side, instruction, unit=False, title=title)[:0]
-        with lock_of(self.backbone.tokenizer):  # its Rust half refuses two threads at once
+        with get_lock(self.backbone.tokenizer):  # its Rust part refuses two threads at once
             inputs: Any = self.method.prepare_inputs(
                 texts,
                 tokenizer=self.backbone.tokenizer,
@@ -134,14 +135,14 @@ class Encoder(MtebInterface):
                 f"{type(self.method).__name__}.prepare_inputs returned {got} for {len(texts)} "
                 f"texts; it returns Inputs with one row for each text, in their order"
             )
-        vectors_ND = self.shared.vectors(inputs, self.cell, title=title)
+        vectors_ND = self.shared.vectors(inputs, self.cell_index, title=title)
         if unit or (unit is None and self.method.normalize):
             return _unit_vectors(vectors_ND, inputs)
         return vectors_ND
 
 
 def _unit_vectors(vectors_ND: np.ndarray, inputs: Inputs) -> np.ndarray:
-    """Vectors brought to unit length. Raises ValueError, naming the text, for one that is zero."""
+    """Return vectors scaled to unit length. Raises ValueError, naming the text, for a zero one."""
     with np.errstate(over="ignore"):
         norms_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
     lost = ~np.isfinite(norms_N1[:, 0]) | (norms_N1[:, 0] < 1e-18)  # squares leave float32's range

@@ -1,4 +1,4 @@
-"""A task's instruction: mteb's own prompt by default, or one of the two official tables."""
+"""Find a task's instruction: mteb's own prompt by default, or one of two published tables."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Instructions:
-    """Where the instruction of a task comes from. A task without one is an error, never "".
+    """Where a task's instruction comes from. A task without one is an error, never "".
 
     source: `mteb` (each task's own prompt) or `table`.
     tasks: task name -> instruction. prefixes: for names that start so. types: for whole task types.
@@ -20,7 +20,7 @@ class Instructions:
     types: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, metadata: Any) -> str:
-        """The instruction for a task's queries and symmetric texts, by its mteb metadata."""
+        """Return the instruction for a task's queries and symmetric texts, by its mteb metadata."""
         found = self._prompt(metadata) if self.source == "mteb" else self._look_up(metadata)
         if not found:
             raise ValueError(
@@ -43,21 +43,21 @@ class Instructions:
         prompt = metadata.prompt
         if isinstance(prompt, Mapping):
             return prompt.get("query")
-        return prompt or _class_prompt(original_name(metadata.name))
+        return prompt or _class_prompt(find_original_name(metadata.name))
 
     def _given(self, metadata: Any) -> str | None:
-        """What is given for a task by name; of own data, for the task they are derived from."""
-        names = (metadata.name, original_name(metadata.name))
+        """Return what is given for a task by name, or for the task that own data derive from."""
+        names = (metadata.name, find_original_name(metadata.name))
         return next((self.tasks[name] for name in names if name in self.tasks), None)
 
 
-def original_name(name: str) -> str:
-    """The name of the mteb task that a task of own data is derived from; another name itself."""
+def find_original_name(name: str) -> str:
+    """Return the name of the mteb task that a task of own data derives from, else the name."""
     return re.sub(r"-own-[0-9a-f]{8}$", "", name)
 
 
 def _class_prompt(task: str) -> str | None:
-    """mteb's prompt for a whole type of task, which it falls back to itself."""
+    """Return mteb's prompt for a whole type of task, which mteb falls back to as well."""
     from mteb.abstasks.abstask import get_abstask_prompt
 
     try:

@@ -1,4 +1,4 @@
-"""What mteb asks of an encoder. mteb is imported when it asks, so that vectors alone need none."""
+"""Implement what mteb asks of an encoder; mteb itself is imported only when it asks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variant:
-    """Who a method on a backbone is in mteb's results: the model's name and revision, and what mteb
-    calls an experiment. What decides a vector is in the experiment's digest."""
+    """How mteb's results name a method on a backbone: the model's name and revision, and what mteb
+    calls an experiment, whose digest covers everything that decides a vector."""
 
     name: str
     revision: str
@@ -51,13 +51,13 @@ def describe_variant(
     instructions: Instructions,
     adapters: Sequence[str] = (),
 ) -> Variant:
-    """Return who a cell is, for the command line and for Python alike.
+    """Return how mteb's results name a cell, for the command line and for Python alike.
 
     cell: a method, its layer resolved. method: its name in conf/method. identity: the backbone's.
     adapters: the folders that were asked for.
     """
     table = dataclasses.asdict(instructions) if cell.uses_instructions else None
-    described = {**method_fields(cell), "identity": identity, "instructions": table}
+    described = {**describe_method(cell), "identity": identity, "instructions": table}
     described["pooling"] = pooling_identity(cell.pooling)
     return Variant(
         identity["name"],
@@ -73,7 +73,7 @@ def describe_variant(
     )
 
 
-def method_fields(method: Method) -> dict[str, Any]:
+def describe_method(method: Method) -> dict[str, Any]:
     """Return a method's class and all its fields, as records state them."""
     values = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
     return {"class": f"{type(method).__module__}.{type(method).__qualname__}", **values}
@@ -86,7 +86,7 @@ class MtebInterface:
 
     @property
     def mteb_model_meta(self) -> ModelMeta:
-        """Return who this encoder is in mteb's results."""
+        """Return mteb's description of this encoder."""
         return self.variant.model_meta
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:

@@ -1,9 +1,9 @@
-"""Embeddings on disk, so that no text is read twice: an LMDB store, keyed by content.
+"""Cache embeddings on disk, so that no text is encoded twice: an LMDB store, keyed by content.
 
 A key is a digest of everything a vector depends on; a value is the vector and a checksum. A batch
-is one transaction: a process that is killed loses the batch it was reading, no more, and any number
-of processes of one machine may use a store at once. It is bounded: the oldest vectors go first.
-LMDB maps its file into memory and must not lie on a network file system.
+is one transaction: a process that is killed loses at most its current batch, and any number of
+processes of one machine may use a store at once. It is bounded: the oldest vectors are removed
+first. LMDB maps its file into memory and must not lie on a network file system.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from methods.backbone.locks import Lock
 log = logging.getLogger(__name__)
 PAGE = 4096
 T = TypeVar("T")
-KEPT = 0.9  # of the bound, when vectors must go
+SHRINK_TO = 0.9  # of the bound, when vectors must be removed
 
 
 class Store(Protocol):
-    """Where vectors are kept by key."""
+    """Where vectors are cached by key."""
 
     def get(self, keys: Sequence[bytes]) -> list[np.ndarray | None]: ...
 
@@ -38,7 +38,7 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """Vectors kept in memory, the oldest leaving when there are too many bytes of them."""
+    """Vectors cached in memory, the oldest removed beyond a number of bytes."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes, self._bytes = max_bytes, 0
@@ -46,11 +46,11 @@ class MemoryStore:
         self._lock = Lock()
 
     def get(self, keys: Sequence[bytes]) -> list[np.ndarray | None]:
-        """One vector a key, or None."""
+        """Return one vector a key, or None."""
         return [self._vectors.get(key) for key in keys]
 
     def put(self, vectors: Mapping[bytes, np.ndarray]) -> None:
-        """Keep float32 vectors."""
+        """Store float32 vectors."""
         with self._lock:
             for key, vector in vectors.items():
                 if key not in self._vectors:
@@ -61,7 +61,7 @@ class MemoryStore:
 
 
 class EmbeddingCache:
-    """Vectors kept on disk. Get one with `open_cache`: LMDB wants a file opened once a process.
+    """Vectors cached on disk. Get one with `open_cache`: LMDB needs a file opened once a process.
 
     Threads may share it. A forked process opens the file anew, and a copy is the same store.
     """
@@ -70,7 +70,7 @@ class EmbeddingCache:
         self.folder, self.max_bytes = folder, max_bytes
         self._damaged: set[bytes] = set()
         self._lock, self._process = Lock(), os.getpid()
-        with self._said():
+        with self._errors_name_folder():
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "open.lock"):
                 self._open()
@@ -82,19 +82,19 @@ class EmbeddingCache:
         return self
 
     def get(self, keys: Sequence[bytes]) -> list[np.ndarray | None]:
-        """One vector a key, or None; what is damaged counts as absent, with a warning."""
+        """Return one vector a key, or None; a damaged one counts as absent, with a warning."""
 
         def read() -> list[np.ndarray | None]:
             with self._env.begin(db=self._vectors, buffers=True) as txn:
                 return [self._checked(key, txn.get(key)) for key in keys]
 
-        return self._whole(read)
+        return self._retry_if_damaged(read)
 
     def put(self, vectors: Mapping[bytes, np.ndarray]) -> None:
-        """Keep float32 vectors, in one transaction. An OSError names the folder."""
+        """Store float32 vectors, in one transaction. An OSError names the folder."""
         values = {key: _with_checksum(key, vector) for key, vector in vectors.items()}
-        if sum(_size(value) for value in values.values()) > KEPT * self.max_bytes:
-            log.warning("a batch's vectors are more than %s may hold; raise cache.gib", self.folder)
+        if sum(_size(value) for value in values.values()) > SHRINK_TO * self.max_bytes:
+            log.warning("a batch's vectors exceed what %s may hold; raise cache.gib", self.folder)
             return
 
         def write() -> None:
@@ -110,10 +110,10 @@ class EmbeddingCache:
                 txn.put(b"total", struct.pack("<QQ", total, place))
             self._damaged -= values.keys()
 
-        self._whole(write)
+        self._retry_if_damaged(write)
 
     def info(self) -> dict[str, Any]:
-        """Folder, number of vectors, bytes used and allowed."""
+        """Return folder, number of vectors, bytes used and allowed."""
 
         def read() -> dict[str, Any]:
             with self._env.begin() as txn:
@@ -126,10 +126,10 @@ class EmbeddingCache:
                 "max_bytes": self.max_bytes,
             }
 
-        return self._whole(read)
+        return self._retry_if_damaged(read)
 
     def clear(self) -> None:
-        """Forget every vector; the space is used again by what comes."""
+        """Remove every vector; later ones reuse the space."""
 
         def write() -> None:
             with self._env.begin(write=True) as txn:
@@ -137,10 +137,10 @@ class EmbeddingCache:
                 txn.drop(self._order, delete=False)
                 txn.delete(b"total")
 
-        self._whole(write)
+        self._retry_if_damaged(write)
 
     def limit(self, max_bytes: int) -> None:
-        """Change what the store may hold; it is brought within it by the next `put`."""
+        """Change what the store may hold; the next `put` shrinks it to that."""
         with self._lock:
             if max_bytes != self.max_bytes:
                 self._env.close()
@@ -148,7 +148,7 @@ class EmbeddingCache:
                 self._open()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._env.close()
             if _opened.get(self.folder) is self:
@@ -156,7 +156,7 @@ class EmbeddingCache:
 
     def _shrink(self, txn: Any, total: int) -> int:
         cursor = txn.cursor(db=self._order)
-        while total > KEPT * self.max_bytes and cursor.first():
+        while total > SHRINK_TO * self.max_bytes and cursor.first():
             key = cursor.value()
             total -= _size(txn.get(key, default=b"", db=self._vectors))
             txn.delete(key, db=self._vectors)
@@ -168,7 +168,7 @@ class EmbeddingCache:
             return None
         stored = bytes(value)
         if len(stored) < 4 or zlib.crc32(key + stored[4:]) != struct.unpack("<I", stored[:4])[0]:
-            log.warning("a vector in %s is damaged and is computed again", self.folder)
+            log.warning("a vector in %s is damaged and is recomputed", self.folder)
             self._damaged.add(key)
             return None
         return np.frombuffer(stored, dtype=np.float32, offset=4)
@@ -191,13 +191,13 @@ class EmbeddingCache:
 
     def _set_aside(self, error: Exception) -> None:
         data = self.folder / "data.mdb"
-        log.warning("%s is damaged (%s) and set aside; a new one begins", data, error)
+        log.warning("%s is damaged (%s); it is renamed, and a new file is started", data, error)
         os.replace(data, data.with_suffix(".damaged"))
         (self.folder / "lock.mdb").unlink(missing_ok=True)
 
-    def _whole(self, act: Callable[[], T]) -> T:
-        """Act, and where the file itself proves damaged, act again on a new one."""
-        with self._lock, self._said():
+    def _retry_if_damaged(self, act: Callable[[], T]) -> T:
+        """Run an operation, and run it again on a new file where the file proves damaged."""
+        with self._lock, self._errors_name_folder():
             if self._process != os.getpid():  # LMDB's file handles must not be used after a fork
                 self._env.close()
                 self._process = os.getpid()
@@ -212,8 +212,8 @@ class EmbeddingCache:
                 return act()
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
-        """Name the folder in what the file system refuses."""
+    def _errors_name_folder(self) -> Iterator[None]:
+        """Name the folder in errors of LMDB and the file system."""
         try:
             yield
         except (lmdb.Error, OSError) as error:
@@ -229,7 +229,7 @@ _opening = Lock()
 
 
 def open_cache(folder: Path, max_bytes: int) -> EmbeddingCache:
-    """The store in a folder, opened once a process; the bound asked for last holds for all."""
+    """Return the store in a folder, opened once a process; the last bound asked for applies."""
     folder = folder.expanduser().resolve()
     with _opening:
         opened = _opened.get(folder)
@@ -245,6 +245,6 @@ def _with_checksum(key: bytes, vector: np.ndarray) -> bytes:
 
 
 def _size(value: bytes) -> int:
-    """Bytes a vector takes: small values share pages, others have pages of their own."""
+    """Return the bytes a vector takes: small values share pages, others have pages of their own."""
     pages = -(-(len(value) + 16) // PAGE) * PAGE if len(value) > PAGE // 2 else len(value)
     return pages + 128

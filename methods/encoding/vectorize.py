@@ -1,4 +1,4 @@
-"""From hidden states to one vector a text: what a method pools, or a trained pooler makes of it.
+"""Turn hidden states into one vector per text: by a method's pooling, or through a trained one.
 
 B rows, L positions, D hidden size.
 """
@@ -10,15 +10,17 @@ from typing import Any
 
 from torch import Tensor
 
-from methods.backbone.pooler import Pooler
+from methods.backbone.trained_pooling import TrainedPooling
 from methods.base import Inputs, Method
 
 
 def embed(
-    method: Method, pooler: Pooler | None, states: Mapping[int, Tensor], inputs: Inputs
+    method: Method, trained: TrainedPooling | None, states: Mapping[int, Tensor], inputs: Inputs
 ) -> Tensor:
-    """Return the vectors [B, D] of a batch: what a method pools of its layer, or a pooler makes of
-    it. Raises ValueError where `pool` returns anything but one vector of floats for each text."""
+    """Return the vectors [B, D] of a batch, pooled by the method or through a trained pooling.
+
+    Raises ValueError where `pool` returns anything but one vector of floats for each text.
+    """
 
     def pool(hidden_BLD: Tensor) -> Tensor:
         vectors_BD: Any = method.pool(hidden_BLD, inputs)
@@ -33,16 +35,16 @@ def embed(
             )
         return vectors_BD
 
-    return pool(states[method.layer]) if pooler is None else pooler(states, pool)
+    return pool(states[method.layer]) if trained is None else trained(states, pool)
 
 
-def layers_of(method: Method, pooler: Pooler | None) -> list[int]:
-    """The layers that `embed` reads. Raises ValueError for a layer that a pooler does not read."""
-    if pooler is None:
+def list_layers(method: Method, trained: TrainedPooling | None) -> list[int]:
+    """Return the layers that `embed` needs. Raises ValueError for one a trained pooling ignores."""
+    if trained is None:
         return [method.layer]
     if method.layer != -1:
         raise ValueError(
-            f"layer={method.layer} and a {pooler.spec.kind} pooler, which reads layers of its own; "
-            f"leave layer at -1"
+            f"layer={method.layer} has no effect on a trained {trained.spec.kind} pooling, which "
+            f"uses layers of its own; use layer=-1"
         )
-    return pooler.layers
+    return trained.layers

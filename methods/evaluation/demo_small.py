@@ -1,4 +1,4 @@
-"""The demo for any laptop: the four demo tasks in a third of their texts or fewer.
+"""Define the four demo tasks with a third of their texts or fewer, for any laptop.
 
     DemoReverseDictionarySmall  150 definitions -> 250 entries
     DemoNewsgroupsSmall         8 groups x 12 posts, 30 words
@@ -16,7 +16,7 @@ from typing import Any
 
 from mteb import TaskMetadata
 
-from methods.data.wordnet import demo_synsets
+from methods.data.wordnet import draw_demo_synsets
 from methods.evaluation.demo_tasks import (
     DemoLee,
     DemoNewsgroups,
@@ -25,8 +25,8 @@ from methods.evaluation.demo_tasks import (
 )
 
 
-def _small(task: type[Any], about: str) -> TaskMetadata:
-    """A task's metadata under the name of its small draw."""
+def _rename_small(task: type[Any], about: str) -> TaskMetadata:
+    """Return a task's metadata under the name of its small draw."""
     name = f"{task.metadata.name}Small"
     dataset = {**task.metadata.dataset, "path": f"dec2vec/{name}"}
     more = {"name": name, "description": about, "dataset": dataset}
@@ -34,24 +34,24 @@ def _small(task: type[Any], about: str) -> TaskMetadata:
 
 
 class DemoReverseDictionarySmall(DemoReverseDictionary):
-    """Of the entries that are no query of the larger task: no definition is asked in both."""
+    """Drawn from entries that are no query of the larger task: no query is in both."""
 
-    metadata = _small(
+    metadata = _rename_small(
         DemoReverseDictionary,
         "WordNet 3.1 definitions against entries of 250 synsets of words people use",
     )
     queries, entries, seed = 150, 250, 0
 
-    def synsets(self) -> dict[str, tuple[str, str]]:
-        """The entries, id -> (words, definition); the first ones' definitions are the queries."""
-        spare = list(demo_synsets().items())[DemoReverseDictionary.queries :]
+    def draw_synsets(self) -> dict[str, tuple[str, str]]:
+        """Return entries, id -> (words, definition); the first ones' definitions are queries."""
+        spare = list(draw_demo_synsets().items())[DemoReverseDictionary.queries :]
         return dict(random.Random(self.seed).sample(spare, self.entries))
 
 
 class DemoNewsgroupsSmall(DemoNewsgroups):
     """The same groups, with fewer and shorter posts."""
 
-    metadata = _small(
+    metadata = _rename_small(
         DemoNewsgroups,
         "20 Newsgroups, 8 groups x 12 posts, first 30 words, lower-cased without punctuation",
     )
@@ -61,7 +61,7 @@ class DemoNewsgroupsSmall(DemoNewsgroups):
 class DemoReutersSmall(DemoReuters):
     """The same topics, with fewer and shorter newswires."""
 
-    metadata = _small(
+    metadata = _rename_small(
         DemoReuters,
         "Reuters R8, 8 + 13 texts a class, first 20 words, lower-cased without punctuation",
     )
@@ -69,9 +69,9 @@ class DemoReutersSmall(DemoReuters):
 
 
 class DemoLeeSmall(DemoLee):
-    """All documents and judgements; of each document its beginning."""
+    """All documents and judgements, each document shortened to its first words."""
 
-    metadata = _small(
+    metadata = _rename_small(
         DemoLee,
         "Lee, Pincombe and Welsh (2005): the first 35 words of 50 news documents, all 1,225 pairs, "
         "mean human similarity (of the whole documents)",

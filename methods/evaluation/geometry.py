@@ -1,6 +1,6 @@
-"""The shape of an embedding space, from vectors that a task was scored with.
+"""Measure the geometry of an embedding space, from the vectors that a task was scored with.
 
-N texts, D dimensions, all vectors brought to unit length first, as cosine does. What is drawn is
+N texts, D dimensions; vectors are scaled to unit length first, as in cosine similarity. Samples are
 drawn with a fixed seed, so that cells are measured on the same texts.
 
     mean_cosine      of two different texts; far above 0 means the space is a cone (anisotropy)
@@ -9,7 +9,7 @@ drawn with a fixed seed, so that cells are measured on the same texts.
     top_dimension    share of the variance in the one dimension that has most of it
     top_components   share of the variance in the first ten principal components
     alignment        mean squared distance of positive pairs; lower is closer
-    centred          the main score after the mean vector is taken off
+    centred          the main score after the mean vector is subtracted
     whitened         the main score after whitening (Su et al., arXiv 2103.15316), no dimension cut
 
 Alignment and uniformity are those of Wang and Isola (arXiv 2005.10242). The last three are for
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from mteb.abstasks import AbsTaskPairClassification, AbsTaskSTS
 
-from methods.evaluation.per_example import STATISTICS, gold_of, statistic_of
+from methods.evaluation.per_example import STATISTICS, find_statistic, read_gold
 
 log = logging.getLogger(__name__)
 
@@ -36,45 +36,46 @@ POSITIVE = 0.8  # of the scale: pairs rated higher are positive, as in SimCSE's 
 
 
 @dataclass
-class Watch:
-    """Keeps what an encoder gives for the splits that are scored, until the task is done.
+class EmbeddingRecorder:
+    """A callback that stores an encoder's vectors of the scored splits, until the task is done.
 
     pairs: whether all vectors are needed, in order (a task of pairs); else SAMPLE of each call.
+    calls: the vectors of each call, by split and subset.
     """
 
     splits: list[str]
     pairs: bool
-    seen: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
+    calls: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
 
     def __call__(self, vectors_ND: np.ndarray, split: str | None, subset: str | None) -> None:
         if split not in self.splits or subset is None or not len(vectors_ND):
             return
         if not self.pairs:
-            vectors_ND = _sample(vectors_ND)
-        self.seen.setdefault((split, subset), []).append(vectors_ND)
+            vectors_ND = _draw_sample(vectors_ND)
+        self.calls.setdefault((split, subset), []).append(vectors_ND)
 
 
-def watch(task: Any) -> Watch:
-    """A watch fit for a task."""
-    return Watch(
+def make_recorder(task: Any) -> EmbeddingRecorder:
+    """Return a recorder for a task's embeddings."""
+    return EmbeddingRecorder(
         list(task.eval_splits), pairs=isinstance(task, AbsTaskSTS | AbsTaskPairClassification)
     )
 
 
-def describe(
-    task: Any, seen: Watch, *, faults: list[str] | None = None
+def measure_geometry(
+    task: Any, recorder: EmbeddingRecorder, *, faults: list[str] | None = None
 ) -> dict[str, dict[str, dict[str, float | None]]]:
-    """The measures above by split and subset, those that could be taken.
+    """Return the measures above by split and subset, as far as they can be computed.
 
-    faults: where given, a sentence is added to it for each that could not; else it is logged.
+    faults: where given, a sentence is added to it for each that cannot; else it is logged.
     """
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     failed: list[str] = []
-    for (split, subset), calls in seen.seen.items():
+    for (split, subset), calls in recorder.calls.items():
         measures: dict[str, float | None] = {}
         try:
-            measures |= shape(np.concatenate(calls))
-            measures |= _measures_of_pairs(task, calls, split, subset)
+            measures |= measure_shape(np.concatenate(calls))
+            measures |= _measure_sides(task, calls, split, subset)
         except (ValueError, TypeError, np.linalg.LinAlgError) as error:
             failed.append(f"{task.metadata.name}, {subset}/{split}: {error}")
         found.setdefault(split, {})[subset] = {
@@ -82,22 +83,22 @@ def describe(
             for name, value in measures.items()
         }
     for fault in failed if faults is None else ():
-        log.warning("not all of the geometry is measured: %s", fault)
+        log.warning("the geometry is measured in part: %s", fault)
     if faults is not None:
         faults += failed
     return found
 
 
-def _measures_of_pairs(
+def _measure_sides(
     task: Any, calls: list[np.ndarray], split: str, subset: str
 ) -> dict[str, float | None]:
-    """The last three measures of a task of pairs; none of another.
+    """Return the last three measures of a task of pairs; none of another.
 
     mteb encodes the first sides of all pairs in one call and the second sides in another; whichever
-    comes first, the measures are the same. Other calls (each document once) are not of pairs.
-    Raises ValueError where there are not two such calls, whose rows would be paired by chance.
+    comes first, the measures are the same. Other calls (each document once) have another size.
+    Raises ValueError unless there are exactly two calls of that size.
     """
-    gold, statistic = gold_of(task, split, subset), statistic_of(task)
+    gold, statistic = read_gold(task, split, subset), find_statistic(task)
     if gold is None:
         return {}
     sides = [vectors for vectors in calls if len(vectors) == len(gold)]
@@ -107,14 +108,14 @@ def _measures_of_pairs(
             f"the two sides of {len(gold)} pairs were expected; mteb encoded {sizes} texts, so "
             f"alignment, centring and whitening cannot be measured"
         )
-    return of_pairs(sides[0], sides[1], gold, STATISTICS.get(statistic or ""))
+    return measure_pairs(sides[0], sides[1], gold, STATISTICS.get(statistic or ""))
 
 
-def shape(vectors_ND: np.ndarray) -> dict[str, float]:
-    """How vectors lie: the first five measures; none of a single vector."""
+def measure_shape(vectors_ND: np.ndarray) -> dict[str, float]:
+    """Return the first five measures; none for a single vector."""
     if len(vectors_ND) < 2:
         return {}
-    unit = _unit(_sample(vectors_ND).astype(np.float64))
+    unit = _scale_to_unit(_draw_sample(vectors_ND).astype(np.float64))
     number = len(unit)
     cosines = unit @ unit.T
     apart = cosines[~np.eye(number, dtype=bool)]
@@ -134,14 +135,17 @@ def shape(vectors_ND: np.ndarray) -> dict[str, float]:
     }
 
 
-def of_pairs(
+def measure_pairs(
     first_ND: np.ndarray,
     second_ND: np.ndarray,
     gold: np.ndarray,
     score: Callable[[np.ndarray, np.ndarray], float] | None,
 ) -> dict[str, float | None]:
-    """What pairs with a human score in [0, 1] or a label tell: the last three measures."""
-    first, second = _unit(first_ND.astype(np.float64)), _unit(second_ND.astype(np.float64))
+    """Return the last three measures, from pairs with a human score in [0, 1] or a label."""
+    first, second = (
+        _scale_to_unit(first_ND.astype(np.float64)),
+        _scale_to_unit(second_ND.astype(np.float64)),
+    )
     size = first.shape[1]
     close = 2 - 2 * (first * second).sum(axis=1)[gold > POSITIVE]
     found: dict[str, float | None] = {"alignment": float(close.mean()) if len(close) else None}
@@ -149,25 +153,27 @@ def of_pairs(
         return found
     both = np.concatenate([first, second])
     mean = both.mean(axis=0)
-    found["centred"] = score(_cosines(first - mean, second - mean), gold)
+    found["centred"] = score(_compute_cosines(first - mean, second - mean), gold)
     found["whitened"] = None
     variance, axes = np.linalg.eigh(np.cov(both, rowvar=False))
     if len(both) > size:
-        wide = variance > variance[-1] * 1e-10  # MiniLM has a dimension that never moves
+        wide = variance > variance[-1] * 1e-10  # MiniLM has a constant dimension
         scale = axes[:, wide] / np.sqrt(variance[wide])
-        found["whitened"] = score(_cosines((first - mean) @ scale, (second - mean) @ scale), gold)
+        found["whitened"] = score(
+            _compute_cosines((first - mean) @ scale, (second - mean) @ scale), gold
+        )
     return found
 
 
-def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return (_unit(first) * _unit(second)).sum(axis=1)
+def _compute_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return (_scale_to_unit(first) * _scale_to_unit(second)).sum(axis=1)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def _scale_to_unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
 
 
-def _sample(vectors_ND: np.ndarray) -> np.ndarray:
+def _draw_sample(vectors_ND: np.ndarray) -> np.ndarray:
     if len(vectors_ND) <= SAMPLE:
         return vectors_ND
     chosen = np.random.default_rng(0).choice(len(vectors_ND), SAMPLE, replace=False)

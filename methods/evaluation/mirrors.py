@@ -1,7 +1,7 @@
-"""Reading tasks from a local mirror: which of a task's splits and subsets it holds.
+"""Read tasks from a local mirror, limited to the splits and subsets that it holds.
 
-A task is evaluated on every one of its splits in every one of its subsets, so what is kept is such
-a rectangle: the subsets that the mirror has, and the splits that all of them have.
+A task is evaluated on each of its splits in each of its subsets, so these remain: the subsets that
+the mirror has, and the splits that all of them have.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from methods.evaluation.mteb_internals import (
+    find_train_split,
+    holds_subsets_together,
+    list_parts,
+)
 from methods.folders import cache_folder
 
 
-def parts_of(task: Any) -> list[Any]:
-    """The tasks an aggregate is made of; a plain task itself."""
-    parts = getattr(task.metadata, "tasks", None)
-    return [part for task in parts for part in parts_of(task)] if parts else [task]
-
-
 def redirect(task: Any, mirror: Path) -> str | None:
-    """Point a task at its folder in the mirror, less what the mirror lacks; why it cannot run.
+    """Point a task at its folder in the mirror; return why it cannot run, or None.
 
-    `task.missing_parts` names what is left out, `task.mirrored` the folder, and `task.held_splits`
-    the splits that it has. The metadata of the task become its own: the class's are untouched.
+    `task.missing_parts` names the splits and subsets that the mirror lacks, `task.mirrored` the
+    folder, and `task.held_splits` the splits that it has. The task gets metadata of its own: those
+    of its class are not changed.
     """
-    parts = parts_of(task)
+    parts = list_parts(task)
     if parts != [task]:
         reasons = [reason for part in parts if (reason := redirect(part, mirror))]
         task.missing_parts = [
@@ -45,18 +45,18 @@ def redirect(task: Any, mirror: Path) -> str | None:
     if folder is None:
         return f"{path} is not in the mirror {mirror}"
     try:
-        splits_of = _splits_by_subset(task, folder)
+        splits_of = _list_splits(task, folder)
     except (ValueError, OSError) as error:  # no data files, a broken header
         return f"{folder} cannot be read as a dataset: {type(error).__name__}: {error}"
     if not any(splits_of.values()):
         named = task.metadata.dataset.get("name")
         subsets = [named] if named else task.hf_subsets
-        has = ", ".join(_configurations(folder))
+        has = ", ".join(_list_configurations(folder))
         return f"{folder} has no subset {', '.join(subsets)}, only {has}"
-    return _keep_what_is_there(task, splits_of, folder)
+    return _limit_task(task, splits_of, folder)
 
 
-def _keep_what_is_there(task: Any, splits_of: Mapping[str, list[str]], folder: Path) -> str | None:
+def _limit_task(task: Any, splits_of: Mapping[str, list[str]], folder: Path) -> str | None:
     lost = [f"subset {subset}" for subset, splits in splits_of.items() if not splits]
     held = {subset: splits for subset, splits in splits_of.items() if splits}
     anywhere = list(dict.fromkeys(split for splits in held.values() for split in splits))
@@ -68,7 +68,7 @@ def _keep_what_is_there(task: Any, splits_of: Mapping[str, list[str]], folder: P
         kept = wanted[:1]
         lost += [f"subset {s} (no split {kept[0]})" for s in held if kept[0] not in held[s]]
         held = {subset: splits for subset, splits in held.items() if kept[0] in splits}
-    if (train := needed_for_training(task)) and any(train not in own for own in held.values()):
+    if (train := find_train_split(task)) and any(train not in own for own in held.values()):
         without = [subset for subset, splits in held.items() if train not in splits]
         where = f" in subset {', '.join(without)}" if task.metadata.is_multilingual else ""
         return f"{folder} has no split {train}{where}, which the task trains its classifier on"
@@ -89,19 +89,12 @@ def _keep_what_is_there(task: Any, splits_of: Mapping[str, list[str]], folder: P
     return None
 
 
-def needed_for_training(task: Any) -> str | None:
-    """The split that a classifier is trained on, where that is not the split it is scored on."""
-    return (
-        None if getattr(task, "is_cross_validation", False) else getattr(task, "train_split", None)
-    )
-
-
 @contextmanager
-def metadata_of_what_is_there(task: Any) -> Iterator[None]:
-    """While a task prepares its data, its metadata name the splits and subsets that are there.
+def limit_metadata(task: Any) -> Iterator[None]:
+    """Let a task's metadata name the splits and subsets that are there, for this block.
 
     Many tasks prepare every split that their metadata name: with a mirror that lacks one they end
-    in a KeyError, and a split of the user's choice, which the metadata do not name, stays as it is.
+    in a KeyError, and a split that the user chose and the metadata do not name is not prepared.
     """
     metadata, own = task.metadata, vars(task).get("metadata")
     held = getattr(task, "held_splits", None)
@@ -121,7 +114,7 @@ def metadata_of_what_is_there(task: Any) -> Iterator[None]:
 
 
 def explain_key_error(task: Any, error: Exception) -> str:
-    """What a KeyError in a task's own preparation is about, if about a split that is not there."""
+    """Return what to add to a KeyError of mteb's preparation, where it is about a missing split."""
     held = getattr(task, "held_splits", None)
     name = error.args[0] if isinstance(error, KeyError) and error.args else None
     if held is None or not isinstance(name, str) or name in held:
@@ -132,11 +125,11 @@ def explain_key_error(task: Any, error: Exception) -> str:
     )
 
 
-def _splits_by_subset(task: Any, folder: Path) -> dict[str, list[str]]:
-    """The splits that the mirror has of every subset of a task; none of a subset it lacks."""
+def _list_splits(task: Any, folder: Path) -> dict[str, list[str]]:
+    """Return the splits that the mirror has of each of a task's subsets; none if it lacks it."""
     from datasets import get_dataset_split_names
 
-    configs = _configurations(folder)
+    configs = _list_configurations(folder)
     if not task.metadata.is_multilingual:
         named = task.metadata.dataset.get("name")
         standard = next((c for c in ("default", "qrels") if c in configs), configs[0])
@@ -144,26 +137,27 @@ def _splits_by_subset(task: Any, folder: Path) -> dict[str, list[str]]:
         splits = get_dataset_split_names(str(folder), config) if config in configs else []
         return dict.fromkeys(task.hf_subsets, splits)
     found = {}
-    for subset in task.hf_subsets:  # retrieval keeps a subset in three: its corpus, queries, qrels
+    for subset in task.hf_subsets:  # retrieval has three for a subset: corpus, queries, qrels
         config = next((c for c in (subset, f"{subset}-qrels") if c in configs), None)
         found[subset] = get_dataset_split_names(str(folder), config) if config else []
-    together = getattr(task, "parallel_subsets", False) or getattr(task, "fast_loading", False)
-    if together and not any(found.values()) and "default" in configs:  # all subsets in one
+    if (
+        holds_subsets_together(task) and not any(found.values()) and "default" in configs
+    ):  # all subsets in one
         return dict.fromkeys(found, get_dataset_split_names(str(folder), "default"))
     return found
 
 
-def _configurations(folder: Path) -> list[str]:
+def _list_configurations(folder: Path) -> list[str]:
     from datasets import get_dataset_config_names
 
     return get_dataset_config_names(str(folder))
 
 
 def _link_by_content(folder: Path) -> Path:
-    """A link to a dataset folder whose name changes when a file in it does.
+    """Return a link to a dataset folder whose name changes when a file in it does.
 
-    `datasets` keeps what it has read under the folder's last name and the revision alone, and would
-    hand out one mirror's rows for another's.
+    `datasets` caches rows under the folder's last name and the revision alone, and would return one
+    mirror's rows for another's.
     """
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     seen = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]

@@ -1,11 +1,11 @@
-"""Whether a mirror's data are mteb's, by the statistics that mteb ships of nearly every task.
+"""Verify that a mirror's data are mteb's, by the statistics that mteb ships for nearly every task.
 
 Rows, texts, characters, labels and human scores of what is evaluated are counted here and compared.
-Data that differ are a user's own: their task is scored under another name, so that its score
-stands in no table as mteb's. What the statistics do not tell (two texts swapped between rows) is
-not found.
+Data that differ are a user's own: their task is scored under another name, so that no table shows
+its score as mteb's. Differences that the statistics do not cover (two texts swapped between rows)
+are not found.
 
-Compared is only what every version of mteb counts alike (data_counts.py). Demo tasks, and data from
+Only what every version of mteb counts alike is compared (data_counts.py). Demo tasks, and data from
 the Hub, which are pinned to a revision, are never renamed.
 """
 
@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from methods.evaluation.data_counts import count_data, scored_data
-from methods.evaluation.mirrors import parts_of
+from methods.evaluation.data_counts import count_data, iterate_scored_data
+from methods.evaluation.mteb_internals import index_parts, list_parts
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def name_own_data(task: Any) -> None:
 
     The task gets `derived_from` (the name it had), `data_differences` and `unverified` (sentences).
     """
-    for part in parts_of(task):
+    for part in list_parts(task):
         if getattr(part, "mirrored", None) is None or getattr(part, "derived_from", None):
             continue
         part.data_differences, part.unverified = compare_statistics(part)
@@ -44,7 +44,7 @@ def name_own_data(task: Any) -> None:
                 "%s: that the data in %s are mteb's could not be verified: %s",
                 *(part.metadata.name, part.mirrored, "; ".join(part.unverified[:SHOWN])),
             )
-    parts = parts_of(task)
+    parts = list_parts(task)
     own = [part for part in parts if getattr(part, "derived_from", None)]
     if parts != [task]:
         task.unverified = [line for part in parts for line in getattr(part, "unverified", [])]
@@ -52,11 +52,11 @@ def name_own_data(task: Any) -> None:
             task.data_differences = [line for part in own for line in part.data_differences]
             names = " ".join(part.metadata.name for part in own)
             _rename(task, hashlib.sha256(names.encode()).hexdigest()[:8])
-            task.taskname_to_task = {part.metadata.name: part for part in parts}
+            index_parts(task, parts)
 
 
-def data_notes(task: Any) -> dict[str, Any]:
-    """What a task's record states of its data, in the record's fields; nothing of the Hub's.
+def describe_data(task: Any) -> dict[str, Any]:
+    """Return what a task's record states of its data; nothing for the Hub's.
 
     derived_from: the task whose name own data would have had. verified: whether all that is scored
     equals mteb's statistics.
@@ -72,12 +72,12 @@ def data_notes(task: Any) -> dict[str, Any]:
 
 
 def compare_statistics(task: Any) -> tuple[list[str], list[str]]:
-    """What differs from mteb's statistics, and what they do not cover; sentences, by place."""
+    """Return what differs from mteb's statistics and what they do not cover, as sentences."""
     shipped = task.metadata.descriptive_stats
     if not shipped:
         return [], [f"mteb ships no statistics of {task.metadata.name}"]
     differences, unverified = [], []
-    for split, subset, data in scored_data(task):
+    for split, subset, data in iterate_scored_data(task):
         place = f"{split} ({subset})" if task.metadata.is_multilingual else split
         theirs = shipped.get(split) or {}
         if task.metadata.is_multilingual:
@@ -86,7 +86,7 @@ def compare_statistics(task: Any) -> tuple[list[str], list[str]]:
         if not found:
             unverified.append(f"mteb's statistics do not cover {place}")
         differences += [
-            f"{place} has {_number(here)} {what} (mteb's: {_number(there)})"
+            f"{place} has {_format_number(here)} {what} (mteb's: {_format_number(there)})"
             for what, here, there in found
             if not math.isclose(here, there, rel_tol=1e-6, abs_tol=1e-6)
         ]
@@ -96,7 +96,7 @@ def compare_statistics(task: Any) -> tuple[list[str], list[str]]:
 def _compare(
     task: Any, data: Any, subset: str, theirs: Mapping[str, Any]
 ) -> Iterator[tuple[str, float, float]]:
-    """(what, how many here, how many in mteb's statistics), for all that both count."""
+    """Yield (what, count here, count in mteb's statistics) for all that both count."""
     counts = count_data(task, data, subset)
     labels, scores = counts.labels, counts.scores
     for name, tally in counts.texts.items():
@@ -151,7 +151,7 @@ def _rename(task: Any, digest: str) -> None:
 
 
 def _content_digest(folder: Path) -> str:
-    """Eight hex digits of the files of a dataset: the same on every machine, for every split."""
+    """Return eight hex digits of a dataset's files: the same on every machine, for every split."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         place = file.relative_to(folder)
@@ -162,5 +162,5 @@ def _content_digest(folder: Path) -> str:
     return digest.hexdigest()[:8]
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}"

@@ -1,17 +1,18 @@
-"""The run record: one `run.json` a cell, beside mteb's own result files.
+"""Read and write the run record: one `run.json` a cell, beside mteb's own result files.
 
     runs/results/<org__model>/<revision>/experiments/<cell>/<Task>.json      mteb's, and
     runs/results/<org__model>/<revision>/experiments/<cell>/record/run.json  ours
     runs/results/<org__model>/<revision>/experiments/<cell>/record/examples/<Task>.csv.gz
 
-The record stands one folder deeper because mteb takes every .json beside its results for a result.
-What its fields mean is in methods/records.py. A score is kept by what it was made from: each split
-and subset of a task has a stamp of its own, so that one run never erases or repeats another's.
+The record is one folder deeper because mteb takes every .json beside its results for a result. Its
+fields are described in methods/records.py. A score is identified by what it was made from: each
+split and subset of a task has a stamp of its own, so that no run erases or repeats another's.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,40 +20,13 @@ from typing import Any
 
 import pandas as pd
 from filelock import FileLock
-from mteb import TaskResult
-from mteb.cache import ResultCache
 from mteb.models.model_meta import ModelMeta
 
+from methods.evaluation.mteb_internals import WholeResultCache
 from methods.evaluation.per_example import Examples
 from methods.records import CellRecord, PartRecord, TaskRecord, read_json, write_whole
 
 Part = tuple[str, str]  # a split and a subset
-
-
-class WholeResultCache(ResultCache):
-    """mteb's result cache, except that a result file is there whole or not at all."""
-
-    def save_to_cache(
-        self, task_result: TaskResult, model_name: Any, model_revision: Any = None, **_: Any
-    ) -> None:
-        path = Path(
-            self.get_task_result_path(
-                model_name=model_name,
-                model_revision=model_revision,
-                task_name=task_result.task_name,
-            )
-        )
-        write_whole(path, json.dumps(task_result.to_dict(), indent=2, default=str))
-        if isinstance(model_name, ModelMeta):
-            meta = json.dumps(model_name.to_dict(), indent=2, default=str)
-            write_whole(path.parent / "model_meta.json", meta)
-
-    def load_task_result(self, *args: Any, **kwargs: Any) -> TaskResult | None:
-        """A stored result, or None where there is none that can be read."""
-        try:
-            return super().load_task_result(*args, **kwargs)
-        except (ValueError, KeyError):
-            return None
 
 
 class Record:
@@ -61,14 +35,14 @@ class Record:
     def __init__(self, runs: Path, meta: ModelMeta) -> None:
         self.cache = WholeResultCache(runs)
         self.meta = meta
-        self.path = self.result_file("any").parent / "record" / "run.json"
+        self.path = self.find_result_file("any").parent / "record" / "run.json"
 
-    def result_file(self, task: str) -> Path:
-        """Return where mteb keeps a task's scores of this cell."""
-        return Path(self.cache.get_task_result_path(task_name=task, model_name=self.meta))
+    def find_result_file(self, task: str) -> Path:
+        """Return where mteb stores a task's scores of this cell."""
+        return self.cache.find_result_file(task, self.meta)
 
     def read(self) -> dict[str, Any]:
-        """Return the record as it stands; one that was cut short counts as none."""
+        """Return the record; one that was cut short counts as none."""
         if not self.path.is_file():
             return {}
         try:
@@ -77,8 +51,8 @@ class Record:
             return {}
         return read_json(self.path)
 
-    def describe(self, about: CellRecord) -> None:
-        """State what the cell is; tasks recorded before stay, and the reports it is part of."""
+    def write_header(self, about: CellRecord) -> None:
+        """Write what the cell is; its tasks, and the reports it is part of, stay."""
 
         def change(record: dict[str, Any]) -> dict[str, Any]:
             reports = dict.fromkeys([*record.get("reports", []), *about.reports])
@@ -88,25 +62,25 @@ class Record:
         self._change(change)
 
     def write_entry(self, task: str, entry: TaskRecord) -> None:
-        """State how a task stands."""
+        """Write a task's entry."""
         stated = entry.to_json()
         self._change(lambda record: {**record, "tasks": {**record.get("tasks", {}), task: stated}})
 
     def write_entry_unless_scored(self, task: str, entry: TaskRecord) -> None:
-        """State why a task has no score, unless it has one: what is finished is never lost."""
+        """Write why a task has no score, unless it has one: a finished score is never lost."""
         before = self.read().get("tasks", {}).get(task, {})
-        if before.get("status") != "done" and not self.scored(task, before):
+        if before.get("status") != "done" and not self.read_stamps(task, before):
             self.write_entry(task, entry)
 
-    def entry(self, task: str) -> dict[str, Any]:
-        """Return how a task stands; empty if it was never asked for."""
+    def read_entry(self, task: str) -> dict[str, Any]:
+        """Return a task's entry; empty if it was never asked for."""
         return self.read().get("tasks", {}).get(task, {})
 
-    def scored(self, task: str, entry: Mapping[str, Any]) -> dict[Part, PartRecord]:
+    def read_stamps(self, task: str, entry: Mapping[str, Any]) -> dict[Part, PartRecord]:
         """Return the parts of a task that have a score, with where it comes from.
 
-        Scores of schema 0 have one stamp for all splits and subsets of their run; it is theirs
-        only where there is one part. Else they are kept, and computed again when asked for.
+        Scores of schema 0 have one stamp for all splits and subsets of their run, which is used
+        where there is one part. Else they stay, and are recomputed when asked for.
         """
         result = self.cache.load_task_result(task, self.meta)
         if result is None:
@@ -124,10 +98,10 @@ class Record:
         return {part: stamp for part, stamp in stamps.items() if part in there}
 
     def drop_scores(self, task: str, parts: Iterable[Part]) -> None:
-        """Take scores out of mteb's file that are about to be computed again."""
+        """Remove scores that are about to be recomputed from mteb's file."""
         result, gone = self.cache.load_task_result(task, self.meta), set(parts)
         if result is None:
-            self.result_file(task).unlink(missing_ok=True)
+            self.find_result_file(task).unlink(missing_ok=True)
             return
         kept = {
             split: [entry for entry in entries if (split, entry["hf_subset"]) not in gone]
@@ -137,25 +111,32 @@ class Record:
         if result.scores:
             self.cache.save_to_cache(result, self.meta)
         else:
-            self.result_file(task).unlink(missing_ok=True)
+            self.find_result_file(task).unlink(missing_ok=True)
 
     def keep_examples(self, task: str, examples: Examples) -> dict[str, Any]:
-        """Write a task's examples beside the record; what to state of them in its entry.
+        """Write a task's examples beside the record; return what its entry states of them.
 
-        Splits and subsets written before and not scored this time stay.
+        Splits and subsets that were written before and not scored now stay; a column that one of
+        them lacks is empty there.
         """
         path = self.path.parent / "examples" / f"{task}.csv.gz"
         frame, part = examples.frame, ["split", "subset"]
-        if path.exists():
-            before = pd.read_csv(path, dtype={"example": str}, keep_default_na=False)
-            new = pd.MultiIndex.from_frame(frame[part].drop_duplicates())
-            frame = pd.concat([before[~pd.MultiIndex.from_frame(before[part]).isin(new)], frame])
-        packed = gzip.compress(frame.to_csv(index=False, float_format="%.9g").encode(), mtime=0)
-        write_whole(path, packed)
+        text = frame.to_csv(index=False, float_format="%.9g")
+        if path.exists():  # merged as text: numbers would be rounded again
+            before, new = (
+                pd.read_csv(file, dtype=str, keep_default_na=False)
+                for file in (path, io.StringIO(text))
+            )
+            stays = ~pd.MultiIndex.from_frame(before[part]).isin(
+                pd.MultiIndex.from_frame(new[part])
+            )
+            frame = pd.concat([before[stays], new])
+            text = frame.to_csv(index=False)
+        write_whole(path, gzip.compress(text.encode(), mtime=0))
         return {"statistic": examples.statistic, "unit": examples.unit, "count": len(frame)}
 
-    def without_examples(self, task: str, parts: Iterable[Part]) -> list[Part]:
-        """Return those of a task's parts whose examples are not kept."""
+    def list_without_examples(self, task: str, parts: Iterable[Part]) -> list[Part]:
+        """Return those of a task's parts that have no examples on disk."""
         path = self.path.parent / "examples" / f"{task}.csv.gz"
         kept: set[Any] = set()
         if path.exists():
@@ -169,7 +150,7 @@ class Record:
             write_whole(self.path, json.dumps(change(self.read()), indent=2, default=str) + "\n")
 
 
-def nest(stamps: Mapping[Part, PartRecord]) -> dict[str, dict[str, PartRecord]]:
+def nest_stamps(stamps: Mapping[Part, PartRecord]) -> dict[str, dict[str, PartRecord]]:
     """Return stamps by split and subset, as a record holds them."""
     found: dict[str, dict[str, PartRecord]] = {}
     for (split, subset), stamp in stamps.items():

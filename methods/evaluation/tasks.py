@@ -1,9 +1,9 @@
-"""Names -> mteb tasks: from the Hub, from a local mirror, or the built-in demo tasks.
+"""Load mteb tasks by name: from the Hub, from a local mirror, or the built-in demo tasks.
 
 A mirror is a folder with one folder a dataset, named as on the Hub (`mteb/stsbenchmark-sts` or just
 `stsbenchmark-sts`), each with the files and the README.md header that `datasets` loads. What a
-mirror lacks is named and reported as missing; it is never fetched elsewhere and never silently
-left out (mirrors.py). What it holds of its own is scored under a name of its own (own_data.py).
+mirror lacks is reported as missing; it is never fetched elsewhere and never silently left out
+(mirrors.py). Data that are not mteb's are scored under another name (own_data.py).
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from methods.config.settings import TaskList
-from methods.evaluation.mirrors import (
-    parts_of,
-    redirect,
-)
+from methods.evaluation.mirrors import redirect
+from methods.evaluation.mteb_internals import list_parts, list_task_names, set_parts
 
 log = logging.getLogger(__name__)
 
 
 def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
-    """The tasks that can run, and why the others cannot: {name: reason}.
+    """Return the tasks that can run, and why the others cannot: {name: reason}.
 
     Raises ValueError for names that do not exist and a mirror that is no folder.
     """
@@ -57,7 +55,7 @@ def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
 
 
 def explain_missing(missing: Mapping[str, str], *, names: str = "tasks.names") -> str:
-    """What to tell a user none of whose tasks can be scored. names: the verb's own key."""
+    """Return the error for a job none of whose tasks can be scored. names: the verb's own key."""
     reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
     return (
         f"nothing can be scored, since no task's data are there: {reasons}. Add the data to the "
@@ -65,11 +63,11 @@ def explain_missing(missing: Mapping[str, str], *, names: str = "tasks.names") -
     )
 
 
-def score_splits(task: Any, scored: Iterable[str] | None = None) -> list[str]:
-    """The splits that a task's one score is the mean over.
+def list_scored_splits(task: Any, scored: Iterable[str] | None = None) -> list[str]:
+    """Return the splits that a task's one score is the mean over.
 
-    Those that the benchmark asked for evaluates; of a task asked for by name its test split, and
-    where it has none, all. scored: the splits there are scores of, where not the task's own.
+    For a benchmark its own; for a task asked for by name the test split and, where it has none,
+    all. scored: the splits that have scores, where they are not the task's own.
     """
     splits = list(task.eval_splits if scored is None else scored)
     benchmark = [split for split in getattr(task, "benchmark_splits", []) if split in splits]
@@ -77,12 +75,10 @@ def score_splits(task: Any, scored: Iterable[str] | None = None) -> list[str]:
 
 
 def _own(task: Any) -> Any:
-    """A task that nobody else holds: its parts too, and none of mteb's repeated warnings."""
+    """Make a task independent of mteb's own objects, its parts too, and without its warnings."""
     parts = getattr(task.metadata, "tasks", None)
     if parts:
-        parts = [_own(copy.deepcopy(part)) for part in parts]
-        task.metadata = task.metadata.model_copy(update={"tasks": parts})
-        task.tasks, task.taskname_to_task = parts, {p.metadata.name: p for p in parts}
+        set_parts(task, [_own(copy.deepcopy(part)) for part in parts])
     if newer := task.metadata.superseded_by:  # mteb says so twice for every evaluation
         _log_superseded(task.metadata.name, newer)
         task.metadata = task.metadata.model_copy(update={"superseded_by": None})
@@ -96,7 +92,6 @@ def _log_superseded(name: str, newer: str) -> None:
 
 def _task(name: str) -> Any:
     import mteb
-    from mteb.get_tasks import _TASKS_REGISTRY
 
     from methods.evaluation.demo_small import SMALL_TASKS
     from methods.evaluation.demo_tasks import DEMO_TASKS
@@ -104,12 +99,12 @@ def _task(name: str) -> Any:
     demo = {**SMALL_TASKS, **DEMO_TASKS}
     if name in demo:
         return demo[name]()
-    if name not in _TASKS_REGISTRY:
-        lower = {one.lower(): one for one in [*_TASKS_REGISTRY, *demo]}
+    if name not in (known := list_task_names()):
+        lower = {one.lower(): one for one in [*known, *demo]}
         several = [lower.get(part.lower()) for part in re.split(r"[\s,;]+", name.strip())]
         if len(several) > 1 and all(several):
             names = ",".join(filter(None, several))
-            raise ValueError(f"{name!r} is no task, several stand in a list: tasks.names=[{names}]")
+            raise ValueError(f"{name!r} is no task; give several as a list: tasks.names=[{names}]")
         close = [lower[one] for one in difflib.get_close_matches(name.lower(), lower, n=3)]
         raise ValueError(
             f"task {name!r} is unknown; "
@@ -138,7 +133,7 @@ def _benchmark(name: str | None) -> list[Any]:
 
 
 def _narrow(task: Any, wanted: TaskList) -> None:
-    """Keep the splits and subsets asked for."""
+    """Limit a task to the splits and subsets asked for."""
     name = task.metadata.name
     if name in wanted.subsets:
         known = list(task.metadata.hf_subsets)
@@ -156,8 +151,8 @@ def _narrow(task: Any, wanted: TaskList) -> None:
                 f"{name} has no split {', '.join(sorted(unknown))}; mteb evaluates it on "
                 f"{', '.join(known)}"
             )
-        for part in parts_of(task):
+        for part in list_parts(task):
             part.filter_eval_splits(list(wanted.splits[name]))
-        if parts_of(task) != [task]:  # its score is over the splits that its metadata name
+        if list_parts(task) != [task]:  # its score is over the splits that its metadata name
             splits = {"eval_splits": list(wanted.splits[name])}
             task.metadata = task.metadata.model_copy(update=splits)

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from methods.backbone.loader import identity
+from methods.backbone.loader import identify_backbone
 from methods.pooling_names import pooling_identity
 from methods.records import read_json, write_whole
 from methods.training.trainer import last_checkpoint
@@ -54,7 +54,7 @@ def describe_asked(job: TrainJob) -> dict[str, Any]:
             | {"pooling": pooling_identity(method.pooling)},
             "recipe": learnt,
             "data": {"bad_rows": data.bad_rows, "sources": sources},
-            "model": identity(replace(job.spec, four_bit=job.four_bit)),
+            "model": identify_backbone(replace(job.spec, four_bit=job.four_bit)),
             "run": decides,
         },
         "may_differ": free | {"run": ran},

@@ -11,9 +11,9 @@ from typing import Any, get_args
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from methods.backbone.loader import identity
-from methods.backbone.pooler import PoolerKind, PoolerSpec
+from methods.backbone.loader import identify_backbone
 from methods.backbone.sources import Folder
+from methods.backbone.trained_pooling import TrainedPoolingKind, TrainedPoolingSpec
 from methods.base import Method
 from methods.config.resolve import ROOT_AXES, Plan, backbone_of, method_of
 from methods.config.settings import TaskList, check_config, task_list
@@ -68,7 +68,7 @@ def train_job(
     if folder is None:
         read = asdict(method) | {"pooling": pooling_identity(method.pooling)}
         about = [f"{type(method).__module__}.{type(method).__qualname__}", read]
-        about += [asdict(recipe), asdict(data), identity(spec), run]
+        about += [asdict(recipe), asdict(data), identify_backbone(spec), run]
         # A file edited under the same path is other data, and its training another.
         held = {key: digest for key, one in data.sources.items() if (digest := one.digest())}
         about += [held] if held else []
@@ -184,7 +184,7 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe:
     pooler = trainable.pop("pooler", None) or {"kind": "none"}
     pooler = _section({"pooler": pooler}, "pooler", key="recipe.trainable.pooler")
     trainable["pooler"] = None
-    spec = build(PoolerSpec, {**pooler, "kind": _pooler_kind(pooler)}, key=POOLER)
+    spec = build(TrainedPoolingSpec, {**pooler, "kind": _pooler_kind(pooler)}, key=POOLER)
     if pooler.get("kind") != "none":
         trainable["pooler"] = spec
     masking = _section({"masking": {}, **values}, "masking", key="recipe.masking")
@@ -198,10 +198,10 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe:
 def _pooler_kind(pooler: Mapping[str, Any]) -> Any:
     """The kind to check the other fields with: any, where there is no pooler."""
     kind = pooler.get("kind")
-    if kind not in ("none", *get_args(PoolerKind)):
-        valid = ("none", *get_args(PoolerKind))
+    if kind not in ("none", *get_args(TrainedPoolingKind)):
+        valid = ("none", *get_args(TrainedPoolingKind))
         raise ValueError(f"{POOLER}.kind {kind!r} is unknown; valid: {', '.join(valid)}")
-    return get_args(PoolerKind)[0] if kind == "none" else kind
+    return get_args(TrainedPoolingKind)[0] if kind == "none" else kind
 
 
 def _section(values: Mapping[str, Any], name: str, *, key: str = "") -> dict[str, Any]:

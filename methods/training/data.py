@@ -27,7 +27,7 @@ from datasets.config import HF_DATASETS_CACHE
 from tqdm import tqdm
 
 from methods.data.readers import Table, find_files, open_table
-from methods.data.rows import COLUMNS, every_row, find_fault, find_layout, read_texts
+from methods.data.rows import COLUMNS, find_fault, find_layout, iterate_rows, read_texts
 from methods.identity import file_digest
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ def _checked(
 
     def good() -> Iterator[dict[str, Any]]:
         nonlocal number
-        read = tqdm(every_row(tables, source.limit), desc="checking data", leave=False)
+        read = tqdm(iterate_rows(tables, source.limit), desc="checking data", leave=False)
         for place, (_, row) in enumerate(read):
             number = place + 1
             texts = read_texts(row, layout, draw)

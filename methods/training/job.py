@@ -29,12 +29,12 @@ import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
 
-from methods.backbone.adapters import chained
-from methods.backbone.attention import attending, configs_of
+from methods.backbone.adapters import stack_adapters
+from methods.backbone.attention import attention_mode, list_configs
 from methods.backbone.forward import resolve_layer
 from methods.backbone.hardware import resolve_device
 from methods.backbone.loader import BackboneSpec, build_backbone
-from methods.backbone.pooler import Pooler
+from methods.backbone.trained_pooling import TrainedPooling
 from methods.base import Method
 from methods.encoding.instructions import Instructions
 from methods.records import check_writable, write_whole
@@ -85,7 +85,7 @@ class TrainJob:
         asked["decides"]["rows"] = {name: one["sha256"] for name, one in loaded.about.items()}
         layer = resolve_layer(self.method.layer, self.backbone.num_layers)
         self.method = dataclasses.replace(self.method, layer=layer)
-        with attending(self.backbone.model, self.method.attention):
+        with attention_mode(self.backbone.model, self.method.attention):
             trainer = self._trainer(loaded)
             with self.processes.main_process_first():  # which removes what was not finished
                 refuse_other(self.folder, asked)
@@ -151,17 +151,17 @@ class TrainJob:
         if self.processes.num_processes > 1 and device.startswith("cuda"):
             spec = dataclasses.replace(spec, device=device)
         backbone = build_backbone(spec)
-        backbone.require(self.method.attention)
-        if backbone.pooler is not None:
+        backbone.require_attention(self.method.attention)
+        if backbone.trained_pooling is not None:
             raise ValueError(
-                f"{self.spec.adapters[-1]} has a {backbone.pooler.spec.kind} pooler, which reads "
-                f"what it was trained on; train on what lies below it instead"
+                f"{self.spec.adapters[-1]} has a {backbone.trained_pooling.spec.kind} pooler, "
+                f"which reads what it was trained on; train on what lies below it instead"
             )
         tokens = tuple(self.method.new_tokens)
         if self.recipe.objective == "mntp":
             tokens += (mask_token(self.recipe.masking, backbone.tokenizer),)
         self.tokens_added = add_tokens(backbone.model, backbone.tokenizer, tokens)
-        for holder in [*configs_of(backbone.model), *backbone.model.modules()]:
+        for holder in [*list_configs(backbone.model), *backbone.model.modules()]:
             if hasattr(holder, "attention_dropout"):
                 holder.attention_dropout = self.recipe.attention_dropout
         if self.run_as.gradient_checkpointing:
@@ -210,12 +210,12 @@ class TrainJob:
         trained = attach(backbone.model, recipe.trainable, rows=rows)
         if recipe.trainable.pooler is not None:
             text_config = backbone.model.config.get_text_config()
-            backbone.pooler = Pooler(
+            backbone.trained_pooling = TrainedPooling(
                 recipe.trainable.pooler,
                 hidden_size=text_config.hidden_size,
                 num_layers=backbone.num_layers,
             ).to(backbone.choices["device"])
-        log.info("trained: %d of %d numbers", *count(trained, backbone.pooler))
+        log.info("trained: %d of %d numbers", *count(trained, backbone.trained_pooling))
         if recipe.objective == "mntp":
             return masked_trainer(self, loaded, trained)
         return contrastive_trainer(self, loaded, trained)
@@ -227,7 +227,7 @@ class TrainJob:
             "trained": trained,
             "recipe": self.recipe,
             "schedule_steps": schedule_steps,
-            "pooler": self.backbone.pooler,
+            "pooler": self.backbone.trained_pooling,
             "validate": self._validation(),
             "args": self._arguments(kind, steps),
             "callbacks": [Curve(self.folder)],
@@ -286,7 +286,7 @@ class TrainJob:
         )
 
     def _keep(self, trainer: Any, about: dict[str, Any], spent: dict[str, float]) -> None:
-        below = chained(self.spec.adapters)
+        below = stack_adapters(self.spec.adapters)
         for place, adapter in enumerate(below):
             target = self.folder / "below" / f"{place}_{Path(adapter).name}"
             shutil.copytree(

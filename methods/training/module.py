@@ -16,7 +16,7 @@ from torch import Tensor
 from methods.backbone.forward import hidden_states
 from methods.backbone.loader import Backbone
 from methods.base import Inputs, Method, tokenize
-from methods.encoding.vectorize import embed, layers_of
+from methods.encoding.vectorize import embed, list_layers
 
 
 class MethodModule(Module):
@@ -28,7 +28,7 @@ class MethodModule(Module):
 
     def __init__(self, backbone: Backbone, method: Method, model: Any, *, packed: bool) -> None:
         super().__init__()
-        self.model, self.pooler = model, backbone.pooler
+        self.model, self.pooler = model, backbone.trained_pooling
         self.backbone, self.method, self.packed = backbone, method, packed
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class MethodModule(Module):
             inputs.ids,
             attention=self.method.attention,
             packed=self.packed,
-            layers=layers_of(self.method, self.pooler),
+            layers=list_layers(self.method, self.pooler),
         )
         features["sentence_embedding"] = embed(self.method, self.pooler, states, inputs)
         return features

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from methods.backbone.pooler import PoolerSpec
+from methods.backbone.trained_pooling import TrainedPoolingSpec
 from methods.config.settings import TaskList
 from methods.fields import check_fields
 
@@ -32,7 +32,7 @@ class Trainable:
     targets: linear layers under LoRA, by the end of their names, or `all-linear`.
     rows: rows of the input embeddings trained beside: `eos`, or the method's `new_tokens`.
     quantized: the frozen weights in 4 bits (bitsandbytes, CUDA only; `auto`: where there is CUDA).
-    pooler: a pooling that is trained along (backbone/pooler.py).
+    pooler: a pooling that is trained along (backbone/trained_pooling.py).
     """
 
     kind: Kind = "lora"
@@ -42,7 +42,7 @@ class Trainable:
     targets: Sequence[str] | str = "all-linear"
     rows: Sequence[str] = ()
     quantized: Literal["auto", "never"] = "never"
-    pooler: PoolerSpec | None = None
+    pooler: TrainedPoolingSpec | None = None
 
     def __post_init__(self) -> None:
         _check(self, "recipe.trainable", r=1, alpha=1, dropout=0)

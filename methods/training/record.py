@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from methods.backbone.loader import identity
+from methods.backbone.loader import identify_backbone
 from methods.identity import engine_digest
 from methods.provenance import command_of, environment, portable
 from methods.records import TrainingRecord
@@ -28,7 +28,7 @@ def training_record(
     best = {"step": state.best_global_step, "score": state.best_metric}
     return TrainingRecord(
         base={key: base[key] for key in ("name", "weights", "files", "dtype") if key in base},
-        below=identity(job.spec)["adapters"],
+        below=identify_backbone(job.spec)["adapters"],
         name=job.name,
         method={
             "class": f"{method.__module__}.{method.__qualname__}",

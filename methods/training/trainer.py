@@ -26,8 +26,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import TrainerState
 
-from methods.backbone.pooler import FILE as POOLER
-from methods.backbone.pooler import Pooler, save_pooler
+from methods.backbone.trained_pooling import FILE as POOLER
+from methods.backbone.trained_pooling import TrainedPooling, save_trained_pooling
 from methods.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Recipes:
         trained: Any,
         recipe: Recipe,
         schedule_steps: int,
-        pooler: Pooler | None = None,
+        pooler: TrainedPooling | None = None,
         validate: Callable[[], float] | None = None,
         **options: Any,
     ) -> None:
@@ -126,7 +126,7 @@ class Recipes:
                 parts[part] = {n: own[n] for n in part.state_dict()}
         save_trained(self.trained, folder, parts.get(self.trained))
         if self.pooler is not None:
-            save_pooler(self.pooler, folder, parts.get(self.pooler))
+            save_trained_pooling(self.pooler, folder, parts.get(self.pooler))
 
     def _load_from_checkpoint(self: Any, checkpoint: str, model: Any = None) -> None:
         state = load_file(Path(checkpoint) / WEIGHTS)

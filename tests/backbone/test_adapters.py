@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from methods.backbone.loader import BackboneSpec, load_backbone
 from methods.backbone.sources import Random
-from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.tiny import make_byte_tokenizer
 
 LORA = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"])
 
@@ -25,7 +25,7 @@ def adapter(encoder, folder, *, seed=0, headed=False, tokens=()):
     inner = model if headed else model.model
     settings = LORA
     if tokens:
-        tokenizer = byte_tokenizer()
+        tokenizer = make_byte_tokenizer()
         tokenizer.add_tokens(list(tokens), special_tokens=True)
         inner.resize_token_embeddings(len(tokenizer))
         tokenizer.save_pretrained(folder)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from methods.backbone.attention import attending, disobeys, obeys
+from methods.backbone.attention import attention_mode, explain_unsupported, supports_attention
 from methods.backbone.loader import load_backbone
 from tests.backbone.architectures import GPT, HEADS, SMALL, spec
 
@@ -52,24 +52,24 @@ def test_an_architecture_that_cannot_is_refused_by_name(architecture):
         }
     )
     backbone = load_backbone(spec(architecture, config))
-    backbone.require("causal")
+    backbone.require_attention("causal")
     with pytest.raises(
         ValueError, match=r"attention=bidirectional does not work on \w*GPT\w*Model"
     ):
-        backbone.require("bidirectional")
+        backbone.require_attention("bidirectional")
 
 
 def test_an_encoder_is_not_taken_for_causal():
     backbone = load_backbone(spec("bert", SMALL))
     with pytest.raises(ValueError, match="attention=causal does not work on BertModel"):
-        backbone.require("causal")
+        backbone.require_attention("causal")
 
 
 def test_attention_is_as_before_after_a_block():
     model = load_backbone(spec("llama", SMALL)).model
     ids = torch.arange(5, 15)[None]
     before = model(ids).last_hidden_state
-    with attending(model, "bidirectional"):
+    with attention_mode(model, "bidirectional"):
         inside = model(ids).last_hidden_state
     assert not torch.equal(inside, before)
     assert torch.equal(model(ids).last_hidden_state, before)
@@ -82,9 +82,9 @@ def test_the_probe_is_not_fooled_by_a_model_that_ignores_the_wish(monkeypatch):
     from methods.backbone import attention
 
     model = load_backbone(spec("llama", SMALL)).model
-    monkeypatch.setattr(attention, "attending", lambda *_: nullcontext())
-    assert obeys(model, "causal")
-    assert not obeys(model, "bidirectional")
+    monkeypatch.setattr(attention, "attention_mode", lambda *_: nullcontext())
+    assert supports_attention(model, "causal")
+    assert not supports_attention(model, "bidirectional")
 
 
 MPT = {"vocab_size": 260, "d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_len": 64}
@@ -93,9 +93,9 @@ MPT = {"vocab_size": 260, "d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_l
 def test_a_model_that_raises_under_one_attention_is_loaded_with_the_other(caplog):
     caplog.set_level("INFO")
     backbone = load_backbone(spec("mpt", MPT))
-    backbone.require("causal")
+    backbone.require_attention("causal")
     with pytest.raises(ValueError, match=r"bidirectional does not work on MptModel .* raises \w+:"):
-        backbone.require("bidirectional")
+        backbone.require_attention("bidirectional")
     assert "MptModel cannot attend with attention=bidirectional" in caplog.text
 
 
@@ -116,7 +116,7 @@ def test_running_out_of_memory_is_no_answer_of_the_probe(error):
     handle = model.register_forward_pre_hook(fail)
     try:
         with pytest.raises(type(error)):
-            disobeys(model, "causal")
+            explain_unsupported(model, "causal")
     finally:
         handle.remove()
 
@@ -126,6 +126,6 @@ def test_states_that_are_not_finite_prove_nothing():
     before = model.norm.weight.clone()
     try:
         model.norm.weight.fill_(float("nan"))
-        assert disobeys(model, "causal") == "its hidden states are not finite"
+        assert explain_unsupported(model, "causal") == "its hidden states are not finite"
     finally:
         model.norm.weight.copy_(before)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from methods.backbone.forward import batches, decoder_layers, forward, resolve_layer
+from methods.backbone.forward import find_decoder_layers, forward, make_batches, resolve_layer
 from methods.base import Inputs
 
 ROWS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [15, 16]]
@@ -16,7 +16,7 @@ def inputs(rows=ROWS):
 
 def test_batches_hold_every_row_once_longest_first_within_the_budget():
     lengths = [3, 9, 1, 1, 5, 9, 2]
-    found = list(batches(lengths, 10, packed=False))
+    found = list(make_batches(lengths, 10, packed=False))
     assert sorted(row for batch in found for row in batch) == list(range(7))
     assert all(len(b) * max(lengths[r] for r in b) <= 10 for b in found)
     assert [lengths[b[0]] for b in found] == sorted((lengths[b[0]] for b in found), reverse=True)
@@ -24,14 +24,14 @@ def test_batches_hold_every_row_once_longest_first_within_the_budget():
 
 def test_packed_batches_count_what_rows_have():
     lengths = [3, 9, 1, 1, 5, 9, 2]
-    found = list(batches(lengths, 12, packed=True))
+    found = list(make_batches(lengths, 12, packed=True))
     assert sorted(row for batch in found for row in batch) == list(range(7))
     assert [sum(lengths[r] for r in b) for b in found] == [9, 9, 12]
 
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_row_longer_than_the_budget_still_runs(packed):
-    assert list(batches([50, 1], 10, packed=packed)) == [[0], [1]]
+    assert list(make_batches([50, 1], 10, packed=packed)) == [[0], [1]]
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -41,7 +41,7 @@ def test_nothing_runs_behind_the_deepest_layer_asked_for(encoder, packed, layers
     ran = []
     hooks = [
         layer.register_forward_hook(lambda *_, at=at: ran.append(at))
-        for at, layer in enumerate(decoder_layers(backbone.model))
+        for at, layer in enumerate(find_decoder_layers(backbone.model))
     ]
     kept = [s for _, s in forward(backbone, inputs(), attention="causal", layers=layers)]
     for hook in hooks:
@@ -77,7 +77,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(encoder, packed, monkeypatc
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
 def test_states_of_every_layer_are_those_transformers_gives(encoder, attention):
-    from methods.backbone.attention import attending
+    from methods.backbone.attention import attention_mode
 
     backbone = encoder("sgpt").backbone
     layers = [0, 1, 2, -1]
@@ -86,7 +86,7 @@ def test_states_of_every_layer_are_those_transformers_gives(encoder, attention):
         for place, row in enumerate(rows):
             found[row] = {k: s[place, : len(ROWS[row])] for k, s in states.items()}
     for row, ids in enumerate(ROWS):
-        with attending(backbone.model, attention), torch.inference_mode():
+        with attention_mode(backbone.model, attention), torch.inference_mode():
             output = backbone.model(torch.tensor([ids]), output_hidden_states=True)
         for layer in layers:
             expected = output.hidden_states[layer][0]

@@ -4,7 +4,7 @@ import pytest
 
 from methods.backbone import loader
 from methods.backbone.hardware import resolve_dtype, resolve_kernels
-from methods.backbone.loader import BackboneSpec, load_backbone, peek
+from methods.backbone.loader import BackboneSpec, load_backbone, load_config
 from methods.backbone.sources import Random
 
 CONFIG = {
@@ -67,7 +67,9 @@ def test_a_wrong_choice_lists_the_valid_ones(field, value, told):
 
 def test_a_setting_of_another_type_than_its_configs_is_named():
     with pytest.raises(ValueError, match="the config of random is not valid: .*hidden_size"):
-        peek(BackboneSpec(name="tiny/llama", source=Random(config=CONFIG | {"hidden_size": "x"})))
+        load_config(
+            BackboneSpec(name="tiny/llama", source=Random(config=CONFIG | {"hidden_size": "x"}))
+        )
 
 
 def test_what_auto_chose_is_told():

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from methods.backbone.merge import merge_adapter
-from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.tiny import make_byte_tokenizer
 from tests.backbone.architectures import GPT, HEADS, SMALL
 
 ARCHITECTURES = {
@@ -68,7 +68,7 @@ def save(model, folder, **settings):
 
 def merged_by_us(architecture, folder, *, tokenizer=None, config=None):
     model = body(architecture, AutoModel, config)
-    model, _ = merge_adapter(model, tokenizer or byte_tokenizer(), str(folder))
+    model, _ = merge_adapter(model, tokenizer or make_byte_tokenizer(), str(folder))
     return states(model.eval())
 
 
@@ -157,10 +157,10 @@ def test_rows_of_new_tokens_come_with_their_adapter(tmp_path, brought, rows):
         parameter.data = torch.randn(parameter.shape, generator=torch.manual_seed(2)) * 0.3
     wrapped.save_pretrained(tmp_path, save_embedding_layers="saved" in rows or "auto")
     if brought == "a tokenizer":
-        tokenizer = byte_tokenizer()
+        tokenizer = make_byte_tokenizer()
         tokenizer.add_tokens(["[NEW]"], special_tokens=True)
         tokenizer.save_pretrained(tmp_path)
-    found, tokenizer = merge_adapter(body("llama", AutoModel), byte_tokenizer(), str(tmp_path))
+    found, tokenizer = merge_adapter(body("llama", AutoModel), make_byte_tokenizer(), str(tmp_path))
     assert found.get_input_embeddings().num_embeddings == 264
     expected = wrapped.merge_and_unload().get_input_embeddings().weight
     assert torch.equal(found.get_input_embeddings().weight, expected)
@@ -169,13 +169,13 @@ def test_rows_of_new_tokens_come_with_their_adapter(tmp_path, brought, rows):
 
 def test_rows_that_nobody_brings_are_the_same_at_every_load(tmp_path, caplog):
     save(body("llama"), tmp_path, target_modules=["q_proj"], task_type="CAUSAL_LM")
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     tokenizer.add_tokens([f"[{place}]" for place in range(4)], special_tokens=True)
     tokenizer.save_pretrained(tmp_path)
     models = [merge_adapter(body("llama", AutoModel), tokenizer, str(tmp_path)) for _ in range(2)]
     first, second = (model.get_input_embeddings().weight for model, _ in models)
     assert len(first) == 263 and torch.equal(first, second)
-    assert "brings no rows for the tokens 260 to 262" in caplog.text
+    assert "has no embedding rows for the tokens 260 to 262" in caplog.text
 
 
 def change(folder, config=None, weights=None):
@@ -216,7 +216,7 @@ def test_settings_of_a_newer_peft_are_logged(tmp_path, caplog):
     save(body("llama", AutoModel), tmp_path, target_modules=["q_proj"])
     change(tmp_path, {"use_tomorrow": True, "tomorrow_config": None})
     merged_by_us("llama", tmp_path)
-    assert "does not know and leaves out: use_tomorrow;" in caplog.text
+    assert "does not know, which are ignored: use_tomorrow;" in caplog.text
 
 
 def without(*parts):
@@ -232,7 +232,7 @@ def without(*parts):
         ({}, without("layers.2"), r"lacks 4 of 12 tensors, first: \S*layers.2\S*q_proj.lora_A"),
         ({}, without("layers.1.self_attn.v_proj.lora_B"), "lacks 1 of 12 tensors"),
         ({"use_dora": True}, None, "lacks 6 of 18 tensors, first: .*lora_magnitude_vector"),
-        ({"target_modules": ["q_proj"]}, None, r"6 of 12 tensors, first: .* have no place"),
+        ({"target_modules": ["q_proj"]}, None, r"6 of 12 tensors, first: .* are not in this model"),
         ({"target_modules": ["q_proj", "v_proj", "o_proj"]}, None, "lacks 6 of 18 tensors"),
         ({"target_modules": ["query"]}, None, "(?i)target modules .*query.* not found"),
         ({"modules_to_save": ["model.norm", "layers.2.mlp"]}, None, "lacks [34] of 1[56] tensors"),
@@ -245,14 +245,14 @@ def without(*parts):
         (
             {},
             lambda state: {n.replace("layers.", "blocks."): t for n, t in state.items()},
-            "lacks 12 of 12 tensors|12 of 12 tensors, first: .*blocks.0.* have no place",
+            "lacks 12 of 12 tensors|12 of 12 tensors, first: .*blocks.0.* are not in this model",
         ),
         (
             {},
             lambda state: (
                 state | {next(iter(state)).replace("layers.0", "layers.7"): torch.ones(1)}
             ),
-            "1 of 13 tensors, first: .*layers.7.* have no place",
+            "1 of 13 tensors, first: .*layers.7.* are not in this model",
         ),
         ({}, lambda state: {n: t / 0 for n, t in state.items()}, "values that are not finite"),
         ({}, lambda state: {n: t[:0] for n, t in state.items()}, r"lora_[AB].weight is empty"),

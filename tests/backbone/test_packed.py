@@ -1,4 +1,4 @@
-"""Packed sequences are what they are alone, and no architecture is packed that cannot be."""
+"""Packed sequences give the states of padded ones, and what cannot be packed is padded."""
 
 import random
 
@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from methods.backbone import forward as engine
-from methods.backbone import kernels, packed
+from methods.backbone import kernels, packed, packing_probe
 from methods.backbone.forward import forward
-from methods.backbone.loader import load_backbone
+from methods.backbone.loader import build_backbone, load_backbone
+from methods.backbone.packed_batch import PackedBatch
+from methods.backbone.packing_probe import find_packing_fault, supports_packing
 from methods.base import Inputs
 from tests.backbone.architectures import GPT, HEADS, SMALL, WINDOW, spec
 
@@ -80,14 +82,14 @@ def states(backbone, ids, attention, *, packed, layers=(0, 2, -1)):
 
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
-@pytest.mark.parametrize("form", ["groups", "padded"])
+@pytest.mark.parametrize("layout", ["groups", "padded"])
 @pytest.mark.parametrize("architecture", PACKED)
-def test_packed_rows_are_what_padded_rows_are(architecture, form, attention):
+def test_packed_rows_are_what_padded_rows_are(architecture, layout, attention):
     backbone = load_backbone(spec(architecture, PACKED[architecture]))
     assert attention in backbone.packed
-    backbone.form = form
-    if form == "padded" and architecture == "gemma2":
-        assert not packed.packs(backbone.model, attention, form)  # soft caps
+    backbone.packed_layout = layout
+    if layout == "padded" and architecture == "gemma2":
+        assert not supports_packing(backbone.model, attention, layout)  # soft caps
         return
     for ids in (rows(), rows(beginning=BEGINNING)):
         expected = states(backbone, ids, attention, packed=False)
@@ -104,7 +106,9 @@ def test_what_cannot_be_packed_is_padded(architecture):
 
 
 def test_packing_asked_for_by_name_and_impossible_is_an_error():
-    with pytest.raises(ValueError, match="in packed sequences are not what they are alone"):
+    with pytest.raises(
+        ValueError, match="kernel.packed=true, but BloomModel cannot be run on packed"
+    ):
         load_backbone(spec("bloom", SMALL, packed=True))
 
 
@@ -115,13 +119,14 @@ def test_packing_can_be_turned_off(choice):
 
 def test_the_probe_sees_a_window_that_no_attention_module_asks_for(monkeypatch):
     backbone = load_backbone(spec("mistral", SMALL | WINDOW))
-    plain = packed.packed_attention
+    plain = packed.attend_packed
 
     def deaf(*arguments, sliding_window=None, **more):
         return plain(*arguments, **more)
 
     monkeypatch.setitem(packed.AttentionInterface._global_mapping, packed.NAME, deaf)
-    assert not packed.packs(backbone.model, "causal", "groups")
+    fault = find_packing_fault(backbone.model, "causal", "groups")
+    assert fault == "its attention modules do not pass on their sliding window"
 
 
 def test_a_probe_that_runs_out_of_memory_says_so(monkeypatch):
@@ -130,20 +135,78 @@ def test_a_probe_that_runs_out_of_memory_says_so(monkeypatch):
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(packed, "_read", full)
+    monkeypatch.setattr(packing_probe, "_run_packed", full)
     with pytest.raises(torch.OutOfMemoryError):
-        packed.packs(backbone.model, "causal", "groups")
+        supports_packing(backbone.model, "causal", "groups")
 
 
 def test_the_probe_sees_rows_that_see_their_neighbours(monkeypatch):
     backbone = load_backbone(spec("llama", SMALL))
-    whole = property(lambda stream: [(0, 1, sum(stream.lengths))])
-    monkeypatch.setattr(packed.Stream, "groups", whole)
-    assert not packed.packs(backbone.model, "bidirectional", "groups")
+    whole = property(lambda batch: [(0, 1, sum(batch.lengths))])
+    monkeypatch.setattr(PackedBatch, "groups", whole)
+    fault = find_packing_fault(backbone.model, "bidirectional", "groups")
+    assert fault == "a packed sequence attends to its neighbours"
+
+
+PREFIX_OP = "_scaled_dot_product_flash_attention_for_cpu"
+
+
+def replace_op(monkeypatch, error):
+    """Let the private operator, which only a shared prefix needs, raise an error."""
+
+    def changed(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(torch.ops.aten, PREFIX_OP, changed)
+
+
+CHANGED = TypeError("takes 5 positional arguments but 6 were given")
+PREFIXED = [("llama", SMALL), ("mistral", SMALL | {"sliding_window": 16})]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("architecture", "config"), PREFIXED)
+def test_an_operator_that_fails_with_a_prefix_is_found_at_load(
+    architecture, config, dtype, monkeypatch, caplog
+):
+    replace_op(monkeypatch, CHANGED)
+    caplog.set_level("INFO")
+    backbone = build_backbone(spec(architecture, config, dtype=dtype))
+    assert backbone.packed == {"bidirectional"}
+    assert backbone.choices["packed"] == ["bidirectional"]
+    assert "is run padded under attention=causal: its forward pass raises TypeError" in caplog.text
+
+
+def test_packing_asked_for_by_name_is_an_error_where_a_prefix_fails(monkeypatch):
+    replace_op(monkeypatch, CHANGED)
+    with pytest.raises(ValueError, match="kernel.packed=true, but LlamaModel .* 5 positional"):
+        build_backbone(spec("llama", SMALL, packed=True))
+
+
+def test_running_out_of_memory_with_a_prefix_is_raised(monkeypatch):
+    backbone = load_backbone(spec("llama", SMALL))
+    replace_op(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
+    assert supports_packing(backbone.model, "bidirectional", "groups")
+    with pytest.raises(torch.OutOfMemoryError):
+        supports_packing(backbone.model, "causal", "groups")
+
+
+def test_the_probe_sees_a_prefix_that_is_left_out(monkeypatch):
+    backbone = load_backbone(spec("llama", SMALL))
+    plain = kernels.attend_grouped
+
+    def forgetful(module, q, k, v, batch, scoring):
+        batch = PackedBatch(batch.lengths, batch.attention)
+        return plain(module, q, k, v, batch, scoring)
+
+    monkeypatch.setattr(packed, "attend_grouped", forgetful)
+    assert supports_packing(backbone.model, "bidirectional", "groups")
+    fault = find_packing_fault(backbone.model, "causal", "groups")
+    assert fault == "packed sequences after a shared prefix do not give the states of whole ones"
 
 
 @pytest.mark.parametrize("architecture", NO_WINDOW)
-def test_a_common_beginning_is_read_once(architecture, monkeypatch):
+def test_a_shared_prefix_is_computed_once(architecture, monkeypatch):
     backbone = load_backbone(spec(architecture, PACKED[architecture]))
     ids = rows(beginning=BEGINNING)
     read = []
@@ -161,7 +224,7 @@ def test_a_common_beginning_is_read_once(architecture, monkeypatch):
     assert sum(read) == sum(map(len, ids))
 
 
-def test_a_row_that_is_the_common_beginning_keeps_a_token_of_its_own():
+def test_a_row_that_is_the_shared_prefix_keeps_a_token_of_its_own():
     backbone = load_backbone(spec("llama", SMALL))
     ids = [BEGINNING, [*BEGINNING, 7, 8], BEGINNING]
     expected = states(backbone, ids, "causal", packed=False)
@@ -170,7 +233,7 @@ def test_a_row_that_is_the_common_beginning_keeps_a_token_of_its_own():
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
 @pytest.mark.parametrize("beginning", [(), BEGINNING])
-def test_flash_attention_is_told_where_rows_begin_and_end(attention, beginning, monkeypatch):
+def test_flash_attention_gets_the_boundaries_of_sequences(attention, beginning, monkeypatch):
     """The kernel itself needs CUDA; here its contract is computed row by row."""
 
     def flash(_module, query, key, value, _mask, *, scaling, is_causal, **told):
@@ -194,14 +257,14 @@ def test_flash_attention_is_told_where_rows_begin_and_end(attention, beginning, 
 
     monkeypatch.setitem(kernels.ALL_ATTENTION_FUNCTIONS, "flash_attention_2", flash)
     backbone = load_backbone(spec("llama", SMALL))
-    backbone.form = "flash_attention_2"
+    backbone.packed_layout = "flash_attention_2"
     try:
         ids = rows(beginning=beginning)
         expected = states(backbone, ids, attention, packed=False)
         found = states(backbone, ids, attention, packed=True)
         assert torch.allclose(found, expected, atol=5e-6)
     finally:
-        backbone.form = "groups"
+        backbone.packed_layout = "groups"
 
 
 @pytest.mark.parametrize("beginning", [(), BEGINNING])
@@ -215,7 +278,7 @@ def test_half_precision_takes_other_kernels_and_gives_near_the_same(beginning, m
         assert torch.cosine_similarity(found, expected, dim=-1).min() > 0.999
 
 
-def test_the_model_is_as_before_after_a_stream():
+def test_the_model_is_as_before_after_a_packed_pass():
     backbone = load_backbone(spec("llama", SMALL))
     ids = torch.arange(5, 15)[None]
     before = backbone.model(ids).last_hidden_state

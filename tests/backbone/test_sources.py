@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from methods.backbone.sources import Folder, Gguf, Hub, Wheel
-from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.tiny import make_byte_tokenizer
 from tests.data.test_wheels import index, pinned
 
 __all__ = ["index"]  # a fixture
@@ -30,7 +30,7 @@ def test_a_folder_without_safetensors_is_no_model(tmp_path):
 def test_a_hub_id_that_is_a_folder_here_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "org" / "name").mkdir(parents=True)
-    with pytest.raises(ValueError, match="org/name is a folder here.* model=folder"):
+    with pytest.raises(ValueError, match="org/name is a local folder.* model=folder"):
         Hub(id="org/name").fetch()
 
 
@@ -74,7 +74,7 @@ def test_a_folder_without_a_whole_tokenizer_is_refused(tmp_path, spoil, told):
     small = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300}
     Qwen2Model(Qwen2Config(**small, **heads)).save_pretrained(folder)
-    byte_tokenizer().save_pretrained(folder)
+    make_byte_tokenizer().save_pretrained(folder)
     assert load_encoder("sgpt", model=str(folder), cache=None).encode(["a"]).shape == (1, 32)
     spoil(folder)
     with pytest.raises(ValueError, match=told):

@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModel
 
 from methods.backbone.forward import forward
 from methods.backbone.loader import load_backbone
-from methods.backbone.structure import decoder_layers, usable_positions
+from methods.backbone.structure import find_decoder_layers, measure_positions
 from methods.base import Inputs
 from tests.backbone.architectures import GPT, HEADS, SMALL, spec
 
@@ -70,17 +70,17 @@ def test_layers_are_the_decoders_and_no_list_beside_them():
         **{"encoder_attention_heads": 4, "decoder_attention_heads": 4},
     )
     model = AutoModel.from_config(config)
-    assert decoder_layers(model) is model.decoder.layers
+    assert find_decoder_layers(model) is model.decoder.layers
     model = load_backbone(spec("llama", SMALL)).model
     layers = model.layers
     beside = nn.ModuleList(nn.Linear(2, 2) for _ in layers)
     try:
         model._modules = {"beside": beside, **model._modules}
-        assert decoder_layers(model) is layers
+        assert find_decoder_layers(model) is layers
     finally:
         del model._modules["beside"]
     with pytest.raises(ValueError, match="has no list of 3 layers; only layer=-1 works"):
-        decoder_layers(_without_layers(model))
+        find_decoder_layers(_without_layers(model))
 
 
 def _without_layers(model):
@@ -108,7 +108,7 @@ POSITIONS = {
 def test_the_longest_row_is_the_longest_that_the_model_takes(architecture):
     config, expected = POSITIONS[architecture]
     model = AutoModel.from_config(AutoConfig.for_model(architecture, **config)).eval()
-    assert usable_positions(model) == expected
+    assert measure_positions(model) == expected
     if expected is not None:
         with torch.inference_mode():
             row = 3 + torch.arange(expected + 1)[None]

@@ -17,7 +17,7 @@ from transformers import (
 from methods.backbone.head import load_head
 from methods.backbone.loader import BackboneSpec, build_backbone
 from methods.backbone.sources import Folder, Gguf
-from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.tiny import make_byte_tokenizer
 from tests.backbone.architectures import GPT, HEADS, SMALL
 
 FILE = "model.safetensors"
@@ -42,7 +42,7 @@ def saved(folder, architecture="llama", kind=AutoModelForCausalLM, **config):
     torch.manual_seed(0)
     model = kind.from_config(config)
     model.save_pretrained(folder)
-    byte_tokenizer().save_pretrained(folder)
+    make_byte_tokenizer().save_pretrained(folder)
     return model
 
 
@@ -305,7 +305,7 @@ def gguf(file, *, layers=3, kv=None, drop=(), more=(), head=True):
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(264)
     writer.add_tokenizer_model("gpt2")
-    vocabulary = byte_tokenizer().get_vocab()
+    vocabulary = make_byte_tokenizer().get_vocab()
     tokens = [*sorted(vocabulary, key=vocabulary.__getitem__), "ab"]
     writer.add_token_list(tokens)
     writer.add_token_types([1] * len(tokens))

@@ -14,7 +14,7 @@ from typing import Any
 
 from measure import passages, race, ratio, sentences
 
-from methods.backbone.attention import attending
+from methods.backbone.attention import attention_mode
 from methods.config.resolve import compose
 from methods.training import data
 from methods.training.config import train_job
@@ -78,5 +78,5 @@ class Training:
         self.trainer: Any = self.job._trainer(loaded)
 
     def __call__(self) -> None:
-        with attending(self.job.backbone.model, self.job.method.attention):
+        with attention_mode(self.job.backbone.model, self.job.method.attention):
             self.trainer.train()

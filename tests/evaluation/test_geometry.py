@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from methods.evaluation.geometry import SAMPLE, Watch, describe, of_pairs, shape
+from methods.evaluation.geometry import (
+    SAMPLE,
+    EmbeddingRecorder,
+    measure_geometry,
+    measure_pairs,
+    measure_shape,
+)
 from methods.evaluation.per_example import STATISTICS
 from tests.evaluation.test_job import ToySTS
 
@@ -14,7 +20,7 @@ def cloud(number=400, size=16, *, seed=0, shift=0.0):
 
 
 def test_a_round_cloud_is_isotropic_and_a_shifted_one_a_cone():
-    around, cone = shape(cloud()), shape(cloud(shift=3.0))
+    around, cone = measure_shape(cloud()), measure_shape(cloud(shift=3.0))
     assert around["mean_cosine"] == pytest.approx(0, abs=0.01)
     assert cone["mean_cosine"] == pytest.approx(9 / 10, abs=0.01)  # shift^2 / (shift^2 + 1)
     assert around["effective_rank"] == pytest.approx(16, abs=0.3)
@@ -26,17 +32,17 @@ def test_a_round_cloud_is_isotropic_and_a_shifted_one_a_cone():
 def test_a_rogue_dimension_is_seen():
     vectors = cloud()
     vectors[:, 3] *= 20
-    found = shape(vectors)
+    found = measure_shape(vectors)
     assert found["top_dimension"] > 0.8 and found["effective_rank"] < 12
     assert found["top_components"] == pytest.approx(1, abs=0.1)
-    flat = shape(np.concatenate([cloud(size=2), np.zeros((400, 14))], axis=1))
+    flat = measure_shape(np.concatenate([cloud(size=2), np.zeros((400, 14))], axis=1))
     assert flat["effective_rank"] == pytest.approx(2, abs=0.01)
 
 
 def test_a_rotation_and_a_scale_change_nothing_but_the_dimensions():
     vectors = cloud(shift=0.5)
     turned = 7 * vectors @ np.linalg.qr(cloud(16, 16, seed=1))[0]
-    one, other = shape(vectors), shape(turned)
+    one, other = measure_shape(vectors), measure_shape(turned)
     for name in ("mean_cosine", "uniformity", "effective_rank", "top_components"):
         assert one[name] == pytest.approx(other[name])
 
@@ -44,7 +50,7 @@ def test_a_rotation_and_a_scale_change_nothing_but_the_dimensions():
 def test_alignment_is_of_the_pairs_rated_high():
     first = cloud(4)
     second = np.stack([first[0], -first[1], first[2], first[3]])
-    found = of_pairs(first, second, np.array([1.0, 0.9, 0.1, 0.0]), None)
+    found = measure_pairs(first, second, np.array([1.0, 0.9, 0.1, 0.0]), None)
     assert found == {"alignment": pytest.approx(2.0)}  # squared distances 0 and 4
 
 
@@ -55,7 +61,7 @@ def test_whitening_and_centring_undo_what_was_done_to_a_space():
     stretch = np.diag(np.r_[6.0, np.ones(15)])
     bent = [side @ stretch + 1 for side in (first, second)]
     spearman = STATISTICS["spearman"]
-    found = of_pairs(*bent, gold, spearman)
+    found = measure_pairs(*bent, gold, spearman)
     cosine = (bent[0] * bent[1]).sum(1) / np.prod([np.linalg.norm(s, axis=1) for s in bent], axis=0)
     plain = stats.spearmanr(cosine, gold)[0]
     assert found["whitened"] > 0.85 and found["whitened"] > found["centred"] + 0.1
@@ -66,28 +72,28 @@ def test_a_dimension_that_never_moves_is_no_obstacle():
     first, second = cloud(300, seed=1), cloud(300, seed=2)
     gold = (first * second).sum(1)
     still = [np.concatenate([side, np.zeros((300, 1))], axis=1) for side in (first, second)]
-    plain = of_pairs(first, second, gold, STATISTICS["spearman"])
-    assert of_pairs(*still, gold, STATISTICS["spearman"]) == pytest.approx(plain)
+    plain = measure_pairs(first, second, gold, STATISTICS["spearman"])
+    assert measure_pairs(*still, gold, STATISTICS["spearman"]) == pytest.approx(plain)
 
 
 def test_too_few_texts_are_not_whitened():
-    found = of_pairs(cloud(5), cloud(5, seed=1), np.linspace(0, 1, 5), STATISTICS["pearson"])
+    found = measure_pairs(cloud(5), cloud(5, seed=1), np.linspace(0, 1, 5), STATISTICS["pearson"])
     assert found["whitened"] is None and found["centred"] is not None
 
 
-def test_a_watch_keeps_what_is_scored_and_no_more_than_it_must():
-    watch = Watch(["test"], pairs=False)
-    watch(cloud(10), "train", "default")
-    watch(cloud(SAMPLE + 500), "test", "default")
-    watch(cloud(0), "test", "default")
-    assert [len(part) for part in watch.seen["test", "default"]] == [SAMPLE]
-    whole = Watch(["test"], pairs=True)
+def test_a_recorder_keeps_what_is_scored_and_no_more_than_it_must():
+    recorder = EmbeddingRecorder(["test"], pairs=False)
+    recorder(cloud(10), "train", "default")
+    recorder(cloud(SAMPLE + 500), "test", "default")
+    recorder(cloud(0), "test", "default")
+    assert [len(part) for part in recorder.calls["test", "default"]] == [SAMPLE]
+    whole = EmbeddingRecorder(["test"], pairs=True)
     whole(cloud(SAMPLE + 500), "test", "default")
-    assert len(whole.seen["test", "default"][0]) == SAMPLE + 500
+    assert len(whole.calls["test", "default"][0]) == SAMPLE + 500
 
 
 def test_one_vector_has_no_shape():
-    assert shape(cloud(1)) == {}
+    assert measure_shape(cloud(1)) == {}
 
 
 @pytest.fixture
@@ -97,17 +103,17 @@ def pairs():
     return task
 
 
-def watched(*calls):
-    watch = Watch(["test"], pairs=True)
+def record(*calls):
+    recorder = EmbeddingRecorder(["test"], pairs=True)
     for vectors in calls:
-        watch(vectors, "test", "default")
-    return watch
+        recorder(vectors, "test", "default")
+    return recorder
 
 
 def test_the_sides_of_pairs_are_known_by_their_size_in_either_order(pairs):
     first, second, documents = cloud(20, seed=1), cloud(20, seed=2), cloud(5, seed=3)
     found = [
-        describe(pairs, watched(*calls))["test"]["default"]
+        measure_geometry(pairs, record(*calls))["test"]["default"]
         for calls in ((first, second, documents), (second, documents, first))
     ]
     for name in ("alignment", "centred"):
@@ -116,11 +122,11 @@ def test_the_sides_of_pairs_are_known_by_their_size_in_either_order(pairs):
 
 @pytest.mark.parametrize("sizes", [(20,), (40,), (20, 19), (20, 20, 20)])
 def test_sides_that_cannot_be_told_are_said_not_guessed(sizes, pairs, caplog):
-    watch = watched(*(cloud(size, seed=size + i) for i, size in enumerate(sizes)))
+    recorder = record(*(cloud(size, seed=size + i) for i, size in enumerate(sizes)))
     faults = []
-    measures = describe(pairs, watch, faults=faults)["test"]["default"]
+    measures = measure_geometry(pairs, recorder, faults=faults)["test"]["default"]
     assert "mean_cosine" in measures and "alignment" not in measures
     (told,) = faults
     assert "ToySTS, default/test: the two sides of 20 pairs" in told and not caplog.records
-    describe(pairs, watch)
-    assert "not all of the geometry is measured: ToySTS" in caplog.text
+    measure_geometry(pairs, recorder)
+    assert "the geometry is measured in part: ToySTS" in caplog.text

@@ -290,7 +290,7 @@ def two_by_two(monkeypatch, tmp_path):
 
 
 def scores_of(done):
-    file = done.records[0].result_file("TwoByTwo")
+    file = done.records[0].find_result_file("TwoByTwo")
     found = json.loads(file.read_text())["scores"]
     return {(split, e["hf_subset"]) for split, entries in found.items() for e in entries}
 
@@ -345,7 +345,7 @@ def test_a_run_that_was_stopped_says_which_examples_it_lost(two_by_two, monkeypa
         entry = record(done)["tasks"]["TwoByTwo"]
         assert (found, entry["status"]) == (scored, "done")
         assert "without intervals: test (one); the run that" in entry["examples_error"]
-    done.records[0].result_file("TwoByTwo").unlink()
+    done.records[0].find_result_file("TwoByTwo").unlink()
     found, done = two_by_two("test", "one", "two")
     entry = record(done)["tasks"]["TwoByTwo"]
     assert len(found) == 2 and "examples_error" not in entry and entry["examples"]["count"] == 40

@@ -13,7 +13,7 @@ from mteb.abstasks.aggregated_task import AbsTaskAggregate
 from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
 from methods.evaluation.task_data import load_data, unload_data
-from methods.evaluation.tasks import explain_missing, load_tasks, score_splits
+from methods.evaluation.tasks import explain_missing, list_scored_splits, load_tasks
 
 LANGUAGES = {"en": ["eng-Latn"], "de": ["deu-Latn"]}
 
@@ -257,12 +257,17 @@ def test_a_benchmarks_tasks_belong_to_one_job_alone():
 
 def test_one_rule_says_which_splits_a_score_is_of():
     by_name = Looping()
-    assert score_splits(by_name) == ["test"]
-    assert score_splits(by_name, ["validation"]) == ["validation"]
-    assert score_splits(by_name.filter_eval_splits(["dev", "validation"])) == ["dev", "validation"]
+    assert list_scored_splits(by_name) == ["test"]
+    assert list_scored_splits(by_name, ["validation"]) == ["validation"]
+    assert list_scored_splits(by_name.filter_eval_splits(["dev", "validation"])) == [
+        "dev",
+        "validation",
+    ]
     for benchmark in ("MTEB(eng, v2)", "MTEB(Multilingual, v2)"):
         for task in load_tasks(TaskList(benchmark=benchmark))[0]:
-            assert score_splits(task) == list(task.eval_splits)  # mteb's own for that benchmark
+            assert list_scored_splits(task) == list(
+                task.eval_splits
+            )  # mteb's own for that benchmark
 
 
 def test_a_superseded_task_is_said_to_be_so_once(caplog, recwarn, tmp_path):

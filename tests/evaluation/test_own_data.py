@@ -12,9 +12,9 @@ from mteb.mocks import MOCK_TASK_TEST_GRID
 
 from methods.config.resolve import compose, plan
 from methods.config.settings import TaskList
-from methods.encoding.instructions import Instructions, original_name
+from methods.encoding.instructions import Instructions, find_original_name
 from methods.evaluation.job import Job
-from methods.evaluation.own_data import compare_statistics, data_notes
+from methods.evaluation.own_data import compare_statistics, describe_data
 from methods.evaluation.task_data import load_data, unload_data
 from methods.evaluation.tasks import load_tasks
 
@@ -54,11 +54,11 @@ def loaded(mirror, name="STSBenchmark", **more):
 def test_sixty_rows_of_ones_own_are_not_stsbenchmark(tmp_path, caplog):
     task = loaded(own_sts(tmp_path))
     name = task.metadata.name
-    assert re.fullmatch(r"STSBenchmark-own-[0-9a-f]{8}", name) and original_name(name) == (
+    assert re.fullmatch(r"STSBenchmark-own-[0-9a-f]{8}", name) and find_original_name(name) == (
         "STSBenchmark"
     )
     assert task.metadata.revision == f"own-{name[-8:]}"  # nor do they claim mteb's revision
-    assert data_notes(task) == {"verified": False, "derived_from": "STSBenchmark"}
+    assert describe_data(task) == {"verified": False, "derived_from": "STSBenchmark"}
     assert "not mteb's: test has 60 texts in text1 (mteb's: 1,379)" in caplog.text
     assert f"scored as {name}" in caplog.text
 
@@ -96,18 +96,18 @@ def test_own_data_have_one_name_wherever_they_lie_and_whatever_is_scored(tmp_pat
 
 def test_a_task_stays_what_it_is_when_its_data_are_freed(tmp_path):
     task = loaded(own_sts(tmp_path))
-    before = (task.metadata.name, task.metadata.dataset["path"], data_notes(task))
+    before = (task.metadata.name, task.metadata.dataset["path"], describe_data(task))
     unload_data(task)
-    assert (task.metadata.name, task.metadata.dataset["path"], data_notes(task)) == before
+    assert (task.metadata.name, task.metadata.dataset["path"], describe_data(task)) == before
     load_data(task)
-    assert (task.metadata.name, task.metadata.dataset["path"], data_notes(task)) == before
+    assert (task.metadata.name, task.metadata.dataset["path"], describe_data(task)) == before
 
 
 def test_what_no_statistics_cover_is_scored_as_ever_and_said(tmp_path, caplog):
     own_sts(tmp_path, splits=("validation",))
     task = loaded(tmp_path, splits={"STSBenchmark": ["validation"]})
     assert task.metadata.name == "STSBenchmark"
-    assert data_notes(task) == {"verified": False}
+    assert describe_data(task) == {"verified": False}
     assert "could not be verified: mteb's statistics do not cover validation" in caplog.text
 
 
@@ -142,7 +142,7 @@ def test_a_faithful_mirror_changes_no_name(names, more, mirror, caplog):
     for name, task in zip(names, tasks, strict=True):
         with caplog.at_level(logging.WARNING, logger="methods.evaluation.own_data"):
             load_data(task)
-        assert task.metadata.name == name and data_notes(task) == {"verified": True}
+        assert task.metadata.name == name and describe_data(task) == {"verified": True}
     assert "not mteb's" not in caplog.text and "verified" not in caplog.text
 
 

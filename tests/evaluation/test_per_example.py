@@ -133,15 +133,17 @@ def test_pairs_keep_the_genre_that_their_data_say(tmp_path):
 def test_examples_that_do_not_give_the_main_score_are_not_kept(tmp_path, caplog):
     record, tasks = run(tmp_path, "Stubborn")
     assert tasks["Stubborn"]["status"] == "done" and "examples" not in tasks["Stubborn"]
-    assert "Stubborn keeps no examples" in caplog.text and "0.12300" in caplog.text
+    assert "Stubborn has no values per example" in caplog.text and "0.12300" in caplog.text
     assert not (record.path.parent / "examples").exists()
 
 
 def test_why_examples_are_not_kept_and_what_follows_is_said_once(tmp_path, caplog):
     run(tmp_path, "Stubborn")
-    (line,) = [r.getMessage() for r in caplog.records if "keeps no examples" in r.getMessage()]
+    (line,) = [
+        r.getMessage() for r in caplog.records if "has no values per example" in r.getMessage()
+    ]
     assert "without a confidence interval and in no significance test" in line
-    assert "mteb made the score of something else than these predictions" in line
+    assert "mteb computed the score from something else" in line
 
 
 def close_similarities(tmp_path, score=None):
@@ -174,7 +176,7 @@ def test_values_keep_the_digits_that_their_ranks_need(tmp_path):
 
 def test_a_caller_can_record_why_examples_are_not_kept(tmp_path, recwarn):
     task, result, _ = close_similarities(tmp_path, score=float("nan"))
-    with pytest.raises(CannotKeep, match="ToySTS keeps no examples.*is no number"):
+    with pytest.raises(CannotKeep, match="ToySTS has no values per example.*is not a number"):
         collect_or_raise(task, tmp_path, result)
     nothing = STATISTICS["spearman"](np.ones(5), np.arange(5.0))
     assert np.isnan(nothing) and not recwarn.list

@@ -109,7 +109,7 @@ SMALL_FINGERPRINTS = {
 
 
 def test_the_demo_tasks_are_what_their_table_says(smollm2):
-    from methods.data.wordnet import demo_synsets
+    from methods.data.wordnet import draw_demo_synsets
     from methods.evaluation.demo_tasks import DEMO_TASKS
 
     loaded = {name: task() for name, task in DEMO_TASKS.items()}
@@ -122,7 +122,7 @@ def test_the_demo_tasks_are_what_their_table_says(smollm2):
     assert len(data["DemoReuters"]) == 150
     assert len(loaded["DemoReuters"].dataset["default"]["train"]) == 128
     assert len(data["DemoLee"]) == 1225
-    assert set(words["relevant_docs"]) <= set(demo_synsets())
+    assert set(words["relevant_docs"]) <= set(draw_demo_synsets())
 
 
 def test_the_small_demo_tasks_are_what_their_table_says(smollm2):

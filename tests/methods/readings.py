@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
-from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.tiny import make_byte_tokenizer
 from methods.config.resolve import choices, compose, method_of
 from methods.fields import build
 
@@ -76,7 +76,7 @@ def _named() -> list[str]:
 def shown(method: str, read: Read) -> str:
     """Return what a method reads, as text, with bars around what it pools."""
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in read.overrides.items()}
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     tokenizer.name_or_path = read.model
     inputs = method_of(compose([f"method={method}"]).method, **fields).prepare_inputs(
         [read.text], tokenizer=tokenizer, prompt_type=read.side, instruction=read.instruction

@@ -3,7 +3,7 @@
 import pytest
 from tokenizers.processors import TemplateProcessing
 
-from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.tiny import make_byte_tokenizer
 from methods.base import Span, encode_spans, first_tokens, tokenize
 from methods.config.resolve import compose, method_of
 from tests.methods.readings import every_ending
@@ -13,7 +13,7 @@ ENDING, EOS = "<unk>", "</s>"
 
 @pytest.fixture
 def tokenizer():
-    found = byte_tokenizer()
+    found = make_byte_tokenizer()
     end = found.convert_tokens_to_ids(ENDING)
     assert end != found.eos_token_id
     found.backend_tokenizer.post_processor = TemplateProcessing(
@@ -45,7 +45,7 @@ def test_a_row_ends_as_is_expected_and_what_is_left_out_is_said_once(
 
 
 def test_a_tokenizer_that_ends_with_its_eos_is_no_news(caplog):
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single=f"$A {EOS}", special_tokens=[(EOS, tokenizer.eos_token_id)]
     )
@@ -56,16 +56,16 @@ def test_a_tokenizer_that_ends_with_its_eos_is_no_news(caplog):
 @pytest.mark.parametrize("name", ["sgpt", "llm2vec", "prompteol"])
 def test_half_a_surrogate_pair_is_named(name):
     with pytest.raises(ValueError, match=r"text 1 has a lone surrogate \('.ud83d' at"):
-        method(name).prepare_inputs(["x", "ab\ud83d"], tokenizer=byte_tokenizer())
+        method(name).prepare_inputs(["x", "ab\ud83d"], tokenizer=make_byte_tokenizer())
 
 
 def test_what_is_no_text_is_named():
     with pytest.raises(ValueError, match="text 1 is int, not a string"):
-        tokenize(["a", 7], tokenizer=byte_tokenizer())
+        tokenize(["a", 7], tokenizer=make_byte_tokenizer())
 
 
 def test_a_texts_beginning_is_whole_characters():
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     assert first_tokens("ab短い文", 7, tokenizer=tokenizer) == "ab短"
     assert first_tokens("ab短い文", 8, tokenizer=tokenizer) == "ab短い"
     assert first_tokens("ab", 7, tokenizer=tokenizer) == "ab"
@@ -76,4 +76,4 @@ def test_a_texts_beginning_is_whole_characters():
 )
 def test_a_joined_span_that_would_be_lost_is_refused(spans):
     with pytest.raises(ValueError, match="cannot be joined to"):
-        encode_spans([spans], tokenizer=byte_tokenizer(), max_length=None)
+        encode_spans([spans], tokenizer=make_byte_tokenizer(), max_length=None)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.tiny import make_byte_tokenizer
 from methods.base import Inputs, Span, added_by, encode_spans, eos_ids, token_ids
 
-TOKENIZER = byte_tokenizer()
+TOKENIZER = make_byte_tokenizer()
 
 
 def encode(*rows, max_length=None):
@@ -55,7 +55,7 @@ def test_what_a_tokenizer_adds_is_found_by_letting_it():
     from tokenizers.processors import TemplateProcessing
 
     assert added_by(TOKENIZER) == ((), ())
-    wrapping = byte_tokenizer()
+    wrapping = make_byte_tokenizer()
     wrapping.backend_tokenizer.post_processor = TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
@@ -68,7 +68,7 @@ def test_tokens_that_the_vocabulary_lacks_are_named():
 
 
 def test_a_missing_eos_is_an_error_that_says_what_to_do():
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     tokenizer.eos_token = None
     with pytest.raises(ValueError, match="has no EOS token"):
         eos_ids(tokenizer)

@@ -91,7 +91,7 @@ def test_an_adapter_reads_as_it_was_trained(train, method, more):
     if method != "udever":
         plain = load_encoder(method, model="tiny", dtype="float32", cache=None, **options)
         untrained = plain.encode(TEXTS, instruction=phrased)
-        if job.backbone.pooler is not None:
+        if job.backbone.trained_pooling is not None:
             state = weights(folder)
             assert any(t.any() for name, t in state.items() if "lora_B" in name)
         else:

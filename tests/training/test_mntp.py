@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from methods.backbone.tiny import byte_tokenizer
+from methods.backbone.tiny import make_byte_tokenizer
 from methods.training.mntp import (
     IGNORED,
     Drawn,
@@ -61,7 +61,7 @@ def test_a_block_is_hidden_alike_whenever_it_is_drawn_again():
 
 
 def test_blocks_are_texts_end_to_end_and_the_rest_of_a_thousand_is_dropped():
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     found = list(blocks(["abcd", "efg", "hi"], tokenizer=tokenizer, length=4))
     assert [tokenizer.decode(ids) for ids in found] == ["abcd", "efgh"]
     assert len(list(blocks(["abc"] * 2000, tokenizer=tokenizer, length=1600))) == 2

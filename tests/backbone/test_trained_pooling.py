@@ -5,7 +5,12 @@ import math
 import pytest
 import torch
 
-from methods.backbone.pooler import Pooler, PoolerSpec, load_pooler, save_pooler
+from methods.backbone.trained_pooling import (
+    TrainedPooling,
+    TrainedPoolingSpec,
+    load_trained_pooling,
+    save_trained_pooling,
+)
 from methods.pooling import mean
 
 D, HEADS, SIZE, LATENTS = 6, 2, 3, 4
@@ -13,8 +18,8 @@ D, HEADS, SIZE, LATENTS = 6, 2, 3, 4
 
 def pooler(kind, layers=3):
     torch.manual_seed(5)
-    spec = PoolerSpec(kind=kind, latents=LATENTS, heads=HEADS, head_size=SIZE)
-    return Pooler(spec, hidden_size=D, num_layers=layers)
+    spec = TrainedPoolingSpec(kind=kind, latents=LATENTS, heads=HEADS, head_size=SIZE)
+    return TrainedPooling(spec, hidden_size=D, num_layers=layers)
 
 
 def linear(layer, x):
@@ -86,21 +91,21 @@ def test_multi_layer_is_latents_over_the_layers_and_then_their_mean():
 
 def test_a_pooler_is_read_as_it_was_written(tmp_path):
     made = pooler("multi_layer")
-    save_pooler(made, tmp_path)
-    again = load_pooler(tmp_path, hidden_size=D, num_layers=3)
+    save_trained_pooling(made, tmp_path)
+    again = load_trained_pooling(tmp_path, hidden_size=D, num_layers=3)
     assert again.spec == made.spec and not any(p.requires_grad for p in again.parameters())
     same = zip(made.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in same)
-    assert load_pooler(tmp_path / "nowhere", hidden_size=D, num_layers=3) is None
+    assert load_trained_pooling(tmp_path / "nowhere", hidden_size=D, num_layers=3) is None
 
 
 def test_a_pooler_of_another_model_or_cut_short_is_refused(tmp_path):
-    save_pooler(pooler("multi_layer"), tmp_path)
+    save_trained_pooling(pooler("multi_layer"), tmp_path)
     with pytest.raises(ValueError, match="does not fit this model"):
-        load_pooler(tmp_path, hidden_size=D, num_layers=4)
+        load_trained_pooling(tmp_path, hidden_size=D, num_layers=4)
     file = tmp_path / "pooler.safetensors"
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(ValueError, match="cut short"):
-        load_pooler(tmp_path, hidden_size=D, num_layers=3)
+        load_trained_pooling(tmp_path, hidden_size=D, num_layers=3)
     with pytest.raises(ValueError, match="pooler.kind 'cls' is unknown; valid: latent_attention"):
-        PoolerSpec(kind="cls")
+        TrainedPoolingSpec(kind="cls")

@@ -1,16 +1,16 @@
-"""Poolings that are trained: what stands between a model's hidden states and one vector.
+"""Pool hidden states by trained modules: from a model's states to one vector.
 
-A pooler is trained with an adapter, lies beside it as pooler.safetensors, and is part of what the
-adapter is: whoever reads with the adapter reads through it. A method still pools by its own mask,
-so every method can be trained with either.
+A trained pooling belongs to an adapter: it lies in the adapter's folder as pooler.safetensors, and
+encoding with the adapter uses it. A method still pools by its own mask, so every method can be
+trained with either kind.
 
 `latent_attention` (NV-Embed, Lee et al., arXiv 2405.17428; the released models' code): every token
-    attends to trained latents, then the method pools. 1. Its unit length is the method's business
-    (`normalize`) here.
+    attends to trained latents, then the method pools. 1. Here the method (`normalize`) brings the
+    vector to unit length.
 `multi_layer` (Pooling and Attention, Tang and Yang, arXiv 2409.02727; code
     yixuantt/PoolingAndAttn @ccb7a76): the method pools every layer, a trained row for each layer is
     added, trained latents attend to the layers, and their mean is the vector. 1. The code takes its
-    mask from `ids != pad`, which loses an EOS that is also the padding; here it is the
+    mask from `ids != pad`, which excludes an EOS that is also the padding token; here it is the
     method's mask. 2. As above.
 
 Sizes of both are those of a 7B model (8 heads of 4,096 and 512 latents; 32 of 2,048 and 768).
@@ -34,14 +34,14 @@ from methods.backbone.files import check_safetensors
 from methods.fields import build, check_fields
 
 FILE = "pooler.safetensors"
-PoolerKind = Literal["latent_attention", "multi_layer"]
+TrainedPoolingKind = Literal["latent_attention", "multi_layer"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolerSpec:
-    """Which pooler, and its sizes. head_size: None for the model's hidden size."""
+class TrainedPoolingSpec:
+    """The kind of a trained pooling, and its sizes. head_size: None for the model's hidden size."""
 
-    kind: PoolerKind
+    kind: TrainedPoolingKind
     latents: int = 512
     heads: int = 8
     head_size: int | None = None
@@ -53,13 +53,13 @@ class PoolerSpec:
                 raise ValueError(f"pooler.{name} is {size}; it is 1 or more")
 
 
-class Pooler(nn.Module):
-    """Calling it with states {layer: hidden_BLD} and a method's pooling gives vectors [B, D].
+class TrainedPooling(nn.Module):
+    """A module from states {layer: hidden_BLD} and a method's pooling to vectors [B, D].
 
     layers: the layers that one vector needs, as `forward` counts them.
     """
 
-    def __init__(self, spec: PoolerSpec, *, hidden_size: int, num_layers: int) -> None:
+    def __init__(self, spec: TrainedPoolingSpec, *, hidden_size: int, num_layers: int) -> None:
         super().__init__()
         self.spec = spec
         head_size = spec.head_size or hidden_size
@@ -80,8 +80,8 @@ class Pooler(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Queries [B, Q, D] attend to a context [B, K, D], then a gated layer; both residual, over
-    normalised inputs (Perceiver, arXiv 2103.03206)."""
+    """Attention from queries [B, Q, D] to a context [B, K, D], then a gated layer; both residual,
+    over normalised inputs (Perceiver, arXiv 2103.03206)."""
 
     def __init__(self, size: int, *, heads: int, head_size: int) -> None:
         super().__init__()
@@ -109,39 +109,48 @@ class CrossAttention(nn.Module):
         return states_BQE.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
-def save_pooler(pooler: Pooler, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
-    """Write pooler.safetensors, its sizes in the file's own header.
+def save_trained_pooling(
+    pooling: TrainedPooling, folder: Path, state: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write pooler.safetensors, with kind and sizes in the file's header.
 
-    state: its weights, if they are not the module's own.
+    state: the weights, if they are not the module's own.
     """
     from safetensors.torch import save_file
 
-    state = pooler.state_dict() if state is None else state
+    state = pooling.state_dict() if state is None else state
     state = {name: part.detach().contiguous() for name, part in state.items()}
-    save_file(state, folder / FILE, metadata={"pooler": json.dumps(asdict(pooler.spec))})
+    save_file(state, folder / FILE, metadata={"pooler": json.dumps(asdict(pooling.spec))})
 
 
-def pooler_of(adapters: Sequence[str], config: Any, device: str) -> Pooler | None:
-    """The pooler of the last adapter; none before it may have one, since vectors end there.
+def load_last_trained_pooling(
+    adapters: Sequence[str], config: Any, device: str
+) -> TrainedPooling | None:
+    """Return the trained pooling of the last adapter, or None.
 
-    config: the model's own text config.
+    config: the model's own text config. Raises ValueError where an earlier adapter has one: the
+    later adapter was trained on states that this pooling then reads changed.
     """
     found = None
     for adapter in adapters:
         if found is not None:
             raise ValueError(
-                f"{adapter} has a parent adapter with a {found.spec.kind} pooler, which pools what "
-                f"that adapter left; give the adapter with the pooler last"
+                f"{adapter} has a parent adapter with a {found.spec.kind} pooling, which was "
+                f"trained on that adapter's states; give the adapter with the trained pooling last"
             )
-        found = load_pooler(
+        found = load_trained_pooling(
             Path(adapter), hidden_size=config.hidden_size, num_layers=config.num_hidden_layers
         )
     return None if found is None else found.to(device)
 
 
-def load_pooler(folder: Path, *, hidden_size: int, num_layers: int) -> Pooler | None:
-    """An adapter folder's pooler, frozen; None if it has none. Raises ValueError if it is cut
-    short or of another model."""
+def load_trained_pooling(
+    folder: Path, *, hidden_size: int, num_layers: int
+) -> TrainedPooling | None:
+    """Return an adapter folder's trained pooling, frozen; None if it has none.
+
+    Raises ValueError for a file that is cut short or of another model.
+    """
     from safetensors import safe_open
     from safetensors.torch import load_file
 
@@ -153,10 +162,10 @@ def load_pooler(folder: Path, *, hidden_size: int, num_layers: int) -> Pooler | 
         with safe_open(file, framework="pt") as opened:
             about = (opened.metadata() or {}).get("pooler")
         if about is None:
-            raise ValueError(f"{file} does not say which pooler it is; train it again")
-        spec = build(PoolerSpec, json.loads(about), key="pooler")
-        pooler = Pooler(spec, hidden_size=hidden_size, num_layers=num_layers)
-        pooler.load_state_dict(load_file(file))
+            raise ValueError(f"{file} does not name the kind of its pooling; train it again")
+        spec = build(TrainedPoolingSpec, json.loads(about), key="pooler")
+        pooling = TrainedPooling(spec, hidden_size=hidden_size, num_layers=num_layers)
+        pooling.load_state_dict(load_file(file))
     except RuntimeError as error:
         raise ValueError(f"{file} does not fit this model: {str(error)[:300]}") from error
-    return pooler.eval().requires_grad_(False)
+    return pooling.eval().requires_grad_(False)
