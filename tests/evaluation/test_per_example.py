@@ -8,13 +8,21 @@ import pytest
 from datasets import Dataset, DatasetDict
 from mteb import TaskResult
 from mteb.abstasks import AbsTaskClassification, AbsTaskPairClassification
+from mteb.models.model_meta import ModelMeta
 
 from methods.config.resolve import compose, plan
 from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
 from methods.evaluation.demo_tasks import DemoReverseDictionary, _metadata
 from methods.evaluation.job import Job
-from methods.evaluation.per_example import STATISTICS, CannotKeep, collect, collect_or_raise
+from methods.evaluation.per_example import (
+    STATISTICS,
+    CannotKeep,
+    Examples,
+    collect,
+    collect_or_raise,
+)
+from methods.evaluation.records import Record
 from tests.evaluation.test_job import ToySTS
 
 WORDS = "red green blue cat dog horse bread cheese wine rain snow wind".split()
@@ -172,6 +180,28 @@ def test_values_keep_the_digits_that_their_ranks_need(tmp_path):
     assert again["value"].to_list() == pytest.approx(value, abs=1e-9)
     spearman = STATISTICS["spearman"](again["value"].to_numpy(), again["gold"].to_numpy())
     assert spearman == pytest.approx(result.scores["test"][0]["main_score"], abs=1e-6)
+
+
+def test_examples_of_two_runs_are_merged_digit_by_digit_with_columns_of_either(tmp_path):
+    task, result, value = close_similarities(tmp_path)
+    exact = collect(task, tmp_path, result)
+    genre = exact.frame.assign(split="dev", genre="news", value=0.25)
+    own = Record(tmp_path / "runs", describe_meta())
+    alone = Record(tmp_path / "alone", describe_meta())
+    for kept, frames in ((own, [exact.frame, genre, genre]), (alone, [exact.frame])):
+        for frame in frames:
+            stated = kept.keep_examples("ToySTS", Examples("spearman", "pair", frame))
+    assert stated["count"] == 20
+    files = [one.path.parent / "examples" / "ToySTS.csv.gz" for one in (own, alone)]
+    merged, first = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in files)
+    assert merged.columns.to_list() == [*first.columns, "genre"]
+    assert merged[first.columns].head(20).equals(first)
+    assert first["value"].astype(float).nunique() == 20
+    assert merged["genre"].to_list() == [""] * 20 + ["news"] * 20
+
+
+def describe_meta():
+    return ModelMeta.create_empty({"name": "org/model", "revision": "1"})
 
 
 def test_a_caller_can_record_why_examples_are_not_kept(tmp_path, recwarn):
