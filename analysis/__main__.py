@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.report import Section
+    from analysis.section import Section
 
 
 def main() -> None:
@@ -68,7 +68,9 @@ def show(made: Sequence[Section], out: Path) -> None:
         print(f"# {section.name}\n")
         for table in section.tables[:2]:
             print(table.to_markdown())
-        names = ", ".join(dict.fromkeys([*(t.name for t in section.tables), *section.figures]))
+        names = ", ".join(
+            dict.fromkeys([*(made.name for made in (*section.tables, *section.figures))])
+        )
         print(f"{out / section.name}: {names}\n")
     print(f"{out / 'report.html'}: all of it, to be opened in a browser")
 

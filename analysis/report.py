@@ -3,7 +3,7 @@
     <out>/<section>/<table>.md .tex .csv, <figure>.pdf .png      and      <out>/report.html
 
 A section holds what was run for one report (`report: layers` in an experiment's YAML), or, of what
-was run for none, one runs folder. Which tables and figures a section has is in REPORTS; those that
+was run for none, one runs folder. Which views a section has is in analysis/reports.py; those that
 its rows do not allow (no layers, no examples) are left out.
 """
 
@@ -11,99 +11,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from analysis import figures
-from analysis.comparison import Comparison, compare
-from analysis.gains import gains_table, genre_table, poolings_table
-from analysis.measures import cost_table, geometry_table
-from analysis.page import page
-from analysis.results import inconsistencies, keep_tasks, load_results
-from analysis.statistics import SAMPLES
-from analysis.style import write
-from analysis.table import Table
-from analysis.tables import (
-    difference_table,
-    sts_table,
-    task_table,
-    trained_table,
-    type_table,
-)
-from analysis.variants import attention_x_pooling_table, layer_table, template_table
+from analysis.records.results import keep_tasks, load_results
+from analysis.render.html import make_page
+from analysis.reports import OTHERS, REPORTS, RUNS_FOLDER, Report
+from analysis.section import Section, make_section
+from analysis.view import Options
 
 log = logging.getLogger(__name__)
-
-MakeTable = Callable[[Comparison], Table | None]
-MakeFigure = Callable[[Comparison], Figure | None]
-
-FIGURES: dict[str, tuple[MakeFigure, str]] = {
-    "types": (figures.type_bars, "Scores by task type, with 95 % intervals over examples."),
-    "critical_difference": (
-        figures.critical_difference,
-        "Average ranks over tasks; a bar joins what Nemenyi's test does not tell apart.",
-    ),
-    "cost": (figures.price, "Average score against what reading costs; the line: Pareto front."),
-    "similarities": (
-        figures.similarities,
-        "Similarities of STS pairs that people rate above 0.8 of the scale, and below 0.2.",
-    ),
-    "geometry": (figures.spaces, "The embedding space: anisotropy, effective rank, whitening."),
-    "attention_x_pooling": (
-        figures.heatmap,
-        "Average score by attention and pooling; framed: the method's own default.",
-    ),
-    "layers": (figures.layer_curves, "Average score by the layer that is pooled."),
-    "templates": (figures.variants, "Average score by template, with 95 % intervals."),
-}
-MAIN: tuple[tuple[MakeTable, ...], tuple[str, ...]] = (
-    (
-        type_table,
-        task_table,
-        sts_table,
-        difference_table,
-        trained_table,
-        cost_table,
-        geometry_table,
-    ),
-    ("types", "critical_difference", "cost", "similarities", "geometry"),
-)
-RACE: tuple[tuple[MakeTable, ...], tuple[str, ...]] = (
-    (gains_table, genre_table, task_table, difference_table),
-    ("types",),
-)
-REPORTS = {
-    "sts": MAIN,
-    "main_table": MAIN,
-    "attention_x_pooling": ((attention_x_pooling_table,), ("attention_x_pooling",)),
-    "layers": ((layer_table,), ("layers",)),
-    "templates": ((template_table,), ("templates",)),
-    "trained": RACE,
-    "fair_supervised": RACE,
-    "fair_unsupervised": RACE,
-    "pooling_and_attention": ((poolings_table, gains_table, task_table), ("types",)),
-}
-# What was run for no report may be anything: all that its rows allow.
-EVERYTHING = (
-    (*MAIN[0], attention_x_pooling_table, layer_table, template_table),
-    (*MAIN[1], "attention_x_pooling", "layers"),
-)
-
-
-@dataclass(frozen=True)
-class Section:
-    """Rows that belong together, and what is made of them."""
-
-    name: str
-    found: Comparison
-    tables: list[Table]
-    figures: dict[str, Figure]
-    warnings: list[str]
 
 
 def report(
@@ -114,74 +34,39 @@ def report(
     tasks: Sequence[str] | None = None,
     common: bool = False,
     base: str | None = None,
-    samples: int = SAMPLES,
+    samples: int = Options.samples,
 ) -> list[Section]:
-    """Read records, write everything under `out`; the sections.
+    """Read records, write everything under `out` and return the sections.
 
-    tasks: only these. common: only the tasks that all rows of a section have. base: the row that
-    differences are to. samples: of the bootstrap. Raises ValueError for what cannot be shown.
+    The other arguments are those of view.Options. Raises ValueError for what cannot be shown.
     """
-    frame = load_results(runs, published=published)
-    unread = frame.attrs["unread"]
-    if tasks is not None:
-        frame = keep_tasks(frame, tasks)
-    made = sections(frame, common=common, base=base, samples=samples)
-    pictures: dict[tuple[str, str], bytes] = {}
-    for section in made:
-        for table in section.tables:
-            table.write(out / section.name)
-        for name, figure in section.figures.items():
-            written = write(figure, out / section.name, name)
-            pictures[section.name, name] = written[1].read_bytes()
-    said = {name: about for name, (_, about) in FIGURES.items()}
+    options = Options(published=published, tasks=tasks, common=common, base=base, samples=samples)
+    frame = load_results(runs, published=options.published)
+    warnings = [*frame.attrs["unread"], *find_unknown_reports(frame)]
+    if options.tasks is not None:
+        frame = keep_tasks(frame, options.tasks)
+    sections = make_sections(frame, options)
+    for section in sections:
+        section.write(out / section.name)
     out.mkdir(parents=True, exist_ok=True)
-    text = page(frame, made, pictures, said, unread=unread)
-    (out / "report.html").write_text(text, encoding="utf-8")
-    return made
+    page = make_page(frame, sections, warnings=warnings)
+    (out / "report.html").write_text(page, encoding="utf-8")
+    return sections
 
 
-def sections(
-    frame: pd.DataFrame, *, common: bool = False, base: str | None = None, samples: int = SAMPLES
-) -> list[Section]:
-    """A frame by report or runs folder. Other people's results stand in the main tables, published
-    scores in `trained` alone.
+def make_sections(frame: pd.DataFrame, options: Options) -> list[Section]:
+    """Make the sections of a frame.
 
-    Raises ValueError if no section has the base, or a task that all its rows have.
+    Raises ValueError if none can be made: no section has the base, or a task that all rows have.
     """
-    ours, theirs = frame[frame["source"] == "run"], frame[frame["source"] != "run"]
     made, refused = [], []
-    for name, (asked, part) in _parts(ours).items():
-        tables, pictures = REPORTS.get(asked, EVERYTHING)
-        others = theirs[theirs["task"].isin(part["task"])]
-        beside = others[others["source"] == "mteb"] if tables[0] is type_table else others[:0]
+    theirs = frame[frame["source"] != "run"]
+    for name, asked, ours in _split_by_report(frame):
+        beside = theirs[theirs["task"].isin(ours["task"])] if len(ours) else theirs
         try:
-            found = _compare(part, beside, common=common, samples=samples)
-            every = found  # what was trained stands beside published scores too
-            if len(others) > len(beside):
-                every = _compare(part, others, common=common, samples=samples)
-            shown = []
-            for make in tables:
-                if make is difference_table:
-                    shown.append(difference_table(found, base=base))
-                else:
-                    shown.append(make(every if make is trained_table else found))
+            made.append(make_section(name, asked, ours, beside, options))
         except ValueError as error:
             refused.append(f"{name}: {error}")
-            continue
-        drawn = {picture: FIGURES[picture][0](found) for picture in pictures}
-        made.append(
-            Section(
-                name,
-                found,
-                [replace(table, section=f"{name}-") for table in shown if table is not None],
-                {picture: figure for picture, figure in drawn.items() if figure is not None},
-                inconsistencies(every.frame),
-            )
-        )
-    if not len(ours):
-        found = compare(frame, common=common, samples=samples)
-        tables = [type_table(found), task_table(found)]
-        made = [Section("results", found, tables, {}, inconsistencies(found.frame))]
     if not made:
         raise ValueError("; ".join(refused))
     for line in refused:
@@ -189,20 +74,42 @@ def sections(
     return made
 
 
-def _compare(ours: pd.DataFrame, theirs: pd.DataFrame, **how: Any) -> Comparison:
-    return compare(pd.concat([ours, theirs]) if len(theirs) else ours, **how)
-
-
-def _parts(ours: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
-    """Sections by name: which report is asked for ("": all of it), and the rows."""
-    asked = [set(REPORTS).intersection(str(text).split(", ")) for text in ours["reports"]]
-    found: dict[str, tuple[str, pd.DataFrame]] = {}
-    for name in REPORTS:
+def _split_by_report(frame: pd.DataFrame) -> Iterator[tuple[str, Report, pd.DataFrame]]:
+    """Yield each section's name, its report and our rows of it."""
+    ours = frame[frame["source"] == "run"]
+    if not len(ours):
+        yield OTHERS.name, OTHERS, ours
+        return
+    asked = [set(REPORTS).intersection(_names(reports)) for reports in ours["reports"]]
+    taken = ["failures", "overview"]  # ids of the page
+    for name, named in REPORTS.items():
         if any(name in own for own in asked):
-            found[name] = (name, ours[[name in own for own in asked]])
-    for runs, part in ours[[not own for own in asked]].groupby("runs") if len(ours) else ():
+            taken.append(name)
+            yield name, named, ours[[name in own for own in asked]]
+    for runs, part in ours[[not own for own in asked]].groupby("runs"):
         name = re.sub(r"[^\w.-]", "_", str(runs))
-        while name in (*found, "failures", "overview"):  # ids of the page
+        while name in taken:
             name += "_"
-        found[name] = ("", part)
+        taken.append(name)
+        yield name, RUNS_FOLDER, part
+
+
+def find_unknown_reports(frame: pd.DataFrame) -> list[str]:
+    """Return, and log, which reports records name that do not exist, with the valid ones.
+
+    No error: a record is not edited, and the rows are shown under their runs folder.
+    """
+    records = frame[frame["source"] == "run"].drop_duplicates("folder")
+    names = Counter(name for text in records["reports"] for name in _names(text))
+    found = [
+        f"report: {name} is unknown (in {number} records); valid: {', '.join(REPORTS)}"
+        for name, number in sorted(names.items())
+        if name not in REPORTS
+    ]
+    for line in found:
+        log.warning("%s", line)
     return found
+
+
+def _names(reports: str) -> list[str]:
+    return [name for name in str(reports).split(", ") if name]

@@ -26,7 +26,7 @@ SAMPLES = 1000
 
 @dataclass(frozen=True)
 class Difference:
-    """First minus second, with a bootstrap interval and a two-sided p-value. In score units."""
+    """One score minus another in score units, with a bootstrap interval and a two-sided p-value."""
 
     estimate: float
     low: float
@@ -35,7 +35,7 @@ class Difference:
 
     @property
     def margin(self) -> float:
-        """Half the interval."""
+        """Return half the interval."""
         return (self.high - self.low) / 2
 
 
@@ -50,12 +50,12 @@ class Resampled:
     draws: pd.DataFrame
 
     def interval(self, method: Any, confidence: float = 0.95) -> tuple[float, float]:
-        """Percentile interval of one score."""
+        """Return the percentile interval of one score."""
         low, high = np.quantile(self.draws[method], _tails(confidence))
         return float(low), float(high)
 
     def difference(self, first: Any, second: Any, confidence: float = 0.95) -> Difference:
-        """One method minus another, with its percentile interval.
+        """Return one method minus another, with its percentile interval.
 
         The p-value is of a normal distribution with the bootstrap's standard error: counting
         resamples could not go below 1 in their number, and no correction for many comparisons
@@ -72,7 +72,7 @@ class Resampled:
 
 
 def average(tasks: Sequence[Resampled]) -> Resampled:
-    """The mean over tasks, each resampled by itself, of the methods that all tasks have."""
+    """Return the mean over tasks, each resampled by itself, of the methods that all tasks have."""
     methods = [m for m in tasks[0].estimate.index if all(m in t.estimate for t in tasks)]
     estimate = np.mean([task.estimate[methods] for task in tasks], axis=0)
     draws = np.mean([task.draws[methods] for task in tasks], axis=0)
@@ -86,7 +86,7 @@ def resample(
     samples: int = SAMPLES,
     seed: int = 0,
 ) -> Resampled:
-    """Draw a task's examples again, with replacement, the same ones for every method.
+    """Resample a task's examples with replacement, the same ones for every method.
 
     examples: by method, one row an example, in the same order, with `value` for a mean (accuracy of
         a text, nDCG of a query), or `value` and `gold` for a correlation or an average precision
@@ -94,26 +94,11 @@ def resample(
         drawn within groups.
     Raises ValueError if methods differ in their examples or there are fewer than two of them.
     """
-    if statistic not in get_args(Statistic):
-        valid = ", ".join(get_args(Statistic))
-        raise ValueError(f"statistic {statistic!r} is unknown; valid: {valid}")
     if samples < 2:
         raise ValueError(f"a bootstrap needs at least 2 samples, 1000 are usual; got {samples}")
     frames = list(examples.values())
+    _check_paired(frames, statistic)
     first = frames[0]
-    shared = [c for c in ("group", "example", "gold") if any(c in frame for frame in frames)]
-    for other in frames:
-        same = len(first) == len(other) and all(
-            c in first and c in other and (first[c].to_numpy() == other[c].to_numpy()).all()
-            for c in shared
-        )
-        if not same or len(first) < 2:
-            raise ValueError(
-                f"a paired bootstrap needs the same examples in the same order, at least two; got "
-                f"{len(first)} and {len(other)}, which differ in length or in {shared}"
-            )
-    if statistic != "mean" and "gold" not in first:
-        raise ValueError(f"{statistic} needs a column `gold`")
     groups = first["group"].to_numpy() if "group" in first else np.zeros(len(first))
     names = pd.unique(groups)
     totals = np.zeros((samples + 1, len(frames)))  # the first row is of every example once
@@ -135,8 +120,29 @@ def resample(
     return Resampled(pd.Series(totals[0], methods), pd.DataFrame(totals[1:], columns=methods))
 
 
+def _check_paired(frames: Sequence[pd.DataFrame], statistic: str) -> None:
+    """Raise ValueError unless all frames hold the same examples, as the statistic needs them."""
+    if statistic not in get_args(Statistic):
+        valid = ", ".join(get_args(Statistic))
+        raise ValueError(f"statistic {statistic!r} is unknown; valid: {valid}")
+    first = frames[0]
+    shared = [c for c in ("group", "example", "gold") if any(c in frame for frame in frames)]
+    for other in frames:
+        same = len(first) == len(other) and all(
+            c in first and c in other and (first[c].to_numpy() == other[c].to_numpy()).all()
+            for c in shared
+        )
+        if not same or len(first) < 2:
+            raise ValueError(
+                f"a paired bootstrap needs the same examples in the same order, at least two; got "
+                f"{len(first)} and {len(other)}, which differ in length or in {shared}"
+            )
+    if statistic != "mean" and "gold" not in first:
+        raise ValueError(f"{statistic} needs a column `gold`")
+
+
 def wilcoxon(first: Sequence[float], second: Sequence[float]) -> float:
-    """Two-sided p-value of Wilcoxon's signed-rank test over paired scores, one a task.
+    """Return the two-sided p-value of Wilcoxon's signed-rank test over paired scores, one a task.
 
     Equal pairs are split between the signs (Pratt). 1.0 where all pairs are equal.
     """
@@ -189,7 +195,7 @@ def friedman(scores: pd.DataFrame, *, alpha: float = 0.05) -> Ranking:
 
 
 def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:
-    """p-values of one family of tests, adjusted by Holm's step-down procedure."""
+    """Adjust the p-values of one family of tests by Holm's step-down procedure."""
     adjusted: dict[Any, float] = {}
     highest = 0.0
     for place, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
@@ -203,7 +209,7 @@ def _tails(confidence: float) -> list[float]:
 
 
 def _counts(draw: np.random.Generator, samples: int, examples: int) -> np.ndarray:
-    """How often each example is drawn, samples x examples."""
+    """Return how often each example is drawn, samples x examples."""
     picks = draw.integers(0, examples, (samples, examples))
     picks += np.arange(samples)[:, None] * examples
     counts = np.bincount(picks.ravel(), minlength=samples * examples)

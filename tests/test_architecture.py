@@ -32,6 +32,20 @@ FLOORS = [
     "methods.identity",
     "methods.fields",
     "methods.folders",
+    "analysis.__main__",
+    "analysis.report",
+    "analysis.render.html",  # the page of sections
+    "analysis.section",
+    "analysis.views",
+    "analysis.view",
+    "analysis.score_table",
+    "analysis.baselines",
+    "analysis.caption",
+    "analysis.comparison",
+    "analysis.labels",
+    "analysis.render",
+    "analysis.records",
+    "analysis.statistics",
 ]
 
 
@@ -54,7 +68,7 @@ def test_a_plugin_imports_only_the_contract(file):
 
 
 def test_arrows_between_rooms_run_one_way():
-    for file in (ROOT / "methods").rglob("*.py"):
+    for file in [*(ROOT / "methods").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")]:
         own = floor(".".join(file.relative_to(ROOT).with_suffix("").parts))
         for module in imported(file):
             if own is not None and (other := floor(module)) is not None:
@@ -106,13 +120,15 @@ def test_vectors_need_neither_mteb_nor_datasets():
 
 
 def test_the_analysis_needs_pandas_alone():
-    for file in (ROOT / "analysis").glob("*.py"):
+    files = list((ROOT / "analysis").rglob("*.py"))
+    assert len(files) > 30
+    for file in files:
         roots = {module.split(".")[0] for module in imported(file)}
         assert not roots & {"torch", "mteb", "methods", "transformers", "hydra", "datasets"}, file
 
 
 def test_no_file_outgrows_its_page():
-    for file in [*(ROOT / "methods").rglob("*.py"), *(ROOT / "analysis").glob("*.py")]:
+    for file in [*(ROOT / "methods").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")]:
         assert len(file.read_text().splitlines()) <= 320, file
     for file in PLUGINS:
         code = [line for line in file.read_text().splitlines() if line.strip()]

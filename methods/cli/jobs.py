@@ -145,7 +145,7 @@ def given_config_dir() -> str | None:
 def check_report(config: Any) -> None:
     """Refuse a report that does not exist, before anything is computed for it."""
     if (name := config.get("report")) is not None:
-        from analysis.report import REPORTS
+        from analysis.reports import REPORTS
 
         if name not in REPORTS:
             raise ValueError(

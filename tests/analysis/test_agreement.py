@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from analysis.agreement import agreement, matched
+from analysis.agreement import match_tasks, measure_agreement
 from analysis.comparison import compare
-from analysis.results import load_results
+from analysis.records.results import load_results
+from tests.analysis.cells import cell
 from tests.analysis.test_reference import ROOT
-from tests.analysis.test_tables import cell
 
 # Right answers among forty: all rows are far apart in the full runs.
 FULL = {"echo": 36, "sgpt": 20, "llm2vec": 4}
@@ -34,7 +34,7 @@ def compared(folder):
 def test_the_pairs_that_a_small_run_turns_round_are_named(tmp_path):
     full = runs(tmp_path / "full", FULL)
     small = runs(tmp_path / "small", SMALL, "Small")
-    summary, pairs, scores = agreement(compared(full), compared(small))
+    summary, pairs, scores = measure_agreement(compared(full), compared(small))
     words = summary.loc["Words"]
     assert (words["small"], words["rows"], words["pairs"]) == ("WordsSmall", 3, 3)
     assert (words["separated in full"], words["order kept"]) == ("3", "2 of 3")
@@ -55,22 +55,22 @@ def test_the_pairs_that_a_small_run_turns_round_are_named(tmp_path):
 
 def test_a_folder_agrees_with_itself(tmp_path):
     one = compared(runs(tmp_path, FULL))
-    summary, pairs, scores = agreement(one, one)
+    summary, pairs, scores = measure_agreement(one, one)
     assert set(pairs["order kept"]) == {"yes"} and len(pairs) == 3
     assert summary.loc["Words", "Kendall's tau"] == "1.00 ± 0.00"
     assert "Words (small)" in scores
 
 
 def test_a_task_is_found_by_its_name_or_by_what_its_name_begins_with():
-    assert matched(["A", "B"], ["A", "BSmall"]) == {"A": "A", "B": "BSmall"}
-    assert matched(["A", "AB"], ["ASmall", "ABSmall", "AB"]) == {"A": "ASmall", "AB": "AB"}
-    assert matched(["A", "AB"], ["ABSmall", "C"]) == {"AB": "ABSmall"}
+    assert match_tasks(["A", "B"], ["A", "BSmall"]) == {"A": "A", "B": "BSmall"}
+    assert match_tasks(["A", "AB"], ["ASmall", "ABSmall", "AB"]) == {"A": "ASmall", "AB": "AB"}
+    assert match_tasks(["A", "AB"], ["ABSmall", "C"]) == {"AB": "ABSmall"}
 
 
 def test_folders_that_share_nothing_are_told(tmp_path):
     full, other = runs(tmp_path / "full", FULL), runs(tmp_path / "other", {"udever": 3}, "Small")
     with pytest.raises(ValueError, match="3 tasks and 0 rows in common.*GroupsSmall of ude"):
-        agreement(compared(full), compared(other))
+        measure_agreement(compared(full), compared(other))
     command = [sys.executable, "-m", "analysis.agreement"]
     done = subprocess.run(
         [*command, str(full), "nowhere"], cwd=ROOT, capture_output=True, text=True

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import figures
 from analysis.comparison import compare
-from analysis.results import load_results
-from analysis.style import write
-from tests.analysis.test_tables import cell, examples
+from analysis.records.results import load_results
+from analysis.render.figure import Drawing
+from analysis.views.cost import find_pareto_front
+from analysis.views.differences import find_cliques
+from tests.analysis.cells import cell, draw, examples
 
 
 @pytest.fixture
@@ -30,18 +31,18 @@ def found(tmp_path):
 def test_the_pareto_front_is_what_nothing_cheaper_matches():
     costs = pd.Series([3, 1, 2, 2, np.nan, 4])
     scores = pd.Series([5, 2, 2, 4, 9, 5])
-    assert figures.pareto(costs, scores) == [1, 3, 0]
+    assert find_pareto_front(costs, scores) == [1, 3, 0]
 
 
 def test_cliques_are_the_largest_runs_within_the_critical_difference():
     # Demsar, figure 1a: ranks 1.964, 2.000, 2.893, 3.143 and CD 1.25 are one group
-    assert figures.cliques([1.964, 2.0, 2.893, 3.143], 1.25) == [(0, 3)]
-    assert figures.cliques([1.0, 2.0, 2.5, 4.0], 1.0) == [(0, 1), (1, 2)]
-    assert figures.cliques([1.0, 3.0, 5.0], 1.0) == []
+    assert find_cliques([1.964, 2.0, 2.893, 3.143], 1.25) == [(0, 3)]
+    assert find_cliques([1.0, 2.0, 2.5, 4.0], 1.0) == [(0, 1), (1, 2)]
+    assert find_cliques([1.0, 3.0, 5.0], 1.0) == []
 
 
-def test_the_price_is_drawn_at_what_records_say(found):
-    drawn = figures.price(found)
+def test_the_cost_is_drawn_at_what_records_say(found):
+    drawn = draw("cost", found)
     assert isinstance(drawn, Figure)
     tokens, gflop, time = drawn.axes
     points = [line.get_xydata()[0] for line in tokens.lines[:3]]
@@ -52,13 +53,14 @@ def test_the_price_is_drawn_at_what_records_say(found):
 
 
 def test_bars_have_the_intervals_of_their_examples(found):
-    axes = figures.type_bars(found).axes
+    axes = draw("types", found).axes
     low, high = axes[0].lines[0].get_xdata()
     assert low < 60 < high and high - low == pytest.approx(4 * 100 * (0.24 / 200) ** 0.5, rel=0.3)
 
 
 def test_files_are_the_same_twice_and_fonts_are_embedded(found, tmp_path):
-    written = [write(figures.critical_difference(found), tmp_path / part, "cd") for part in "ab"]
+    drawings = [Drawing("cd", draw("differences", found), "") for _ in "ab"]
+    written = [one.write(tmp_path / part) for part, one in zip("ab", drawings, strict=True)]
     for one, other in zip(*written, strict=True):
         assert one.read_bytes() == other.read_bytes()
     pdf = written[0][0].read_bytes()
@@ -66,18 +68,18 @@ def test_files_are_the_same_twice_and_fonts_are_embedded(found, tmp_path):
 
 
 INCHES = {  # one column of a two-column page, or both
-    "price": 6.9,
-    "type_bars": 6.9,
-    "critical_difference": 6.9,
-    "variants": 6.9,
+    "cost": 6.9,
+    "types": 6.9,
+    "differences": 6.9,
+    "templates": 6.9,
 }
 
 
 @pytest.mark.parametrize("name", INCHES)
 def test_a_figures_files_are_as_wide_as_a_column_and_hold_all_of_it(name, found, tmp_path):
     """Of the written files: what is cropped, or cut off at the edge, has another width on paper."""
-    figure = getattr(figures, name)(found)
-    pdf, png = write(figure, tmp_path, name)
+    figure = draw(name, found)
+    pdf, png = Drawing(name, figure, "").write(tmp_path)
     box = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+) ?\]", pdf.read_bytes())
     assert float(box[1]) / 72 == pytest.approx(INCHES[name], abs=0.001)
     assert int.from_bytes(png.read_bytes()[16:20], "big") == int(INCHES[name] * 200)  # dpi
@@ -87,5 +89,5 @@ def test_a_figures_files_are_as_wide_as_a_column_and_hold_all_of_it(name, found,
 
 
 def test_what_rows_do_not_allow_is_not_drawn(found):
-    for make in (figures.heatmap, figures.layer_curves, figures.similarities, figures.spaces):
-        assert make(found) is None
+    for name in ("attention_x_pooling", "layers", "similarities", "geometry"):
+        assert draw(name, found) is None

@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+from analysis.caption import join_commands
 from analysis.comparison import compare
-from analysis.gains import gains_table, genre_table, poolings_table
-from analysis.names import command
-from analysis.results import load_results
-from tests.analysis.test_tables import cell, examples
+from analysis.records.results import load_results
+from tests.analysis.cells import cell, examples, maybe_tabulate, tabulate
 
 TRAINED = {
     "title": "sgpt_nli_demo",
@@ -37,7 +36,7 @@ def found(tmp_path):
 
 
 def test_a_row_trained_stands_beside_the_same_row_untrained(found):
-    table = gains_table(found)
+    table = tabulate("gains", found)
     row = table.values.iloc[0]
     assert list(table.values.index) == [("sgpt", "(mntp+nli)")]
     assert (row["A zero-shot"], row["A trained"]) == pytest.approx((50, 80))
@@ -48,7 +47,7 @@ def test_a_row_trained_stands_beside_the_same_row_untrained(found):
 
 
 def test_an_interval_is_of_the_difference_and_none_is_made_up(found):
-    behind = gains_table(found).after.iloc[0]
+    behind = tabulate("gains", found).notes.iloc[0]
     low, high = behind["A trained"].split("[")[1].split("]")[0].split(", ")
     assert 20 < float(low) < 30 < float(high) < 40
     assert "[" not in behind["B trained"] and "[" not in behind["Average trained"]
@@ -66,7 +65,7 @@ def test_a_row_is_called_by_its_recipe_and_by_a_digest_only_where_that_is_not_en
 
 def test_what_nobody_scored_before_training_has_no_column(tmp_path):
     trained(tmp_path, "sgpt", {"A": ("Classification", 0.5)})
-    table = gains_table(compare(load_results([tmp_path])))
+    table = tabulate("gains", compare(load_results([tmp_path])))
     assert "A trained" in table.values and "A zero-shot" not in table.values
     assert "zero-shot" not in table.caption
 
@@ -75,13 +74,13 @@ def test_data_that_few_rows_were_trained_on_is_named_with_them(tmp_path):
     trained(tmp_path, "sgpt", {"A": ("Classification", 0.5)})
     trained(tmp_path, "echo", {"A": ("Classification", 0.5)})
     folder = trained(tmp_path, "llm2vec", {"A": ("Classification", 0.5)}, source="wikipedia")
-    caption = gains_table(compare(load_results([tmp_path]))).caption
+    caption = tabulate("gains", compare(load_results([tmp_path]))).caption
     assert f"Data: pairs; wikipedia in llm2vec ({folder.name})." in caption
 
 
 def test_nothing_trained_is_no_table(tmp_path):
     cell(tmp_path, "sgpt", {"A": ("Classification", 0.5)})
-    assert gains_table(compare(load_results([tmp_path]))) is None
+    assert maybe_tabulate("gains", compare(load_results([tmp_path]))) is None
 
 
 def trained(root, method, scores, source="pairs", **changes):
@@ -107,10 +106,10 @@ def test_genres_stand_apart_with_what_training_gave_each(tmp_path):
         if make is cell:
             frame = frame.drop(columns="genre")  # as records were before
         frame.to_csv(folder / "record" / "examples" / "STSBenchmark.csv.gz", index=False)
-    table = genre_table(compare(load_results([tmp_path])))
+    table = tabulate("genres", compare(load_results([tmp_path])))
     assert list(table.values) == ["captions (40)", "news (40)"]
     assert table.values.iloc[0, 1] == pytest.approx(100 * spearmanr(gold[:40], noisy[:40])[0])
-    assert table.after.iloc[0, 1].endswith("*") and not table.after.iloc[0, 0].endswith("*")
+    assert table.notes.iloc[0, 1].endswith("*") and not table.notes.iloc[0, 0].endswith("*")
 
 
 def test_poolings_stand_by_attention_against_the_last_causal_token(tmp_path):
@@ -120,20 +119,20 @@ def test_poolings_stand_by_attention_against_the_last_causal_token(tmp_path):
     trained(tmp_path, "cpt_text", scores(0.5))
     trained(tmp_path, "cpt_text", scores(0.9), pooling="mean", attention="bidirectional")
     trained(tmp_path, "cpt_text", scores(0.7), pooler="multi_layer")
-    table = poolings_table(compare(load_results([tmp_path])))
+    table = tabulate("pooling_and_attention", compare(load_results([tmp_path])))
     rows = ["cpt_text: last", "cpt_text: mean", "cpt_text: multi_layer over last"]
     assert list(table.values.index) == rows
-    assert table.after.loc[rows[0], "causal"] == " (=)"
+    assert table.notes.loc[rows[0], "causal"] == " (=)"
     assert table.values.loc[rows[1], "bidirectional"] == pytest.approx(90)
-    assert table.after.loc[rows[1], "bidirectional"].startswith(" (+40.0 [")
-    assert table.after.loc[rows[1], "bidirectional"].endswith("*")
+    assert table.notes.loc[rows[1], "bidirectional"].startswith(" (+40.0 [")
+    assert table.notes.loc[rows[1], "bidirectional"].endswith("*")
     assert "–" in table.to_markdown()
 
 
 def test_commands_keep_their_verb():
     lines = [f"dec2vec train experiment=fair method={name}" for name in ("echo", "sgpt")]
-    assert command(pd.DataFrame({"command": lines})) == (
+    assert join_commands(pd.DataFrame({"command": lines})) == (
         "dec2vec train -m experiment=fair method=echo,sgpt"
     )
     mixed = pd.DataFrame({"command": [lines[0], "dec2vec evaluate method=echo"]})
-    assert command(mixed).endswith("(and 1 more)")
+    assert join_commands(mixed).endswith("(and 1 more)")

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 
 from analysis.comparison import compare
-from analysis.page import page
-from analysis.records import SCHEMA
-from analysis.report import report, sections
-from analysis.results import inconsistencies, load_results
-from analysis.tables import task_table, type_table
-from tests.analysis.test_tables import cell, examples
+from analysis.records.cells import SCHEMA
+from analysis.records.consistency import find_inconsistencies
+from analysis.records.results import load_results
+from analysis.render.html import make_page
+from analysis.report import make_sections, report
+from analysis.view import Options
+from tests.analysis.cells import cell, examples, tabulate
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +49,7 @@ def test_averages_of_other_peoples_results_are_over_the_same_languages(tmp_path)
     found = compare(load_results([tmp_path]))
     scores = found.scores["STS17"].droplevel("setting").to_dict()
     assert scores["a"] == pytest.approx(60) and pd.isna(scores["b"])
-    printed = task_table(found).to_markdown()
+    printed = tabulate("tasks", found).to_markdown()
     assert "70.0" not in printed and "**" not in printed
     assert "A dash is a score that is not there: b on STS17 (in part)" in printed
 
@@ -57,9 +58,9 @@ def test_other_peoples_results_of_other_splits_are_not_compared(tmp_path):
     theirs(tmp_path, "org/a", {"X": result("X", test={"default": 0.8}), "Y": result("Y", dev={})})
     theirs(tmp_path, "org/b", {"X": result("X", "r2", validation={"default": 0.9})})
     frame = load_results([tmp_path])
-    printed = type_table(compare(frame)).to_markdown()
+    printed = tabulate("types", compare(frame)).to_markdown()
     assert "b on X (scored on validation alone)" in printed and "90.0" not in printed
-    assert "X: scores are of different revisions of the data: r, r2" in inconsistencies(frame)
+    assert "X: scores are of different revisions of the data: r, r2" in find_inconsistencies(frame)
 
 
 OLD = {"mteb_version": "1.0.2", "dataset_revision": "r"}
@@ -186,8 +187,8 @@ def test_a_page_shows_the_records_that_were_read(tmp_path):
     cell(tmp_path / "runs", "echo", {"A": ("STS", 0.5)}, machine="a machine")
     frame = load_results([tmp_path / "runs"])
     (tmp_path / "runs").rename(tmp_path / "moved")
-    made = [replace(section, figures={}) for section in sections(frame)]
-    assert "a machine" in page(frame, made, {}, {})
+    made = [replace(section, figures=[]) for section in make_sections(frame, Options())]
+    assert "a machine" in make_page(frame, made)
 
 
 def test_splits_are_compared_apart_where_their_data_are_stamped(tmp_path):
@@ -197,7 +198,7 @@ def test_splits_are_compared_apart_where_their_data_are_stamped(tmp_path):
     two = {"parts": {**one["parts"], "dev": {"default": {"data": "d-dev"}}}, "data": "d-both"}
     cell(tmp_path, "one", {"A": ("STS", 0.5)}, entry=one)
     cell(tmp_path, "two", {"A": ("STS", 0.6)}, entry={**two, "splits": ["test", "dev"]})
-    assert inconsistencies(load_results([tmp_path])) == []
+    assert find_inconsistencies(load_results([tmp_path])) == []
 
 
 # --- which splits are shown ----------------------------------------------------------------------
@@ -212,27 +213,27 @@ def two_splits(tmp_path, method, scores, **more):
 
 def test_the_caption_says_which_split_is_shown(tmp_path):
     two_splits(tmp_path, "echo", {"validation": 0.9, "test": 0.5}, schema=SCHEMA)
-    printed = task_table(compare(load_results([tmp_path]))).to_markdown()
+    printed = tabulate("tasks", compare(load_results([tmp_path]))).to_markdown()
     assert "50.0" in printed and "shown is: test (A)" in printed
 
 
 def test_without_a_test_split_it_is_the_mean_of_all_and_said(tmp_path):
     two_splits(tmp_path, "echo", {"validation": 0.9, "dev": 0.5})
-    printed = task_table(compare(load_results([tmp_path]))).to_markdown()
+    printed = tabulate("tasks", compare(load_results([tmp_path]))).to_markdown()
     assert "70.0" in printed and "shown is: the mean of validation and dev (A)" in printed
 
 
 def test_a_benchmarks_splits_are_its_own(tmp_path):
     config = {"tasks": {"benchmark": "MTEB(Multilingual, v2)"}}
     two_splits(tmp_path, "echo", {"validation": 0.9, "test": 0.5}, config=config)
-    printed = task_table(compare(load_results([tmp_path]))).to_markdown()
+    printed = tabulate("tasks", compare(load_results([tmp_path]))).to_markdown()
     assert "70.0" in printed and "the mean of validation and test (A)" in printed
 
 
 def test_a_row_of_another_split_alone_is_a_dash_with_its_reason(tmp_path):
     two_splits(tmp_path, "echo", {"test": 0.5})
     two_splits(tmp_path, "sgpt", {"validation": 0.9})
-    printed = task_table(compare(load_results([tmp_path]))).to_markdown()
+    printed = tabulate("tasks", compare(load_results([tmp_path]))).to_markdown()
     assert "sgpt on A (scored on validation alone)" in printed and "90.0" not in printed
 
 
@@ -240,7 +241,7 @@ def test_different_commands_of_one_experiment_are_told_by_it(tmp_path):
     for method, seed in (("echo", 1), ("sgpt", 2), ("udever", 2)):
         text = f"dec2vec evaluate method={method} experiment=sts seed={seed}"
         cell(tmp_path, method, {"A": ("STS", 0.5)}, command=text, schema=1)
-    caption = task_table(compare(load_results([tmp_path]))).caption
+    caption = tabulate("tasks", compare(load_results([tmp_path]))).caption
     assert caption.endswith("Made by: experiment=sts (3 commands, listed in report.html)")
 
 

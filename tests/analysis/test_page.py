@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from analysis.report import report
-from tests.analysis.test_tables import cell
+from tests.analysis.cells import cell
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.agreement import agreement
+from analysis.agreement import measure_agreement
 from analysis.comparison import compare
+from analysis.records.results import load_results
 from analysis.report import report
-from analysis.results import load_results
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "runs" / "reference" / "report"
@@ -74,7 +74,7 @@ def test_the_readmes_show_the_committed_report():
 def test_the_studies_show_what_the_small_demo_keeps_of_the_larger_ones_order():
     reference = ROOT / "runs" / "reference"
     full, small = (compare(load_results([reference / name])) for name in ("demo_full", "demo"))
-    table = agreement(full, small)[0].to_markdown(disable_numparse=True)
+    table = measure_agreement(full, small)[0].to_markdown(disable_numparse=True)
     assert f"<!-- analysis.agreement -->\n\n{table}\n\n<!-- -->" in (
         reference / "README.md"
     ).read_text(encoding="utf-8")
@@ -93,7 +93,10 @@ def test_the_front_page_is_short():
 
 def test_no_torch_and_no_method_is_loaded():
     code = (
-        "import sys, analysis.report\n"
+        "import sys\n"
+        "from analysis.report import REPORTS\n"
+        "from analysis.section import load_view\n"
+        "views = [load_view(name) for report in REPORTS.values() for name in report.views]\n"
         "heavy = {'torch', 'mteb', 'methods', 'transformers', 'hydra', 'sklearn', 'scipy.stats'}\n"
         "print(heavy & set(sys.modules))"
     )

@@ -8,59 +8,13 @@ import pandas as pd
 import pytest
 
 from analysis.comparison import compare
+from analysis.records.consistency import find_inconsistencies
+from analysis.records.results import keep_tasks, load_results
 from analysis.report import report
-from analysis.results import inconsistencies, keep_tasks, load_results
-from analysis.tables import difference_table, sts_table, task_table, trained_table, type_table
-from analysis.variants import attention_x_pooling_table, layer_table, template_table
+from analysis.reports import REPORTS
+from tests.analysis.cells import cell, examples, maybe_tabulate, tabulate
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "tables"
-ENTRY = {"splits": ["test"], "subsets": ["default"], "data": "d", "main_score": "m", "tokens": 10}
-
-
-def cell(root, method, scores, *, options=None, model="org/small", dtype="bfloat16", **more):
-    """A cell's folder as dec2vec evaluate leaves it; scores: task -> (type, score or status).
-
-    A list of scores is one score an example: they are kept, and their mean is the score.
-    """
-    number = len(list(root.rglob("run.json")))
-    folder = root / "results" / model.replace("/", "__") / "rev" / "experiments" / f"{number:03}"
-    (folder / "record" / "examples").mkdir(parents=True)
-    tasks = {}
-    for task, (type_, score, *error) in scores.items():
-        if isinstance(score, str):
-            tasks[task] = {"status": score, "error": f"{task} is {score}", "type": type_}
-            continue
-        tasks[task] = {**ENTRY, "status": "done", "type": type_, **more.get("entry", {})}
-        if isinstance(score, list):
-            kept = pd.DataFrame({"split": "test", "subset": "default", "value": score})
-            kept.insert(2, "example", range(len(score)))
-            kept.to_csv(folder / "record" / "examples" / f"{task}.csv.gz", index=False)
-            tasks[task]["examples"] = {"statistic": "mean", "unit": "text", "count": len(score)}
-            score = sum(score) / len(score)
-        one = {"hf_subset": "default", "main_score": score}
-        one |= {"main_score_error": error[0]} if error else {}
-        result = {"dataset_revision": "r1", "scores": {"test": [one]}}
-        (folder / f"{task}.json").write_text(json.dumps(result))
-    about = {
-        "model": model,
-        "revision": "rev",
-        "adapters": [],
-        "method": method,
-        "options": options or {},
-        "default": {"attention": "causal", "pooling": "last", "layer": -1},
-        "attention": "causal",
-        "pooling": "last",
-        "layer": -1,
-        "dtype": dtype,
-        "instructions": None,
-        "digest": "0",
-        "commit": "abc",
-        "command": f"dec2vec evaluate method={method} tasks=sts",
-        "tasks": tasks,
-    }
-    more.pop("entry", None)
-    (folder / "record" / "run.json").write_text(json.dumps(about | more))
-    return folder
 
 
 @pytest.fixture
@@ -101,9 +55,9 @@ def runs(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["md", "tex", "csv"])
-@pytest.mark.parametrize("make", [task_table, type_table, sts_table])
-def test_a_table_is_written_as_the_golden_file_has_it(runs, make, form, tmp_path):
-    table = make(compare(load_results([runs])))
+@pytest.mark.parametrize("view", ["tasks", "types", "sts"])
+def test_a_table_is_written_as_the_golden_file_has_it(runs, view, form, tmp_path):
+    table = tabulate(view, compare(load_results([runs])))
     written = {file.suffix[1:]: file for file in table.write(tmp_path / "out")}[form]
     golden = GOLDEN / written.name
     if not golden.exists():  # a new golden is written once, to be read and committed
@@ -114,7 +68,7 @@ def test_a_table_is_written_as_the_golden_file_has_it(runs, make, form, tmp_path
 
 
 def test_an_average_over_a_missing_score_is_withheld(runs):
-    values = type_table(compare(load_results([runs]))).values
+    values = tabulate("types", compare(load_results([runs]))).values
     by_method = values.droplevel("setting")
     assert pd.isna(by_method.loc["sgpt", "STS"]) and pd.isna(by_method.loc["sgpt", "Average"])
     assert by_method.loc["echo", "STS"] == pytest.approx(56.25)
@@ -122,7 +76,7 @@ def test_an_average_over_a_missing_score_is_withheld(runs):
 
 
 def test_a_score_with_an_error_is_printed_with_it_and_not_ranked(runs):
-    table = task_table(compare(load_results([runs])))
+    table = tabulate("tasks", compare(load_results([runs])))
     rows = [row.split("|") for row in table.to_markdown().splitlines()[:5]]
     column = next(i for i, name in enumerate(rows[0]) if "DemoLee" in name)
     lee = [row[column] for row in rows]
@@ -136,12 +90,12 @@ def test_rows_that_do_not_compare_are_said_and_kept_apart(tmp_path):
     cell(tmp_path / "two", "sgpt", {"STS12": ("STS", 0.4)}, entry=entry)
     cell(tmp_path / "two", "sgpt", {"STS13": ("STS", 0.4)}, entry={"code": "c"})
     frame = load_results([tmp_path / "one", tmp_path / "two"])
-    said = inconsistencies(frame)
+    said = find_inconsistencies(frame)
     assert "dtypes are mixed: 4 scores in bfloat16, 1 scores in float32" in said
     assert "STS12 was scored on 2 different sets of data" in said
     assert any("sgpt on org/small was run with 2 versions of its code" in line for line in said)
     assert any("echo" in line and "stands there 2 times, in one, two" in line for line in said)
-    printed = task_table(compare(frame)).to_markdown()
+    printed = tabulate("tasks", compare(frame)).to_markdown()
     for row in ("echo (bfloat16, in one)", "echo (bfloat16, in two)", "echo (float32)"):
         assert row in printed
 
@@ -156,7 +110,7 @@ def test_tasks_can_be_chosen_and_unknown_ones_are_told(runs):
 def test_an_average_over_the_common_tasks_says_which(runs):
     found = compare(load_results([runs]), common=True)
     assert list(found.scores) == ["STS12", "DemoLee"]
-    table = type_table(found)
+    table = tabulate("types", found)
     assert table.values["STS"].notna().all()
     assert "Over the 2 tasks that all rows have: STS12, DemoLee." in table.caption
 
@@ -165,7 +119,7 @@ def test_a_task_scored_on_two_splits_is_shown_on_its_test_split(runs):
     frame = load_results([runs])
     extra = frame[frame["task"] == "STS12"].assign(split="validation", score=0.99)
     both = pd.concat([frame, extra], ignore_index=True)
-    assert task_table(compare(both)).to_csv() == task_table(compare(frame)).to_csv()
+    assert tabulate("tasks", compare(both)).to_csv() == tabulate("tasks", compare(frame)).to_csv()
 
 
 def test_a_folder_without_records_is_told(tmp_path):
@@ -190,9 +144,9 @@ def test_other_peoples_results_and_published_scores_are_rows_apart(runs, tmp_pat
     assert frame.loc[frame["source"] == "mteb", "type"].item() == "STS"
     assert (
         "STS12: other people's scores are of revision r2 of the data, ours of r1"
-        in inconsistencies(frame)
+        in find_inconsistencies(frame)
     )
-    printed = trained_table(compare(frame)).to_markdown()
+    printed = tabulate("trained", compare(frame)).to_markdown()
     assert "other's big (mteb)" in printed and "70.0 |" in printed
     assert "other's best (published)" in printed and "90.0** ‡" in printed
     assert "zero-shot echo" in printed
@@ -201,28 +155,24 @@ def test_other_peoples_results_and_published_scores_are_rows_apart(runs, tmp_pat
         load_results([runs / "results"], published=csv)
 
 
-def examples(number, right):
-    return [1.0] * round(number * right) + [0.0] * round(number * (1 - right))
-
-
 def test_marks_and_differences_come_from_examples(tmp_path):
     for method, right in (("best", 0.8), ("close", 0.79), ("far", 0.5)):
         scores = {"A": ("Classification", examples(200, right)), "B": ("Clustering", right)}
         cell(tmp_path, method, scores)
     found = compare(load_results([tmp_path]))
-    printed = type_table(found).to_markdown().splitlines()
+    printed = tabulate("types", found).to_markdown().splitlines()
     assert "*79.0* †" in printed[3] and "50.0 |" in printed[4] and "†" in printed[-1]
-    table = difference_table(found)
+    table = tabulate("differences", found)
     assert table.values.loc[("far", ""), "Classification"] == pytest.approx(-30)
-    behind = table.after["Classification"].to_dict()
+    behind = table.notes["Classification"].to_dict()
     assert behind["far", ""].endswith("]*") and behind["best", ""] == ""
     assert not behind["close", ""].endswith("*")
-    assert (table.after["Clustering"] == "").all()
+    assert (table.notes["Clustering"] == "").all()
     assert "not tested: Clustering, Average" in table.caption
-    other = difference_table(found, base="far")
+    other = tabulate("differences", found, base="far")
     assert other.values.loc[("best", ""), "Classification"] == pytest.approx(30)
     with pytest.raises(ValueError, match="no row is 'nobody'; the complete ones: best, close, far"):
-        difference_table(found, base="nobody")
+        tabulate("differences", found, base="nobody")
 
 
 def test_variants_stand_with_their_difference_to_the_default(tmp_path):
@@ -234,18 +184,20 @@ def test_variants_stand_with_their_difference_to_the_default(tmp_path):
         cell(tmp_path, "echo", scores, attention=attention, pooling=pooling)
     cell(tmp_path, "echo", {"A": ("Classification", examples(200, 0.2))}, options={"template": "x"})
     found = compare(load_results([tmp_path]))
-    printed = attention_x_pooling_table(found).to_markdown()
+    printed = tabulate("attention_x_pooling", found).to_markdown()
     row = [c.strip() for c in printed.splitlines()[2].split("|")[1:-1]]
     margins = r"50.0 \(=\),90.0 \(\+40.0 ± \d.\d\*\),–,–,51.0 \(\+1.0 ± \d+.\d\),–"
     assert row[0] == "echo" and re.fullmatch(margins, ",".join(row[1:])), row
-    printed = template_table(found).to_markdown()
-    assert "20.0 (-30.0 ± " in printed and "*)" in printed and layer_table(found) is None
+    printed = tabulate("templates", found).to_markdown()
+    assert (
+        "20.0 (-30.0 ± " in printed and "*)" in printed and maybe_tabulate("layers", found) is None
+    )
 
 
 def test_layers_are_rows_and_the_final_norm_comes_last(tmp_path):
     for layer, score in ((-1, 0.5), (0, 0.2), (10, 0.6), (2, 0.3)):
         cell(tmp_path, "echo", {"A": ("STS", score)}, layer=layer)
-    table = layer_table(compare(load_results([tmp_path])))
+    table = tabulate("layers", compare(load_results([tmp_path])))
     assert list(table.values.index) == [0, 2, 10, -1]
     assert "**60.0**" in table.to_markdown() and table.to_csv().startswith("layer,echo\n0,20.0")
 
@@ -265,15 +217,25 @@ def test_a_report_has_a_section_for_each_report_and_runs_folder(tmp_path):
     assert before == {name: (tmp_path / "out" / name).read_bytes() for name in written}
 
 
+def test_a_report_that_does_not_exist_is_named_with_the_valid_ones(tmp_path, caplog):
+    """No error: records are not edited, and the others of the folder are to be seen."""
+    cell(tmp_path / "mine", "echo", {"A": ("STS", 0.5)}, reports=["layrs"])
+    cell(tmp_path / "mine", "sgpt", {"A": ("STS", 0.5)}, reports=["sts"])
+    made = report([tmp_path / "mine"], tmp_path / "out")
+    assert [section.name for section in made] == ["sts", "mine"]
+    told = f"report: layrs is unknown (in 1 records); valid: {', '.join(REPORTS)}"
+    assert told in caplog.text and told in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_many_rows_leave_differences_significant(tmp_path):
     """Holm's correction over 30 rows must not be stopped by the number of resamples."""
     for number in range(30):
         right = 0.95 if number == 0 else 0.3
         cell(tmp_path, f"m{number:02}", {"A": ("Classification", examples(400, right))})
     found = compare(load_results([tmp_path]), samples=200)
-    printed = type_table(found).to_markdown().splitlines()
+    printed = tabulate("types", found).to_markdown().splitlines()
     assert "30.0" in printed[5] and "†" not in printed[5]
-    assert difference_table(found).after["Classification"].str.endswith("*").sum() == 29
+    assert tabulate("differences", found).notes["Classification"].str.endswith("*").sum() == 29
 
 
 def test_cells_that_look_alike_stay_apart(tmp_path):
@@ -298,7 +260,7 @@ def test_a_score_over_fewer_subsets_is_no_score(tmp_path):
     result = json.loads(file.read_text())
     result["scores"]["test"].append({"hf_subset": "de", "main_score": 0.3})
     file.write_text(json.dumps(result))
-    table = type_table(compare(load_results([tmp_path])))
+    table = tabulate("types", compare(load_results([tmp_path])))
     assert table.values["STS"].droplevel("setting").to_dict() == pytest.approx(
         {"full": 60, "part": float("nan")}, nan_ok=True
     )
@@ -309,7 +271,7 @@ def test_two_models_are_two_rows_of_attention_and_pooling(tmp_path):
     for model in ("org/a", "org/b"):
         for pooling in ("last", "mean"):
             cell(tmp_path, "echo", {"A": ("STS", 0.5)}, model=model, pooling=pooling)
-    table = attention_x_pooling_table(compare(load_results([tmp_path])))
+    table = tabulate("attention_x_pooling", compare(load_results([tmp_path])))
     assert list(table.values.index) == ["echo", "echo (b)"]
 
 

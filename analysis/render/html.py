@@ -1,9 +1,9 @@
-"""report.html: one file that needs no network. What failed comes first."""
+"""Sections -> report.html: one file that needs no network. What failed comes first."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.names import labels, unique_values
-from analysis.table import DASH, Table
+from analysis.labels import label_rows, unique_values
+from analysis.render.figure import Drawing
+from analysis.render.table import DASH, Table
 
 if TYPE_CHECKING:
-    from analysis.report import Section
+    from analysis.section import Section
 
 TEMPLATE = Path(__file__).with_name("page.html")
-# What a task's table shows of each of its rows.
-DRILL = {
+# What the page shows of each row of a task, and how it is headed.
+TASK_COLUMNS = {
     **{"row": "row", "split": "split", "subset": "subset", "metric": "metric", "score": "score"},
     **{"status": "status", "tokens": "tokens", "tokens_per_second": "tokens/s"},
     **{"seconds": "seconds", "mean_cosine": "mean cosine", "date": "date"},
@@ -28,44 +29,46 @@ DRILL = {
 DIGITS = {"score": 2, "mean_cosine": 2, "tokens": 0, "tokens_per_second": 0, "seconds": 1}
 
 
-def page(
-    frame: pd.DataFrame,
-    sections: Sequence[Section],
-    pictures: Mapping[tuple[str, str], bytes],
-    captions: Mapping[str, str],
-    *,
-    unread: Sequence[str] = (),
+def make_page(
+    frame: pd.DataFrame, sections: Sequence[Section], *, warnings: Sequence[str] = ()
 ) -> str:
-    """The page. pictures: PNG by section and figure; captions: by figure. unread: files that could
-    not be read, and why."""
+    """Return the page. warnings: of no single section."""
     parts, contents = [_overview(sections)], []
-    warnings = [f"{section.name}: {line}" for section in sections for line in section.warnings]
-    warnings = [*unread, *warnings]
-    if trouble := list(_trouble(frame, warnings)):
+    own = [f"{section.name}: {line}" for section in sections for line in section.warnings]
+    if trouble := list(_trouble(frame, [*warnings, *own])):
         parts = [f'<section class="warn" id="failures">{"".join(trouble)}</section>', *parts]
         contents.append('<li><a href="#failures">failures and warnings</a></li>')
     contents.append('<li><a href="#overview">what was run</a></li>')
     for section in sections:
         name = escape(section.name)
         contents.append(f'<li><a href="#{name}">{name}</a></li>')
-        parts.append(f'<section id="{name}"><h2>{name}</h2>')
-        parts += [_table(table) for table in section.tables]
-        for figure in section.figures:
-            image = base64.b64encode(pictures[section.name, figure]).decode()
-            said = escape(captions[figure])
-            parts.append(
-                f'<figure><img alt="{said}" src="data:image/png;base64,{image}">'
-                f"<figcaption>{said} ({escape(section.name)}/{figure}.pdf)</figcaption></figure>"
-            )
-        parts += ["<h3>Task by task</h3>", *_drill(section.found.frame)]
-        parts += ["<h3>Row by row: the command and the resolved config</h3>"]
-        parts += [*_cells(section.found.frame), "</section>"]
+        parts += _section(section)
     template = Template(TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(contents="".join(contents), body="\n".join(parts))
 
 
+def _section(section: Section) -> Iterator[str]:
+    name = escape(section.name)
+    yield f'<section id="{name}"><h2>{name}</h2>'
+    yield from map(_table, section.tables)
+    yield from (_figure(drawing, name) for drawing in section.figures)
+    frame = section.comparison.frame
+    yield from ("<h3>Task by task</h3>", *_tasks(frame))
+    yield "<h3>Row by row: the command and the resolved config</h3>"
+    yield from (*_cells(frame), "</section>")
+
+
+def _figure(drawing: Drawing, section: str) -> str:
+    image = base64.b64encode(drawing.png).decode()
+    caption = escape(drawing.caption)
+    return (
+        f'<figure><img alt="{caption}" src="data:image/png;base64,{image}">'
+        f"<figcaption>{caption} ({section}/{drawing.name}.pdf)</figcaption></figure>"
+    )
+
+
 def _trouble(frame: pd.DataFrame, warnings: Sequence[str]) -> Iterator[str]:
-    named = labels(frame)
+    named = label_rows(frame)
     named["row"] = (named["label"] + " " + named["setting"]).str.strip()
     open_ = named[named["status"] != "done"]
     partial = named[(named["status"] == "done") & named["message"].notna()]
@@ -87,15 +90,18 @@ def _trouble(frame: pd.DataFrame, warnings: Sequence[str]) -> Iterator[str]:
 def _overview(sections: Sequence[Section]) -> str:
     rows = []
     for section in sections:
-        frame = section.found.frame
+        frame = section.comparison.frame
         ours = frame[frame["source"] == "run"]
-
         done = ours[ours["status"] == "done"].drop_duplicates(["folder", "task"])
         tokens = pd.to_numeric(done["tokens"]).sum()
         seconds = pd.to_numeric(done["seconds"]).sum()
         rows.append(
             [
-                *(section.name, len(section.found.scores), len(section.found.scores.columns)),
+                *(
+                    section.name,
+                    len(section.comparison.scores),
+                    len(section.comparison.scores.columns),
+                ),
                 *(unique_values(ours, column) for column in ("model", "dtype", "commit", "date")),
                 *(float(tokens), round(float(seconds))),
             ]
@@ -119,16 +125,16 @@ def _table(table: Table) -> str:
     )
 
 
-def _drill(frame: pd.DataFrame) -> Iterator[str]:
+def _tasks(frame: pd.DataFrame) -> Iterator[str]:
     named = frame.assign(row=(frame["label"] + " " + frame["setting"]).str.strip())
     for task, group in named.groupby("task"):
-        shown = group.sort_values("score", ascending=False)[list(DRILL)]
+        shown = group.sort_values("score", ascending=False)[list(TASK_COLUMNS)]
         shown = shown.assign(score=pd.to_numeric(shown["score"]) * 100)
         rows = [
-            [_cell(value, DIGITS.get(name)) for name, value in zip(DRILL, row, strict=True)]
+            [_cell(value, DIGITS.get(name)) for name, value in zip(TASK_COLUMNS, row, strict=True)]
             for row in shown.itertuples(index=False)
         ]
-        box = _box(list(DRILL.values()), rows, name=str(task))
+        box = _box(list(TASK_COLUMNS.values()), rows, name=str(task))
         yield f"<details><summary>{escape(str(task))}</summary>{box}</details>"
 
 
@@ -154,7 +160,7 @@ def _or_blank(text: Any) -> str:
 
 
 def _cell(value: Any, digits: int | None) -> tuple[str, float | None]:
-    """Text and sort value; text sorts as text."""
+    """Return text and sort value; text sorts as text."""
     if isinstance(value, str):
         return escape(value), None
     if value is None or value != value:
@@ -169,7 +175,7 @@ def _box(
     name: str,
     long: Sequence[int] = (),
 ) -> str:
-    """A table to sort and, from seven rows on, to filter. Cells are HTML and a sort value."""
+    """Return a table to sort and, from seven rows, to filter; a cell is HTML and a sort value."""
     lines = []
     for row in rows:
         cells = []

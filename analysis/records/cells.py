@@ -8,29 +8,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.mteb_files import Unreadable, read_json
+from analysis.records.columns import COLUMNS
+from analysis.records.mteb_files import Unreadable, read_json
 
 SCHEMA = 1  # of records: the newest that is known here; those without a number are of schema 0
-GEOMETRY = [
-    *("mean_cosine", "uniformity", "effective_rank", "top_dimension", "top_components"),
-    *("alignment", "centred", "whitened"),
-]
-TRAINING = ["trained_on", "pooler", "steps", "learning_rate", "train_seconds", "trained_as"]
-COLUMNS = [
-    *("source", "reports", "model", "revision", "adapters", "method", "options", "attention"),
-    *("pooling", "layer", "dtype", "instructions", "digest", "default", "task", "type", "split"),
-    *("subset", "metric", "score", "score_error", "status", "message", "data", "code", "engine"),
-    *("dataset_revision", "statistic", "unit", "texts", "cut_texts", "tokens", "tokens_computed"),
-    *("tokens_per_second", "seconds", "peak_memory_mib", "linear_weights", *GEOMETRY),
-    *TRAINING,
-    *("commit", "date", "command", "runs", "folder", "schema", "record", "benchmark"),
-]
 
 
 def read_cell(path: Path, unread: list[str]) -> list[dict[str, Any]]:
-    """The rows of a record; of one that cannot be read none, and `unread` says why.
+    """Return the rows of a record; none where it cannot be read, and the reason goes to `unread`.
 
-    Raises ValueError for a record of a newer schema: what its fields mean is not known here.
+    Raises ValueError for a record of a newer schema, whose fields may mean something else.
     """
     try:
         record = read_json(path)
@@ -42,7 +29,7 @@ def read_cell(path: Path, unread: list[str]) -> list[dict[str, Any]]:
                 f"{path} is a record of schema {schema}; known here are those up to {SCHEMA}. "
                 f"Report it with the version that wrote it (commit {record.get('commit')}) or newer"
             )
-        return list(_cell(path, record))
+        return list(_read_tasks(path, record))
     except Unreadable as error:
         unread.append(f"{path} is not read: {error}")
     except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -53,27 +40,10 @@ def read_cell(path: Path, unread: list[str]) -> list[dict[str, Any]]:
     return []
 
 
-def _cell(path: Path, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _read_tasks(path: Path, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     folder = path.parent.parent
-    options, own = record.get("options", {}), record.get("default", {})
+    about = _describe_cell(folder, record)
     changed = " (changed)" if record.get("dirty") else ""
-    about = {
-        **{name: record.get(name) for name in COLUMNS if name in record},
-        "source": "run",
-        "reports": ", ".join(record.get("reports", [])),
-        "adapters": "+".join(_chain(record)),
-        "options": ", ".join(f"{key}={value}" for key, value in options.items()),
-        "default": bool(own)
-        and not options
-        and all(record.get(axis) == value for axis, value in own.items()),
-        "runs": runs_folder(folder),
-        "folder": str(folder),
-        "schema": record.get("schema", 0),
-        "benchmark": ((record.get("config") or {}).get("tasks") or {}).get("benchmark"),
-        "record": json.dumps({k: v for k, v in record.items() if k != "tasks"}, indent=1),
-        **_trained(record.get("training", [])),
-        "trained_as": _trained_as(record.get("trained_as") or {}),
-    }
     for task, entry in record["tasks"].items():
         row = {
             **about,
@@ -81,36 +51,58 @@ def _cell(path: Path, record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             **{name: (entry.get("examples") or {}).get(name) for name in ("statistic", "unit")},
             "task": task,
             "metric": entry.get("main_score"),
-            "message": _message(entry),
+            "message": _explain(entry),
         }
         row["commit"] = f"{row['commit']}{changed}" if row.get("commit") else None
-        parts = list(_parts(folder / f"{task}.json", entry))
-        if entry["status"] == "done" and not parts:  # a record that promises what is not there
+        parts = list(_read_parts(folder / f"{task}.json", entry))
+        if entry["status"] == "done" and not parts:  # the record says done, and the scores are gone
             row |= {"status": "missing", "message": f"no scores of it in {task}.json"}
         for part in parts:
             yield {**row, **part, "status": "done"}
-        if not parts or entry["status"] != "done":  # what failed hides nothing that is scored
+        if not parts or entry["status"] != "done":  # parts that are scored stay, whatever failed
             yield row
 
 
-def _message(entry: Mapping[str, Any]) -> str | None:
-    """What is to be said of a task: why it failed, or what of it is not there."""
-    said = [
+def _describe_cell(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what all rows of a cell share."""
+    options, own = record.get("options", {}), record.get("default", {})
+    return {
+        **{name: record.get(name) for name in COLUMNS if name in record},
+        "source": "run",
+        "reports": ", ".join(record.get("reports", [])),
+        "adapters": "+".join(_stacked_adapters(record)),
+        "options": ", ".join(f"{key}={value}" for key, value in options.items()),
+        "default": bool(own)
+        and not options
+        and all(record.get(axis) == value for axis, value in own.items()),
+        "runs": find_runs_folder(folder),
+        "folder": str(folder),
+        "schema": record.get("schema", 0),
+        "benchmark": ((record.get("config") or {}).get("tasks") or {}).get("benchmark"),
+        "record": json.dumps({k: v for k, v in record.items() if k != "tasks"}, indent=1),
+        **_summarize_training(record.get("training", [])),
+        "trained_as": _list_differences(record.get("trained_as") or {}),
+    }
+
+
+def _explain(entry: Mapping[str, Any]) -> str | None:
+    """Return why a task failed, or what is missing of it."""
+    reasons = [
         *(entry.get("missing_parts") or ()),
         *filter(None, (entry.get("examples_error"), entry.get("geometry_error"))),
     ]
-    return entry.get("error") or "; ".join(said) or None
+    return entry.get("error") or "; ".join(reasons) or None
 
 
-def _chain(record: Mapping[str, Any]) -> list[str]:
-    """The adapters of a cell by name, those first that others stand on (below/N_NAME)."""
+def _stacked_adapters(record: Mapping[str, Any]) -> list[str]:
+    """Return the names of a cell's adapters, parents first (they lie in below/N_NAME)."""
     given = [Path(adapter).name for adapter in record.get("adapters", [])]
     merged = [part["folder"] for part in record.get("training", []) if "folder" in part]
     return [re.sub(r"^\d+_", "", name) if name not in given else name for name in merged] or given
 
 
-def _trained(adapters: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the last adapter of a chain was trained on and how, and the seconds of all of them."""
+def _summarize_training(adapters: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how the last adapter of a stack was trained, and the seconds of the whole stack."""
     if not adapters or "learning_rate" not in adapters[-1]:
         return {}
     last = adapters[-1]
@@ -123,14 +115,14 @@ def _trained(adapters: list[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _trained_as(differences: Mapping[str, Any]) -> str | None:
-    """Where a cell is evaluated otherwise than its adapter was trained, in words."""
-    said = (f"{key}={trained}, not {now}" for key, (trained, now) in differences.items())
-    return "; ".join(said) or None
+def _list_differences(differences: Mapping[str, Any]) -> str | None:
+    """Return in which fields a cell is evaluated otherwise than its adapter was trained."""
+    texts = (f"{key}={trained}, not {now}" for key, (trained, now) in differences.items())
+    return "; ".join(texts) or None
 
 
-def _parts(file: Path, entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The scores of a task's splits and subsets, with their geometry and their data's digest."""
+def _read_parts(file: Path, entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a task's scores by split and subset, with their geometry and digests."""
     try:
         result = read_json(file)
     except Unreadable:
@@ -154,8 +146,8 @@ def _parts(file: Path, entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 }
 
 
-def runs_folder(folder: Path) -> str:
-    """The runs folder that a cell lies in: what stands before results/."""
+def find_runs_folder(folder: Path) -> str:
+    """Return the name of the runs folder that a cell lies in: the one above results/."""
     for parent in folder.resolve().parents:
         if parent.name == "results":
             return parent.parent.name

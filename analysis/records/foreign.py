@@ -1,4 +1,4 @@
-"""Other people's results: folders of mteb's result files that no record of ours lies beside."""
+"""Other people's results -> rows: folders of mteb's result files without a record of ours."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from analysis.mteb_files import Unreadable, is_result, read_json, read_result
+from analysis.records.mteb_files import Unreadable, is_result, read_json, read_result
 
 log = logging.getLogger(__name__)
 
 
 def find_foreign(root: Path) -> list[Path]:
-    """The folders under a root that hold results of mteb and no record of ours.
+    """Return the folders under a root that hold results of mteb and no record of ours.
 
-    Older generations of mteb wrote no model_meta.json: there, a result tells the folder.
+    Older generations of mteb wrote no model_meta.json: there, a result file marks the folder.
     """
     found: dict[Path, bool] = {}
     for file in sorted(root.rglob("*.json")):
@@ -27,8 +27,8 @@ def find_foreign(root: Path) -> list[Path]:
 
 
 def read_foreign(folder: Path, unread: list[str]) -> Iterator[dict[str, Any]]:
-    """The rows of a folder; a file that is not read is added to `unread`, with the reason."""
-    name, revision = _model(folder, unread)
+    """Yield the rows of a folder; a file that cannot be read is added to `unread`, with why."""
+    name, revision = _name_model(folder, unread)
     about = {
         "source": "mteb",
         "reports": "",
@@ -58,18 +58,18 @@ def _is_ours(folder: Path) -> bool:
 def _is_result_file(file: Path) -> bool:
     try:
         return is_result(read_json(file))
-    except Unreadable:  # in a folder of no results it is nobody's business
+    except Unreadable:  # the folder holds no results: nothing to report
         return False
 
 
-def _model(folder: Path, unread: list[str]) -> tuple[str, Any]:
-    """A model's name and revision: of model_meta.json, or of the folders ORG__MODEL/REVISION."""
+def _name_model(folder: Path, unread: list[str]) -> tuple[str, Any]:
+    """Return a model's name and revision: of model_meta.json, or of ORG__MODEL/REVISION."""
     meta = folder / "model_meta.json"
     if meta.exists():
         try:
-            told = read_json(meta)
-            if isinstance(told, dict) and told.get("name"):
-                return str(told["name"]), told.get("revision")
+            stated = read_json(meta)
+            if isinstance(stated, dict) and stated.get("name"):
+                return str(stated["name"]), stated.get("revision")
             reason = "it names no model"
         except Unreadable as error:
             reason = str(error)

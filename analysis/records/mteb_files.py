@@ -1,12 +1,12 @@
-"""mteb's result files, of every generation: a task's scores by split and subset.
+"""mteb's result files, of every generation -> rows: a task's scores by split and subset.
 
     since 1.11   {"task_name", "dataset_revision", "scores": {split: [{"hf_subset", "main_score"}]}}
     before       {"mteb_dataset_name", "dataset_revision", split: {subset: {...}}}, or
                  {split: {...}} of a task without subsets, often without a main score:
                  {"test": {"cos_sim": {"spearman": 0.7}}}
 
-Where the main score is not in the file, it is the one that mteb's tasks of such metrics have. What
-is in neither form is Unreadable: named, never left out in silence.
+Where a file states no main score, the one that mteb uses for tasks with such metrics is taken. A
+file in neither form is Unreadable, and is named in the report.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 ABOUT = {"mteb_dataset_name", "mteb_version", "dataset_revision", "evaluation_time", "task_name"}
 ABOUT |= {"kg_co2_emissions", "date", "evaluation_phases"}
 GROUPS = {"cos_sim", "cosine", "dot", "euclidean", "manhattan", "max", "similarity", "v_measures"}
-# The main score by what a file holds, the first that it has; bitext has f1 and precision both.
-MAIN = (
+# The main score of a file that names none: the first of these that it holds.
+MAIN_SCORES = (
     *(("cos_sim", "spearman"), ("cosine", "spearman"), ("max", "ap"), ("cos_sim", "ap")),
     *(("cosine", "ap"), ("cosine_spearman",), ("cos_sim_spearman",), ("max_ap",)),
     *(("ndcg_at_10",), ("map",), ("v_measure",)),
@@ -37,11 +37,11 @@ RENAMED = {
 
 
 class Unreadable(ValueError):
-    """Why a file is no result that can be read."""
+    """A file is no result that can be read; the message is the reason."""
 
 
 def read_json(file: Path) -> Any:
-    """A JSON file's content. Raises Unreadable."""
+    """Return a JSON file's content. Raises Unreadable."""
     try:
         return json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -51,7 +51,7 @@ def read_json(file: Path) -> Any:
 
 
 def is_result(data: Any) -> bool:
-    """Whether JSON looks like a result of mteb's, of whatever generation."""
+    """Return whether JSON looks like a result of mteb's, of any generation."""
     return isinstance(data, Mapping) and (
         ("task_name" in data and "scores" in data)
         or "mteb_dataset_name" in data
@@ -60,8 +60,8 @@ def is_result(data: Any) -> bool:
 
 
 def read_result(file: Path, data: Any) -> list[dict[str, Any]]:
-    """A file's rows: task, split, subset, score, score_error, dataset_revision; `status` and
-    `message` where a score is not in it. Raises Unreadable."""
+    """Return a file's rows: task, split, subset, score, score_error, dataset_revision; `status` and
+    `message` where it has no score. Raises Unreadable."""
     if not is_result(data):
         raise Unreadable("neither mteb's layout since 1.11 (task_name, scores) nor an older one")
     name = str(data.get("task_name") or data.get("mteb_dataset_name") or file.stem)
@@ -78,7 +78,7 @@ def read_result(file: Path, data: Any) -> list[dict[str, Any]]:
                 "score_error": scores.get("main_score_error"),
                 "dataset_revision": data.get("dataset_revision"),
             }
-            rows.append({**row, **_main_score(scores)})
+            rows.append({**row, **_read_main_score(scores)})
     if not rows:
         raise Unreadable("it holds no scores")
     return rows
@@ -89,7 +89,7 @@ def _older_splits(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_subset(split: str, entries: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(subset, scores) of a split: a list, an object of subsets, or the scores themselves."""
+    """Yield (subset, scores) of a split: a list, an object of subsets, or the scores themselves."""
     if isinstance(entries, Mapping):
         inner = {
             name: value
@@ -107,22 +107,22 @@ def _by_subset(split: str, entries: Any) -> Iterator[tuple[str, Mapping[str, Any
         yield str(scores.get("hf_subset", "default")), scores
 
 
-def _main_score(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """The main score as a fraction; where there is none, why."""
+def _read_main_score(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the main score as a fraction; where there is none, why."""
     if "main_score" in scores:
         value = scores["main_score"]
         if isinstance(value, int | float) and math.isfinite(value):
             return {"score": float(value)}
         return {"status": "undefined", "message": f"its main score is {value!r}, no number"}
-    for way in _ways(scores):
+    for path in _score_paths(scores):
         value: Any = scores
-        for key in way:
+        for key in path:
             value = value.get(key) if isinstance(value, Mapping) else None
         if isinstance(value, int | float) and math.isfinite(value):
-            return {"score": float(value), "metric": "_".join(way)}
+            return {"score": float(value), "metric": "_".join(path)}
     return {"status": "undefined", "message": "its file holds no main score"}
 
 
-def _ways(scores: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    yield from MAIN
+def _score_paths(scores: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    yield from MAIN_SCORES
     yield ("f1",) if {"f1", "precision", "recall"} <= set(scores) else ("accuracy",)

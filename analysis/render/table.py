@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,36 +19,30 @@ LATEX = {
     **{"\\": "\\textbackslash{}", "_": "\\_", "&": "\\&", "%": "\\%", "#": "\\#", "$": "\\$"},
     **{"^": "\\^{}", "~": "\\~{}", "{": "\\{", "}": "\\}", "<": "$<$", ">": "$>$"},
     **{DASH: "--", "±": "$\\pm$", "†": "$^\\dagger$", "‡": "$^\\ddagger$", "×": "$\\times$"},
-    **{
-        "→": "$\\rightarrow$",
-        "−": "$-$",
-        "Δ": "$\\Delta$",
-        "≥": "$\\geq$",
-        "·": "$\\cdot$",
-        "α": "$\\alpha$",
-    },
+    **{"→": "$\\rightarrow$", "−": "$-$", "Δ": "$\\Delta$", "≥": "$\\geq$", "·": "$\\cdot$"},
+    **{"α": "$\\alpha$"},
 }
 
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers, what stands behind each (an error, a difference, a mark), and a caption.
+    """Numbers, the note printed behind each (an error, a difference, a mark), and a caption.
 
-    values: missing as NaN; an index of several levels is printed as one, joined by blanks.
-    after: strings, like values. unranked: columns without a best. digits: of each column, or 1.
-    section: stands before the name in the LaTeX label.
+    name: of its files. values: missing as NaN; an index of several levels is printed as one, joined
+    by blanks. notes: text, in the shape of values. unranked: columns without a best. digits: by
+    column, else 1. section: prefix of the name in the LaTeX label.
     """
 
     name: str
     values: pd.DataFrame
     caption: str
-    after: pd.DataFrame | None = None
+    notes: pd.DataFrame | None = None
     unranked: Sequence[str] = ()
     digits: dict[str, int] = field(default_factory=dict)
     section: str = ""
 
     def to_markdown(self) -> str:
-        """A Markdown table."""
+        """Return a Markdown table with its caption."""
         cells = self.cells("**{}**", "*{}*")
         cells.index = [_one_line(row) for row in self.rows()]
         cells.columns = [_one_line(str(column)) for column in cells.columns]
@@ -56,7 +51,7 @@ class Table:
         return f"{text}\n\n{self.caption}\n"
 
     def to_latex(self) -> str:
-        """A LaTeX table; a wide one spans both columns, in smaller type. Needs booktabs."""
+        """Return a LaTeX table (booktabs); a wide one spans both columns, in smaller type."""
         cells = self.cells("\\textbf{{{}}}", "\\underline{{{}}}", escape)
         cells.index = [escape(row) for row in self.rows()]
         cells.columns = [escape(str(column)) for column in cells.columns]
@@ -73,17 +68,17 @@ class Table:
         return text.replace("\\centering\n", smaller, 1) if wide else text
 
     def to_csv(self) -> str:
-        """Plain numbers, missing ones empty; what stands behind a column's numbers follows it."""
+        """Return plain numbers, missing ones empty; a column's notes are a column after it."""
         columns = {}
         for place, column in enumerate(self.values.columns):
             columns[column] = self.values.iloc[:, place].round(4)
-            if self.after is not None and (self.after.iloc[:, place] != "").any():
-                columns[f"{column} note"] = self.after.iloc[:, place].str.strip()
+            if self.notes is not None and (self.notes.iloc[:, place] != "").any():
+                columns[f"{column} note"] = self.notes.iloc[:, place].str.strip()
         names = [name or "row" for name in self.values.index.names]
         return pd.DataFrame(columns).to_csv(index_label=names)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write all three forms; the files."""
+        """Write all three forms into a folder and return the files."""
         folder.mkdir(parents=True, exist_ok=True)
         forms = {"md": self.to_markdown(), "tex": self.to_latex(), "csv": self.to_csv()}
         files = []
@@ -94,14 +89,14 @@ class Table:
         return files
 
     def rows(self) -> list[str]:
-        """What stands before each row."""
+        """Return the name of each row."""
         keys = [key if isinstance(key, tuple) else (key,) for key in self.values.index]
         return [" ".join(filter(None, map(str, key))) for key in keys]
 
     def cells(self, best: str, second: str, change: Callable[[str], str] = str) -> pd.DataFrame:
-        """What is printed. best, second: frames like "**{}**"; change: for what is no number."""
+        """Return what is printed. best, second: like "**{}**"; change: for what is no number."""
         cells = pd.DataFrame(DASH, index=self.values.index, columns=self.values.columns)
-        after = np.full(cells.shape, "") if self.after is None else self.after.to_numpy(str)
+        notes = np.full(cells.shape, "") if self.notes is None else self.notes.to_numpy(str)
         for place, column in enumerate(self.values.columns):
             digits = self.digits.get(column, 1)
             numbers = self.values.iloc[:, place].astype(float).round(digits).to_numpy()
@@ -115,9 +110,14 @@ class Table:
                 missing = np.isnan(number)
                 text = change(DASH) if missing else f"{number:,.{digits}f}"
                 text = text if missing else frames.get(number, "{}").format(text)
-                texts.append(text + change(after[row, place]))
+                texts.append(text + change(notes[row, place]))
             cells.isetitem(place, texts)
         return cells
+
+
+def fill(index: pd.Index, columns: Any, value: Any = np.nan) -> pd.DataFrame:
+    """Return a frame with one value everywhere."""
+    return pd.DataFrame(value, index=index, columns=list(columns))
 
 
 def _one_line(text: str) -> str:
@@ -125,5 +125,5 @@ def _one_line(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text for LaTeX."""
+    """Return text escaped for LaTeX."""
     return "".join(LATEX.get(character, character) for character in text)

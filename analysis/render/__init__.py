@@ -1,0 +1,1 @@
+"""Tables and figures -> files: Markdown, LaTeX, CSV, PDF, PNG, and one HTML page."""

@@ -1,0 +1,48 @@
+"""Which views a report has: every report there is, by the name that an experiment gives.
+
+`report: layers` in an experiment's YAML asks for one. This file imports neither pandas nor
+matplotlib, so that a name is checked before a job computes anything for it. A view is the module of
+that name in analysis/views.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis.view import Rows
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report's name, its views in order, and whose rows they compare."""
+
+    name: str
+    views: tuple[str, ...]
+    rows: Rows = "run"
+
+
+SCORES = (
+    *("types", "tasks", "sts", "differences", "trained"),
+    *("cost", "similarities", "geometry"),
+)
+TRAINING = ("gains", "genres", "tasks", "differences", "types")
+REPORTS = {
+    report.name: report
+    for report in (
+        Report("sts", SCORES, rows="run+mteb"),
+        Report("main_table", SCORES, rows="run+mteb"),
+        Report("attention_x_pooling", ("attention_x_pooling",)),
+        Report("layers", ("layers",)),
+        Report("templates", ("templates",)),
+        Report("trained", TRAINING),
+        Report("fair_supervised", TRAINING),
+        Report("fair_unsupervised", TRAINING),
+        Report("pooling_and_attention", ("pooling_and_attention", "gains", "tasks", "types")),
+    )
+}
+# Of rows that were run for no report: every view that they allow.
+RUNS_FOLDER = Report("", (*SCORES, "attention_x_pooling", "layers", "templates"), rows="run+mteb")
+# Of other people's results without a row of ours.
+OTHERS = Report("results", ("types", "tasks"), rows="all")

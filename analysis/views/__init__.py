@@ -1,0 +1,1 @@
+"""What a report shows: one module a view, named as in analysis/reports.py."""
