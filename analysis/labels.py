@@ -99,6 +99,16 @@ def order_tasks(tasks: Sequence[str], types: Mapping[str, str]) -> list[str]:
     ]
 
 
+def order_attentions(attentions: Iterable[str]) -> list[str]:
+    """Return attentions once each: the known ones first, others after them by name."""
+    return _order(sorted(set(attentions)), ATTENTIONS)
+
+
+def order_poolings(poolings: Iterable[str]) -> list[str]:
+    """Return poolings once each: the known ones first, others after them by name."""
+    return _order(sorted(set(poolings)), POOLINGS)
+
+
 def shorten(task: str) -> str:
     """Return a task's name without its type."""
     for ending in ("PairClassification", "Classification", "Clustering", "Retrieval"):

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from analysis.baselines import compare_with_defaults, describe_defaults, find_default
 from analysis.caption import write_caption
 from analysis.comparison import Comparison
-from analysis.labels import ATTENTIONS, POOLINGS, drop_settings
+from analysis.labels import drop_settings, order_attentions, order_poolings
 from analysis.render.figure import COLOURS, TWO_COLUMNS, new_figure
 from analysis.render.table import Table
 from analysis.view import Options, View
@@ -45,7 +45,8 @@ def arrange_combinations(comparison: Comparison) -> pd.DataFrame | None:
         keys.setdefault(drop_settings(key, pair), {})[pair] = key
     if max(map(len, keys.values()), default=0) < 2:
         return None
-    pairs = [(attention, pooling) for attention in ATTENTIONS for pooling in POOLINGS]
+    attentions, poolings = order_attentions(rows["attention"]), order_poolings(rows["pooling"])
+    pairs = [(attention, pooling) for attention in attentions for pooling in poolings]
     names = sorted(keys)
     cells = [[keys[name].get(pair) for pair in pairs] for name in names]
     columns = pd.MultiIndex.from_tuples(pairs)

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.baselines import find_trained, star_significant
 from analysis.caption import INTERVALS, SIGNIFICANT, write_caption
 from analysis.comparison import Comparison
-from analysis.labels import ATTENTIONS
+from analysis.labels import order_attentions
 from analysis.render.table import Table, fill
 from analysis.view import Options, View
 
@@ -22,7 +22,7 @@ def tabulate_trained_poolings(comparison: Comparison, options: Options) -> Table
     if rows["pooler"].nunique() < 2:
         return None
     keys = _arrange_poolings(rows)
-    columns = [c for c in ATTENTIONS if any(c in own for own in keys.values())]
+    columns = order_attentions(attention for own in keys.values() for attention in own)
     index = pd.Index(list(keys))
     values, notes = fill(index, columns), fill(index, columns, "")
     means, drawn = comparison.mean(comparison.ranked), comparison.resample(comparison.ranked)

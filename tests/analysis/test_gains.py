@@ -129,6 +129,16 @@ def test_poolings_stand_by_attention_against_the_last_causal_token(tmp_path):
     assert "–" in table.to_markdown()
 
 
+def test_an_attention_of_a_users_own_is_a_column_after_the_known_ones(tmp_path):
+    scores = {"A": ("STS", 0.5)}
+    trained(tmp_path, "cpt_text", scores)
+    trained(tmp_path, "cpt_text", scores, pooler="multi_layer", attention="blocks")
+    trained(tmp_path, "cpt_text", scores, pooling="max", attention="bidirectional")
+    table = tabulate("pooling_and_attention", compare(load_results([tmp_path])))
+    assert list(table.values) == ["causal", "bidirectional", "blocks"]
+    assert "cpt_text: max" in table.values.index
+
+
 def test_commands_keep_their_verb():
     lines = [f"dec2vec train experiment=fair method={name}" for name in ("echo", "sgpt")]
     assert join_commands(pd.DataFrame({"command": lines})) == (

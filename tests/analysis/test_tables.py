@@ -12,7 +12,7 @@ from analysis.records.consistency import find_inconsistencies
 from analysis.records.results import keep_tasks, load_results
 from analysis.report import report
 from analysis.reports import REPORTS
-from tests.analysis.cells import cell, examples, maybe_tabulate, tabulate
+from tests.analysis.cells import cell, draw, examples, maybe_tabulate, tabulate
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "tables"
 
@@ -186,12 +186,33 @@ def test_variants_stand_with_their_difference_to_the_default(tmp_path):
     found = compare(load_results([tmp_path]))
     printed = tabulate("attention_x_pooling", found).to_markdown()
     row = [c.strip() for c in printed.splitlines()[2].split("|")[1:-1]]
-    margins = r"50.0 \(=\),90.0 \(\+40.0 ± \d.\d\*\),–,–,51.0 \(\+1.0 ± \d+.\d\),–"
+    margins = r"50.0 \(=\),90.0 \(\+40.0 ± \d.\d\*\),–,51.0 \(\+1.0 ± \d+.\d\)"
     assert row[0] == "echo" and re.fullmatch(margins, ",".join(row[1:])), row
     printed = tabulate("templates", found).to_markdown()
     assert (
         "20.0 (-30.0 ± " in printed and "*)" in printed and maybe_tabulate("layers", found) is None
     )
+
+
+def test_a_pooling_and_an_attention_of_a_users_own_are_columns_after_the_known_ones(tmp_path):
+    combinations = [("causal", "max"), ("causal", "last"), ("bidirectional", "first")]
+    combinations += [("blocks", "weighted_mean"), ("causal", "weighted_mean")]
+    for place, (attention, pooling) in enumerate(combinations):
+        scores = {"A": ("STS", 0.5 + place / 100)}
+        cell(tmp_path, "echo", scores, attention=attention, pooling=pooling)
+    found = compare(load_results([tmp_path]))
+    table = tabulate("attention_x_pooling", found)
+    poolings = ["last", "weighted_mean", "first", "max"]
+    attentions = ["causal", "bidirectional", "blocks"]
+    assert list(table.values) == [f"{a}, {p}" for a in attentions for p in poolings]
+    for place, (attention, pooling) in enumerate(combinations):
+        score = table.values.loc["echo", f"{attention}, {pooling}"]
+        assert score == pytest.approx(50 + place)
+    assert table.values.notna().sum(axis=None) == len(combinations)
+    labels = [
+        text.get_text() for text in draw("attention_x_pooling", found).axes[0].get_xticklabels()
+    ]
+    assert labels[:4] == ["last\ncausal", "weighted mean\ncausal", "first\ncausal", "max\ncausal"]
 
 
 def test_layers_are_rows_and_the_final_norm_comes_last(tmp_path):
