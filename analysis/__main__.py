@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from analysis.section import Section
 
 
-def main() -> None:
-    """Entry point of the verb."""
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+def parse_arguments() -> argparse.Namespace:
+    """Return the arguments of the command line."""
     name = sys.argv[0] if "report" in sys.argv[0] else "python -m analysis"
     parser = argparse.ArgumentParser(
         prog=name,
@@ -35,7 +34,13 @@ def main() -> None:
     parser.add_argument("--common", action="store_true", help="only tasks that all rows have")
     parser.add_argument("--base", help="the row that differences are to [the best]")
     parser.add_argument("--samples", type=int, help="of the bootstrap [1000]")
-    chosen = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the verb."""
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    chosen = parse_arguments()
     if chosen.samples is not None and chosen.samples < 1:
         sys.exit(f"dec2vec report: --samples is {chosen.samples}; it is 1 or more")
     if lacking := [folder for folder in chosen.runs if not Path(folder).is_dir()]:
@@ -68,10 +73,8 @@ def show(made: Sequence[Section], out: Path) -> None:
         print(f"# {section.name}\n")
         for table in section.tables[:2]:
             print(table.to_markdown())
-        names = ", ".join(
-            dict.fromkeys([*(made.name for made in (*section.tables, *section.figures))])
-        )
-        print(f"{out / section.name}: {names}\n")
+        names = dict.fromkeys(shown.name for shown in (*section.tables, *section.figures))
+        print(f"{out / section.name}: {', '.join(names)}\n")
     print(f"{out / 'report.html'}: all of it, to be opened in a browser")
 
 

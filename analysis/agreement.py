@@ -159,7 +159,7 @@ def format_number(value: float, error: float = np.nan, *, digits: int = 1) -> st
 
 
 def main() -> None:
-    """Entry point of the command."""
+    """Run the command."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     parser = argparse.ArgumentParser(
         prog="python -m analysis.agreement",

@@ -86,7 +86,7 @@ def compare_with_defaults(
 
 
 def describe_defaults(comparison: Comparison, tasks: Sequence[str], family: str) -> str:
-    """Return what stands in parentheses, for a caption. family: what Holm's correction is over."""
+    """Return what a caption says of the notes. family: what Holm's correction is over."""
     text = (
         f"in parentheses the difference to the method's own default (=) ± half its 95 % interval, "
         f"* p < 0.05 (paired bootstrap over examples, Holm's correction over the {family})."

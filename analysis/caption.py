@@ -1,4 +1,4 @@
-"""What stands under a table: what it shows, of which models and tasks, and how to make it again."""
+"""The caption of a table: what it shows, of which models and tasks, and how to make it again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Which views a report has: every report there is, by the name that an experiment gives.
+"""Every report there is, by the name that an experiment asks for it with (`report: layers`).
 
-`report: layers` in an experiment's YAML asks for one. This file imports neither pandas nor
-matplotlib, so that a name is checked before a job computes anything for it. A view is the module of
-that name in analysis/views.
+A view is named by its module in analysis/views. This file imports neither pandas nor matplotlib:
+the names are checked before a job computes anything.
 """
 
 from __future__ import annotations
@@ -23,10 +22,7 @@ class Report:
     rows: Rows = "run"
 
 
-SCORES = (
-    *("types", "tasks", "sts", "differences", "trained"),
-    *("cost", "similarities", "geometry"),
-)
+SCORES = ("types", "tasks", "sts", "differences", "trained", "cost", "similarities", "geometry")
 TRAINING = ("gains", "genres", "tasks", "differences", "types")
 REPORTS = {
     report.name: report
@@ -42,7 +38,7 @@ REPORTS = {
         Report("pooling_and_attention", ("pooling_and_attention", "gains", "tasks", "types")),
     )
 }
-# Of rows that were run for no report: every view that they allow.
+# Of rows that were run for no report: their scores, and the effect of each axis that varies.
 RUNS_FOLDER = Report("", (*SCORES, "attention_x_pooling", "layers", "templates"), rows="run+mteb")
 # Of other people's results without a row of ours.
 OTHERS = Report("results", ("types", "tasks"), rows="all")
