@@ -49,7 +49,7 @@ def edit(file, **values):
 )
 def test_a_model_folder_is_known_by_all_that_decides_its_vectors(model_folder, file, change):
     from methods.backbone.loader import BackboneSpec
-    from methods.backbone.loader import identity as identity_of
+    from methods.backbone.loader import identify_backbone as identity_of
 
     def known():
         spec = BackboneSpec(name="own/base", source=Folder(path=str(model_folder)), dtype="float32")

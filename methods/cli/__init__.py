@@ -74,7 +74,7 @@ def _run(verb: str) -> None:
 
 
 def _unknown(verb: str) -> str:
-    """What to say of a word that is no verb, with the command that was probably meant."""
+    """Return the message for a word that is no verb, with the command that was probably meant."""
     from methods.config.names import choices, groups
     from methods.fields import nearest_name
 

@@ -144,7 +144,7 @@ def _train_again(
 
 
 def _training_config(recorded: Mapping[str, Any]) -> DictConfig:
-    """A recorded training's config, with the keys that training has had since."""
+    """Return a recorded training's config, with the keys that training has had since."""
     today: Any = OmegaConf.to_container(compose(["recipe=demo"], verb="train"), resolve=False)
     run = dict(recorded["run"])
     packed = run.pop("packed", True)  # renamed: kernel.packed
@@ -155,8 +155,10 @@ def _training_config(recorded: Mapping[str, Any]) -> DictConfig:
 
 
 def _model(old: Mapping[str, Any], changes: DictConfig) -> DictConfig:
-    """The recorded model in the recorded dtype, with what is changed; refused where the machine
-    does not compute in that dtype."""
+    """Return the recorded model in the recorded dtype, with what is changed.
+
+    Raises ValueError where the machine does not compute in that dtype.
+    """
     switches = old["config"].get("kernel") or {}  # below the model's own, where records have both
     recorded = {("kernel" if key == "attention" else key): v for key, v in switches.items()}
     recorded |= old["config"]["model"]
@@ -178,7 +180,7 @@ def _model(old: Mapping[str, Any], changes: DictConfig) -> DictConfig:
 
 
 def _adapters(old: Mapping[str, Any], changes: DictConfig) -> list[str]:
-    """The recorded adapters, or those given; whether they are the same is said with the scores."""
+    """Return the recorded adapters, or those given; the comparison reports whether they differ."""
     given = changes.get("adapter") or old["adapters"]
     adapters = [given] if isinstance(given, str) else [str(path) for path in given]
     for adapter in adapters:
@@ -272,7 +274,7 @@ def _environment_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
 
 
 def _of_tasks(record: Mapping[str, Any], name: str) -> Any:
-    """What a record says at its top, or all its tasks together."""
+    """Return a field of a record, or that of all its tasks together."""
     values = [record[name]] if name in record else []
     values = values or [e[name] for e in record.get("tasks", {}).values() if e.get(name)]
     return ", ".join(dict.fromkeys(map(str, values))) or None

@@ -94,7 +94,7 @@ def _parsed(verb: str, words: Sequence[str], place: int) -> Override:
 
 
 def _ends_in_comma(verb: str, word: str, following: str = "") -> str:
-    """What to say of values that a shell took apart behind a comma."""
+    """Return the message for values that a shell split behind a comma."""
     key, _, value = word.partition("=")
     if not following or "=" in following:
         return f"{word} ends with a comma; write {quote(key, value.rstrip(','))}"
@@ -106,7 +106,7 @@ def _ends_in_comma(verb: str, word: str, following: str = "") -> str:
 
 
 def _no_assignment(verb: str, words: Sequence[str], place: int) -> str:
-    """What to say of a word without `=`."""
+    """Return the message for a word without `=`."""
     word = words[place]
     if word in groups(verb) or word in root_keys(verb):
         rest = "".join(words[place + 1 : place + 3]) if words[place + 1 : place + 2] else ""
@@ -127,7 +127,7 @@ def _no_assignment(verb: str, words: Sequence[str], place: int) -> str:
 
 
 def _unclosed(words: Sequence[str]) -> str | None:
-    """The value a shell took apart, put together; None if brackets are closed."""
+    """Return the value that a shell split, joined; None if its brackets are closed."""
     pairs = (("[", "]"), ("{", "}"), ("(", ")"))
     whole = ""
     for word in words:

@@ -1,6 +1,6 @@
 """`dec2vec evaluate method=echo model=smollm2_135m tasks=sts`; -m sweeps, experiment=NAME replays.
 
-A job that fails writes its error into its own folder's log and status.json, the sweep goes on, and
+A job that fails writes its error into its own folder's log and status.json, the other jobs run, and
 the exit status says that something failed.
 """
 
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
 def run(config: DictConfig) -> float | None:
-    """One job of a sweep, or the only one; its mean score, which a sweeper may maximise."""
+    """Run one job; return its mean score, which a sweeper may maximise."""
     with job_status():
         return job(config).run()
 
 
 def job(config: DictConfig) -> Any:
-    """The job a composed config describes."""
+    """Return the job that a composed config describes."""
     check_report(config)
     from methods.config.resolve import plan
     from methods.config.settings import task_list
@@ -65,7 +65,7 @@ class AfterSweep(Callback):
         out = Path(config.runs) / "report"
         try:
             show(report([config.runs], out), out)
-        except ValueError as error:  # the runs stand; what they lack is said
+        except ValueError as error:  # the runs are complete without it
             log.error("no report: %s", error)
 
 

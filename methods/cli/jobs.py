@@ -85,9 +85,9 @@ def job_status() -> Iterator[None]:
         raise
     except Exception as error:
         known = isinstance(error, MISTAKES) or type(error).__name__ in FAILURES
-        said = explain(error, config.job.name) if known else f"{type(error).__name__}: {error}"
-        status = {"status": "failed", "error": f"{type(error).__name__}: {said}"}
-        log.error("%s", said, exc_info=not known)
+        message = explain(error, config.job.name) if known else f"{type(error).__name__}: {error}"
+        status = {"status": "failed", "error": f"{type(error).__name__}: {message}"}
+        log.error("%s", message, exc_info=not known)
         if config.mode == RunMode.RUN:
             sys.exit(1)
         raise JobFailed(f"a job failed; {file} and the log beside it say how") from None
@@ -118,7 +118,7 @@ def with_trained_method(words: list[str], *, config_dir: str | None) -> list[str
         return words
     try:
         value = OverridesParser.create().parse_override(f"adapter={keys['adapter']}").value()
-    except HydraException:  # said, with the mend, by whoever checks all words
+    except HydraException:  # reported by check_arguments, with the mend
         return words
     several = list(value.list) if isinstance(value, ChoiceSweep) else [value]
     lists = [one if isinstance(one, list) else [one] for one in several]

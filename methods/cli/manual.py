@@ -85,7 +85,7 @@ def page(verb: str, about: str) -> str:
 
 
 def _body(text: str) -> list[str]:
-    """The lines of a config from its defaults list to Hydra's own settings."""
+    """Return the lines of a config from its defaults list to Hydra's own settings."""
     lines = text.split("\nhydra:\n")[0].splitlines()
     return lines[lines.index("defaults:") :]
 
@@ -118,7 +118,7 @@ def experiment_verb(name: str) -> str | None:
 
 
 def _sections(lines: list[str]) -> Iterator[str]:
-    """The parts under `## ` headings: notes, and a line for each key with its default."""
+    """Yield the parts under `## ` headings: notes, and a line for each key with its default."""
     part: list[str] = []
     above: list[tuple[int, str]] = []
     for line in lines:

@@ -45,7 +45,7 @@ def about(name: str, *, config_dir: str | None = None) -> str:
 
 
 def _source(module: str, folder: Path | None) -> Path | None:
-    """The file a module is written in: beside a --config-dir, else where Python finds it."""
+    """Return the file of a module: beside a --config-dir, else where Python finds it."""
     inside = Path(*module.split(".")) if module else Path("none")
     for root in filter(None, (folder, CONF.parent)):
         for file in (root / inside.with_suffix(".py"), root / inside / "__init__.py"):

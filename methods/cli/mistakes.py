@@ -86,17 +86,17 @@ def no_key(verb: str, key: str, value: str) -> str:
     found = other.get(key)
     if found is None and other.get(root, "").startswith("dec2vec "):
         found = other[root] + key.removeprefix(root)
-    said = f"{key} is no key of dec2vec {verb}"
+    problem = f"{key} is no key of dec2vec {verb}"
     if found == "evaluate.names" and not value.startswith("["):
-        return f"{said}; write evaluate.names=[{value}]"
+        return f"{problem}; write evaluate.names=[{value}]"
     if found:
-        return f"{said}; write {quote_words(found, value)}"
+        return f"{problem}; write {quote_words(found, value)}"
     if source := SOURCES.get(key):
         return f"{key} belongs to another model; write {source} {quote_words(key, value)}"
     if root not in root_keys(verb):
         for elsewhere in ELSEWHERE:
             if root in root_keys(elsewhere):
-                return f"{said}, but of dec2vec {elsewhere}; dec2vec {verb} --help lists its own"
+                return f"{problem}, but of dec2vec {elsewhere}; dec2vec {verb} --help lists its own"
     known = list(known_keys(verb))
     tail = key.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == tail]
@@ -108,7 +108,7 @@ def no_key(verb: str, key: str, value: str) -> str:
         tails = {one.rpartition(".")[2]: one for one in reversed(known)}
         found = tails.get(nearest_name(tail, tails) or "")
     hint = f"; did you mean {quote_words(found, value)}?" if found else ""
-    return f"{said}{hint or f'; dec2vec {verb} --help lists them'}"
+    return f"{problem}{hint or f'; dec2vec {verb} --help lists them'}"
 
 
 def quote_words(start: str, value: str) -> str:
@@ -118,7 +118,7 @@ def quote_words(start: str, value: str) -> str:
 
 
 def known_keys(verb: str) -> Iterable[str]:
-    """Every key of a verb's config and of the groups it begins with, dotted."""
+    """Yield every key of a verb's config and of its default groups, dotted."""
     import yaml
 
     def below(prefix: str, part: Any) -> Iterable[str]:
@@ -144,13 +144,13 @@ def no_choice(
     verb: str, group: str, name: str, valid: Sequence[str], given: Sequence[str] = ()
 ) -> str:
     """Return what to say of a name that a group does not have."""
-    said = f"{group}={name}: there is no {group} of that name"
+    problem = f"{group}={name}: there is no {group} of that name"
     if not name:
         return f"{group}= has no value; valid: {', '.join(valid)}"
     if group == "model" and (meant := _model(name)):
-        return f"{said}; write {meant}"
+        return f"{problem}; write {meant}"
     if group == "data" and ("/" in name or "." in name):
-        return f"{said}; for a file write data=file {quote('data.sources.mine.path', name)}"
+        return f"{problem}; for a file write data=file {quote('data.sources.mine.path', name)}"
     if group == "tasks":
         names = ",".join(given or [name])
         close = nearest(name, valid).replace("mean ", "mean tasks=")
@@ -158,9 +158,9 @@ def no_choice(
             f"tasks={name}: no list of tasks has that name; for tasks by name write "
             f"tasks.names=[{names}]. Valid: {', '.join(valid)}{close}"
         )
-    message = f"{said}; valid: {', '.join(valid)}"
+    message = f"{problem}; valid: {', '.join(valid)}"
     if len(valid) > MANY and nearest_name(name, valid):
-        message = f"{said}; dec2vec {verb} --help lists all {len(valid)}"
+        message = f"{problem}; dec2vec {verb} --help lists all {len(valid)}"
     if group == "model":
         message += f"; or any of the Hub: model=hub {quote('model.source.id', name)}"
     if found := nearest_name(name, valid):
@@ -172,7 +172,7 @@ def no_choice(
 
 
 def _model(name: str) -> str | None:
-    """The overrides that choose a folder, a GGUF file or a model of the Hub."""
+    """Return the overrides that choose a folder, a GGUF file or a model of the Hub."""
     path = Path(name).expanduser()
     if name.endswith(".gguf"):
         return f"model=gguf {quote('model.source.path', name)}"
@@ -182,7 +182,7 @@ def _model(name: str) -> str | None:
 
 
 def _missing(error: MissingConfigException, verb: str) -> str:
-    """A config file that does not exist, named on the command line or in another config."""
+    """Return the message for a config file that does not exist."""
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if error.options and group:
         return no_choice(verb, group, name, error.options)
@@ -190,7 +190,7 @@ def _missing(error: MissingConfigException, verb: str) -> str:
 
 
 def _composition(error: Exception, text: str, verb: str) -> str:
-    """What Hydra says when a config cannot be composed."""
+    """Return Hydra's message for a config that cannot be composed, in our words."""
     first = text.splitlines()[0]
     if found := re.match(r"You must specify '(\w+)'", text):
         names = choices(found[1])

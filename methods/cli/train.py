@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def run(config: DictConfig) -> None:
-    """One training of a sweep, or the only one."""
+    """Run one training, and score it where the config says so."""
     with job_status():
         check_report(config)
         from methods.training.config import score, train_job

@@ -158,47 +158,50 @@ def _row(request: Request, name: str) -> Row:
 
 
 def lines(request: Request, rows: dict[str, Row]) -> list[str]:
-    """What is printed: the texts, the table of methods, and the matrices."""
-    said = [f"query: {_shortened(request.texts[0])}"]
-    said += [f"{at:5}: {_shortened(text)}" for at, text in enumerate(request.texts[1:], 1)]
-    said += [
+    """Return what is printed: the texts, the table of methods, and the matrices."""
+    printed = [f"query: {_shortened(request.texts[0])}"]
+    printed += [f"{at:5}: {_shortened(text)}" for at, text in enumerate(request.texts[1:], 1)]
+    printed += [
         "",
         "Cosine x 100 of the query with each text; * is a method's nearest. Compare within",
     ]
-    said += ["a row: methods differ in scale."]
+    printed += ["a row: methods differ in scale."]
     table = {name: row.to_query for name, row in rows.items()}
-    said += ["", *_table(table, [str(at + 1) for at in range(len(request.texts) - 1)], mark=True)]
+    printed += [
+        "",
+        *_table(table, [str(at + 1) for at in range(len(request.texts) - 1)], mark=True),
+    ]
     names = ["query", *(str(at) for at in range(1, len(request.texts)))]
     for name, row in rows.items():
         if row.matrix is not None:
-            said += ["", f"{name}: all texts with each other, encoded as symmetric texts"]
-            said += _table(dict(zip(names, row.matrix, strict=True)), names)
-    said.append("")
+            printed += ["", f"{name}: all texts with each other, encoded as symmetric texts"]
+            printed += _table(dict(zip(names, row.matrix, strict=True)), names)
+    printed.append("")
     models = dict.fromkeys(row.model for row in rows.values())
     for model in models:
         on = [name for name, row in rows.items() if row.model == model]
-        said.append(f"on {model}" + (f": {', '.join(on)}" if len(models) > 1 else ""))
+        printed.append(f"on {model}" + (f": {', '.join(on)}" if len(models) > 1 else ""))
     if fields := {k: v for k, v in request.keys.items() if k not in OPTIONS}:
         given = " ".join(f"{key}={value}" for key, value in fields.items())
-        said.append(f"with {given}" + f", {BASELINE} as it is" * (set(rows) > {BASELINE}))
+        printed.append(f"with {given}" + f", {BASELINE} as it is" * (set(rows) > {BASELINE}))
     if instructed := [name for name, row in rows.items() if row.uses_instructions]:
-        said.append(
+        printed.append(
             f"instruction of {', '.join(instructed)}: {request.instruction!r} (instruction=...)"
         )
-    return said
+    return printed
 
 
 def _table(rows: dict[str, np.ndarray], columns: list[str], *, mark: bool = False) -> list[str]:
     label = max(map(len, rows))
-    said = [" " * label + "".join(f"{name:>9} " for name in columns)]
+    printed = [" " * label + "".join(f"{name:>9} " for name in columns)]
     for name, values in rows.items():
         best = np.nanmax(values) if mark and np.isfinite(values).any() else np.inf
         cells = [
             ("–" if np.isnan(x) else f"{100 * x:.1f}").rjust(9) + ("*" if x >= best - 1e-6 else " ")
             for x in values
         ]
-        said.append(name.ljust(label) + "".join(cells))
-    return [line.rstrip() for line in said]
+        printed.append(name.ljust(label) + "".join(cells))
+    return [line.rstrip() for line in printed]
 
 
 def _cosines(one_ND: np.ndarray, other_MD: np.ndarray) -> np.ndarray:
@@ -212,7 +215,7 @@ def _cosines(one_ND: np.ndarray, other_MD: np.ndarray) -> np.ndarray:
 
 
 def _shortened(text: str) -> str:
-    """One line of a text, at most WIDTH columns wide; East Asian characters take two."""
+    """Shorten a text to one line of at most WIDTH columns; East Asian characters take two."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
     width = 0
     for at, character in enumerate(line):
@@ -224,7 +227,7 @@ def _shortened(text: str) -> str:
 
 
 def _value(key: str, value: str) -> Any:
-    """A value as a config reads it; texts, names and folders stay as they are typed."""
+    """Parse a value as a config does; texts, names and folders stay as they are typed."""
     if key in ("method", "model", "instruction"):
         return value
     if key == "cache":

@@ -31,7 +31,10 @@ def compose_encoder(
     config_dir: str | os.PathLike[str] | None = None,
     instructions: str = "mteb",
 ) -> Encoder:
-    """What `methods.load_encoder` does; see there. model: None for the method's own default."""
+    """Build the encoder that `methods.load_encoder` returns; see there.
+
+    model: None for the method's own default.
+    """
     folder = None if config_dir is None else str(make_importable(config_dir))
     if method is None:
         method = method_name([str(path) for path in listed(adapter)] if adapter else [])
@@ -83,7 +86,7 @@ def _check_name(group: str, name: Any, config_dir: str | None) -> None:
 
 
 def _encoders_store(cache: Any, gib: float) -> Store | None:
-    """Where an encoder keeps vectors between calls, None for nowhere."""
+    """Open the store that keeps an encoder's vectors between calls, None for none."""
     if cache is None:
         return None
     if not isinstance(cache, str | os.PathLike) or not str(cache):

@@ -52,7 +52,7 @@ class Plan:
 def plan(
     config: DictConfig, *, name: str, asked: Iterable[str] = (), config_dir: str | None = None
 ) -> Plan:
-    """Everything a job needs to know before a model is loaded. Raises ValueError on bad input.
+    """Resolve an evaluation before a model is loaded. Raises ValueError on bad input.
 
     asked: overrides on the command line, which an adapter's own settings do not replace.
     config_dir: the folder that may hold poolings of one's own.
@@ -109,7 +109,7 @@ def asked_fields(overrides: Iterable[str]) -> set[str]:
 
 
 def _as_trained(config: DictConfig, asked: set[str]) -> DictConfig:
-    """The config with the method as its adapter or model was trained, but for what is asked for."""
+    """Return the config with the method as it was trained, but for what is asked for by name."""
     adapters = [str(path) for path in listed(config.adapter)] if config.get("adapter") else []
     folders = trained_folders(adapters, OmegaConf.select(config, "model.source.path"))
     if not read_training(folders):
@@ -121,8 +121,8 @@ def _as_trained(config: DictConfig, asked: set[str]) -> DictConfig:
     trained = trained_fields(target, folders, asked=asked | other)
     changed = {k: v for k, v in trained.items() if composed.get(k, usual[k]) != _listless(v)}
     if changed:
-        said = ", ".join(f"{key}={value}" for key, value in changed.items())
-        log.info("as %s was trained: %s", folders[-1], said)
+        settings = ", ".join(f"{key}={value}" for key, value in changed.items())
+        log.info("as %s was trained: %s", folders[-1], settings)
         config = copy.deepcopy(config)
         with open_dict(config):
             config.method.update({key: _listless(value) for key, value in changed.items()})
@@ -134,7 +134,7 @@ def _listless(value: Any) -> Any:
 
 
 def method_of(config: DictConfig, *, config_dir: str | None = None, **axes: Any) -> Method:
-    """The method a YAML names, with its fields checked and its pooling found."""
+    """Build the method that a YAML names, with its fields checked and its pooling found."""
     if not isinstance(config, DictConfig) or "_target_" not in config:
         raise ValueError("no method is chosen; give method=NAME (dec2vec methods lists them)")
     values = _plain(config)
@@ -163,7 +163,7 @@ def _check_task_types(field: str, named: Iterable[str]) -> None:
 def backbone_of(
     config: DictConfig, *, kernel: DictConfig | None = None, adapter: Any = None
 ) -> BackboneSpec:
-    """The model a YAML names, with its fields checked.
+    """Build the spec of the model that a YAML names, with its fields checked.
 
     kernel: how it runs (KernelSettings), but for what the model's own section says.
     """
@@ -185,7 +185,7 @@ def backbone_of(
 
 
 def open_store(folder: str | None, gib: float) -> Store:
-    """Where a job keeps vectors: a folder (`auto`: the user's), or memory if there is none."""
+    """Open the store of a job's vectors: a folder (`auto`: the user's), or memory for None."""
     if folder is None:
         return MemoryStore(MEMORY_BYTES)
     path = embeddings_folder() if folder == "auto" else Path(folder)
@@ -195,7 +195,7 @@ def open_store(folder: str | None, gib: float) -> Store:
 def compose(
     overrides: list[str], *, verb: str = "evaluate", config_dir: str | None = None
 ) -> DictConfig:
-    """A verb's config with Hydra overrides, as the command line composes it."""
+    """Compose a verb's config with Hydra overrides, as the command line does."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
@@ -207,7 +207,7 @@ def compose(
 
 
 def _class_of(target: Any, key: str) -> Any:
-    """The class a `_target_` names. Raises ValueError, naming it, where it cannot be imported."""
+    """Import the class that a `_target_` names. Raises ValueError where that fails."""
     try:
         return get_class(target)
     except (ImportError, ValueError, AttributeError, TypeError) as error:
@@ -218,7 +218,7 @@ def _class_of(target: Any, key: str) -> Any:
 
 
 def _values_of(axis: str, value: Any) -> list[Any]:
-    """The values of an axis, one or several. Raises ValueError where there is none."""
+    """Return the values of an axis, one or several. Raises ValueError where there is none."""
     values = listed(value)
     if not values or None in values:
         raise ValueError(

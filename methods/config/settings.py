@@ -147,7 +147,7 @@ def _short(names: Any) -> str:
 
 
 def _missing(key: str, value: Any) -> Iterator[str]:
-    """The keys of a config whose value is still to be given (`???`)."""
+    """Yield the keys of a config whose value is still to be given (`???`)."""
     if value == "???":
         yield key
     elif isinstance(value, Mapping):

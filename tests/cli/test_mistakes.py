@@ -228,7 +228,7 @@ def test_a_name_of_several_tasks_or_in_other_letters_finds_them(names):
     from methods.config.settings import TaskList
     from methods.evaluation.tasks import load_tasks
 
-    with pytest.raises(ValueError, match=r"several stand in a list: tasks.names=\[STS12,STS13\]"):
+    with pytest.raises(ValueError, match=r"give several as a list: tasks.names=\[STS12,STS13\]"):
         load_tasks(TaskList(names=[names]))
     with pytest.raises(ValueError, match="'sts12' is unknown; did you mean STS12 or"):
         load_tasks(TaskList(names=["sts12"]))

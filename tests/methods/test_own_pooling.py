@@ -3,6 +3,9 @@
 import csv
 import gzip
 import json
+import re
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +31,7 @@ def max(hidden_BLD, pool_mask_BL):
 def _private(hidden_BLD, pool_mask_BL):
     raise NotImplementedError
 '''
+ROOT = Path(__file__).parents[2]
 TEXTS = ["A man is playing a guitar.", "短い文", "word " * 40, "", "Is it raining?"]
 
 
@@ -65,6 +69,14 @@ def plain_loop(encoder, texts):
 def test_it_pools_the_positions_of_the_mask_packed_and_padded(method, packed, mine):
     encoder = tiny(method, mine, packed=packed)
     assert (encoder.method.attention in encoder.backbone.packed) == packed
+    assert np.abs(encoder.encode(TEXTS) - plain_loop(encoder, TEXTS)).max() < 1e-5
+
+
+def test_the_one_of_the_readme_does_what_it_says(tmp_path):
+    readme = (ROOT / "methods" / "README.md").read_text()
+    (block,) = re.findall(r"```python\n *# mine/pooling.py\n(.+?)```", readme, re.S)
+    (tmp_path / "pooling.py").write_text(textwrap.dedent(block))
+    encoder = tiny("echo", tmp_path)
     assert np.abs(encoder.encode(TEXTS) - plain_loop(encoder, TEXTS)).max() < 1e-5
 
 
