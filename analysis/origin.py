@@ -46,7 +46,9 @@ def _duration(seconds: float) -> str:
 
 def main() -> None:
     """Print the line of each folder of runs."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description="Print where the numbers of each folder of runs come from."
+    )
     parser.add_argument("folders", nargs="+", metavar="FOLDER")
     for folder in parser.parse_args().folders:
         try:
