@@ -156,9 +156,9 @@ def test_a_pooler_ends_a_chain_and_reads_its_own_layers(train):
     below = str(train("method=sgpt", kind, *POOLER).run())
     with pytest.raises(ValueError, match="has a multi_layer pooler.*train on what lies below"):
         train("method=sgpt", f"adapter={below}", out="above").run()
-    with pytest.raises(ValueError, match="has a parent adapter with a multi_layer pooler"):
+    with pytest.raises(ValueError, match="has a parent adapter with a multi_layer pooling"):
         vectors("sgpt", [below, str(train("method=sgpt", out="plain").run())])
-    with pytest.raises(ValueError, match="layer=1 and a multi_layer pooler"):
+    with pytest.raises(ValueError, match="layer=1 has no effect on a trained multi_layer pooling"):
         vectors("sgpt", below, layer=1)
     with pytest.raises(ValueError, match="kind=full makes none"):
         train(kind, "recipe.trainable.kind=full")

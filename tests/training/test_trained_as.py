@@ -56,7 +56,7 @@ def test_a_folder_is_read_as_it_was_trained(folders, kind, tmp_path):
     given = asked_for(kind, folder, "method.max_length=2048")
     resolved = plan(compose(given), name="sgpt", asked=given)
     job = Job(resolved, TaskList(names=["DemoWordSTS"]), tmp_path / "runs")
-    about = job._about(job.cells[0])
+    about = job._make_header(job.cells[0])
     assert about.trained_as == {"max_length": [12, 2048]}
     (cell,) = resolved.cells
     assert (cell.max_length, cell.template) == (2048, "brackets")
@@ -100,7 +100,7 @@ def test_another_method_than_was_trained_is_recorded(folders, tmp_path):
         TaskList(names=["DemoWordSTS"]),
         tmp_path / "runs",
     )
-    about = job._about(job.cells[0])
+    about = job._make_header(job.cells[0])
     assert about.trained_as == {"class": ["methods.sgpt.SGPT", "methods.echo.Echo"]}
 
 
