@@ -53,7 +53,7 @@ def evaluation_command(
 
     An adapter folder says itself with which method it is evaluated; a whole model does not.
     """
-    if job.whole:
+    if job.trains_all_weights:
         words = [
             f"method={chosen['method']}",
             "model=folder",

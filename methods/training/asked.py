@@ -1,8 +1,8 @@
-"""What a training was asked for, written into its folder, so that another does not go on from it.
+"""Write a training's settings into its folder, and refuse to resume from other settings.
 
 asked.json has two parts. `decides`: what is learnt depends on it (method, recipe, model, how the
 data is read and what it holds, seed, what chooses the best checkpoint). `may_differ`: speed, memory
-and what is kept. A folder that holds something learnt is gone on from, or found finished, only by
+and what is written. A folder that holds something learnt is resumed, or found finished, only with
 the same `decides`; a difference in `may_differ` is logged.
 """
 
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from methods.backbone.loader import identify_backbone
 from methods.pooling_names import pooling_identity
 from methods.records import read_json, write_whole
-from methods.training.trainer import last_checkpoint
+from methods.training.objective import digest_own_code
+from methods.training.trainer import find_last_checkpoint
 
 if TYPE_CHECKING:
     from methods.training.job import TrainJob
@@ -34,7 +35,7 @@ NOTHING = "nothing"
 def describe_asked(job: TrainJob) -> dict[str, Any]:
     """Return both parts of asked.json, as JSON gives them back."""
     method, data = job.method, job.data
-    learnt, ran = asdict(job.recipe), asdict(job.run_as)
+    learnt, ran = asdict(job.recipe), asdict(job.run_options)
     sources = {name: asdict(source) for name, source in data.sources.items()}
     free: dict[str, Any] = {"recipe": {"mini_batch": learnt.pop("mini_batch")}}
     paths: dict[str, Any] = {}
@@ -47,6 +48,7 @@ def describe_asked(job: TrainJob) -> dict[str, Any]:
     if validate is not None:  # the best of the checkpoints is kept
         decides["every"] = ran.pop("every")
         free["mirror"] = validate.pop("mirror")
+    code = digest_own_code(job.objective)
     asked = {
         "decides": {
             "method": {"class": f"{type(method).__module__}.{type(method).__qualname__}"}
@@ -56,7 +58,8 @@ def describe_asked(job: TrainJob) -> dict[str, Any]:
             "data": {"bad_rows": data.bad_rows, "sources": sources},
             "model": identify_backbone(replace(job.spec, four_bit=job.four_bit)),
             "run": decides,
-        },
+        }
+        | ({"objective": {"code": code}} if code else {}),
         "may_differ": free | {"run": ran},
     }
     return json.loads(json.dumps(asked, default=str))
@@ -68,13 +71,13 @@ def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
     Parts that one side lacks are not compared: rows are known only once the data is loaded.
     """
     finished = (folder / TRAINED).is_file()
-    begun = last_checkpoint(folder / "checkpoints", clean=False)
-    there = _from_record(folder, asked) if finished else None
+    begun = find_last_checkpoint(folder / "checkpoints", clean=False)
+    there = _read_record(folder, asked) if finished else None
     if (folder / FILE).is_file():
         there = read_json(folder / FILE)
         if not isinstance(there.get("decides"), Mapping):
             raise ValueError(
-                f"{folder / FILE} states no settings, so what the folder holds cannot be told; "
+                f"{folder / FILE} states no settings, so it is unknown what the folder holds; "
                 f"give another out=DIR, or remove the folder"
             )
     if finished and not [*folder.glob("*model*.safetensors")]:
@@ -88,7 +91,7 @@ def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
     if not finished and begun is None:
         return  # nothing was learnt that could be taken over
     parts = asked["decides"].keys() & there["decides"].keys()
-    if found := list(_differences(there["decides"], asked["decides"], parts)):
+    if found := list(_find_differences(there["decides"], asked["decides"], parts)):
         state = "is a finished training" if finished else f"holds {begun.name if begun else ''}"
         raise ValueError(
             f"{folder} {state} with other settings: {'; '.join(found[:8])}"
@@ -96,8 +99,8 @@ def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
             f"ask for the settings that it has, or remove the folder"
         )
     free = asked["may_differ"].keys() & there.get("may_differ", {}).keys()
-    for one in _differences(there.get("may_differ", {}), asked["may_differ"], free):
-        log.info("%s: %s; the same is learnt", folder, one)
+    for difference in _find_differences(there.get("may_differ", {}), asked["may_differ"], free):
+        log.info("%s: %s; the same is learnt", folder, difference)
 
 
 def write_asked(folder: Path, asked: Mapping[str, Any]) -> None:
@@ -118,8 +121,9 @@ def _refuse_unknown(folder: Path, begun: Path | None) -> None:
         )
 
 
-def _from_record(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What training.json of a folder without asked.json states; what it does not, as asked."""
+def _read_record(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in training.json of a folder without asked.json; those it lacks as they
+    are asked for."""
     record = read_json(folder / TRAINED)
     seed = record.get("config", {}).get("run", {}).get("seed")
     stated = {
@@ -130,23 +134,24 @@ def _from_record(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
     }
     if asked["decides"]["method"]["layer"] < 0:
         stated["method"].pop("layer", None)  # the record has it resolved
-    return {"decides": {part: _over(asked["decides"][part], own) for part, own in stated.items()}}
+    decides = asked["decides"]
+    return {"decides": {part: _fill_in(own, decides[part]) for part, own in stated.items()}}
 
 
-def _over(asked: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+def _fill_in(stated: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     return {key: stated.get(key, value) for key, value in asked.items()}
 
 
-def _differences(
+def _find_differences(
     there: Mapping[str, Any], asked: Mapping[str, Any], keys: Any, above: str = ""
 ) -> Iterator[str]:
     for key in sorted(keys):
         one, other = there.get(key, NOTHING), asked.get(key, NOTHING)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
-            yield from _differences(one, other, one.keys() | other.keys(), f"{above}{key}.")
+            yield from _find_differences(one, other, one.keys() | other.keys(), f"{above}{key}.")
         elif one != other:
-            yield f"{above}{key} is {_shown(one)} there, {_shown(other)} asked"
+            yield f"{above}{key} is {_format(one)} there, {_format(other)} asked"
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)

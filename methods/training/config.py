@@ -1,4 +1,4 @@
-"""From names in conf/ to a training."""
+"""Build a training from a composed config, and score what it made."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from methods.backbone.trained_pooling import TrainedPoolingKind, TrainedPoolingS
 from methods.base import Method
 from methods.config.resolve import ROOT_AXES, Plan, backbone_of, method_of
 from methods.config.settings import TaskList, check_config, task_list
+from methods.data.rows import COLUMNS
 from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job
 from methods.evaluation.tasks import explain_missing, load_tasks
 from methods.fields import build, check_value
 from methods.pooling_names import pooling_identity
-from methods.training.data import Data, Source
+from methods.training.data import Data, DataSource
 from methods.training.job import TrainJob
-from methods.training.recipe import Masking, Recipe, Run, Trainable
+from methods.training.objective import Objective, build_objective, digest_own_code
+from methods.training.recipe import Masking, Recipe, RunOptions, Trainable
 
-COLUMNS = ("query", "positive", "negatives", "text")
 POOLER = "recipe.trainable.pooler"
 
 
@@ -38,7 +39,7 @@ def train_job(
     name: str = "",
     config_dir: str | None = None,
 ) -> TrainJob:
-    """A training, checked as far as it can be before anything is read. Raises ValueError.
+    """Build a training, checked as far as possible before anything is loaded. Raises ValueError.
 
     title: what the adapter folder is named after. name: the method's, in conf/method.
     """
@@ -47,12 +48,14 @@ def train_job(
     method = method_of(config.method, config_dir=config_dir, **_axes(config))
     spec = backbone_of(config.model, kernel=config.kernel, adapter=config.adapter)
     instructions = build(Instructions, values["instructions"], key="instructions")
-    recipe = recipe_of(values["recipe"])
+    recipe = build_recipe(values["recipe"])
+    objective = build_objective(recipe.objective)
+    objective.check(recipe)
     if spec.four_bit:
         raise ValueError("model.four_bit is for evaluation; use recipe.trainable.quantized=auto")
-    data = data_of(config)
-    run = _section(values, "run")
-    wanted = _section(run, "validate", key="run.validate")
+    data = build_data(config)
+    run = _get_section(values, "run")
+    wanted = _get_section(run, "validate", key="run.validate")
     del run["validate"]
     if "packed" in run:
         raise ValueError("run.packed is now kernel.packed; give kernel.packed=false to pad")
@@ -63,15 +66,13 @@ def train_job(
     chosen_on = task_list(wanted, key="run.validate", mirror=values["mirror"])
     if chosen_on.names:
         run["validate"] = chosen_on
-    _check_scored(values, method, instructions)
+    _check_scored_tasks(values, method, instructions)
     folder = config.out
     if folder is None:
         read = asdict(method) | {"pooling": pooling_identity(method.pooling)}
         about = [f"{type(method).__module__}.{type(method).__qualname__}", read]
         about += [asdict(recipe), asdict(data), identify_backbone(spec), run]
-        # A file edited under the same path is other data, and its training another.
-        held = {key: digest for key, one in data.sources.items() if (digest := one.digest())}
-        about += [held] if held else []
+        about += _digest_contents(data, objective)
         # Where they choose the checkpoint they decide what is trained, as method and data do.
         if chosen_on.names and instructions != Instructions():
             about += [asdict(instructions)]
@@ -81,8 +82,9 @@ def train_job(
         method=method,
         spec=spec,
         recipe=recipe,
+        objective=objective,
         data=data,
-        run_as=build(Run, run, key="run"),
+        run_options=build(RunOptions, run, key="run"),
         folder=Path(folder),
         name=name,
         title=title,
@@ -94,16 +96,21 @@ def train_job(
     )
 
 
+def _digest_contents(data: Data, objective: Objective) -> list[Any]:
+    """Return digests of the user's files: an edited data file or objective is another training."""
+    files = {key: digest for key, one in data.sources.items() if (digest := one.digest())}
+    return [part for part in (files, digest_own_code(objective)) if part]
+
+
 def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None:
-    """Evaluate what was trained, and before it the same without, into records under `runs`."""
+    """Evaluate what was trained, and the untrained model first, into records under `runs`."""
     values: Any = OmegaConf.to_container(config, resolve=True)
-    before, tasks = scored_tasks(values)
-    job.release()
+    before, tasks = resolve_scored_tasks(values)
     trained = replace(job.spec, adapters=(str(folder),))
-    if job.whole:
+    if job.trains_all_weights:
         own = Folder(path=str(folder))
         trained = replace(job.spec, name=f"{job.spec.name}-{folder.name}", source=own, adapters=())
-    # New tokens cannot be read before an adapter brings their rows.
+    # New tokens cannot be encoded before an adapter brings their rows.
     before = before and (bool(job.spec.adapters) or not job.method.new_tokens)
     for spec in (job.spec, trained) if before else (trained,):
         Job(
@@ -118,9 +125,9 @@ def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None
         ).run()
 
 
-def scored_tasks(values: Mapping[str, Any]) -> tuple[bool, TaskList]:
-    """Whether to score before training too, and the tasks: the section `evaluate`, checked."""
-    wanted = _section(values, "evaluate")
+def resolve_scored_tasks(values: Mapping[str, Any]) -> tuple[bool, TaskList]:
+    """Return whether to score before training too, and the tasks: section `evaluate`, checked."""
+    wanted = _get_section(values, "evaluate")
     before = wanted.pop("before", False)
     check_value("evaluate.before", before, bool)
     return before, task_list(wanted, key="evaluate", mirror=values["mirror"])
@@ -139,9 +146,11 @@ def _axes(config: DictConfig) -> dict[str, Any]:
     return axes
 
 
-def _check_scored(values: Mapping[str, Any], method: Method, instructions: Instructions) -> None:
+def _check_scored_tasks(
+    values: Mapping[str, Any], method: Method, instructions: Instructions
+) -> None:
     """Refuse, before a training, tasks that could not be scored after it."""
-    _, wanted = scored_tasks(values)
+    _, wanted = resolve_scored_tasks(values)
     if not wanted.names:
         return
     tasks, missing = load_tasks(wanted)
@@ -152,42 +161,44 @@ def _check_scored(values: Mapping[str, Any], method: Method, instructions: Instr
             instructions.find(task.metadata)
 
 
-def data_of(config: DictConfig) -> Data:
-    """The data a YAML names, every source checked."""
+def build_data(config: DictConfig) -> Data:
+    """Build the data a YAML names, every source checked."""
     values: Any = OmegaConf.to_container(config.data, resolve=True)
     written = OmegaConf.to_container(config.data, resolve=False)
     folder = values.pop("folder", None)  # not a field: paths of sources are made with it
     if folder is not None and "${data.folder}" not in json.dumps(written, default=str):
         raise ValueError("data.folder is used by no source here; it is for data=e5_public")
     sources = {}
-    for name, part in _section(values, "sources", key="data.sources").items():
+    for name, part in _get_section(values, "sources", key="data.sources").items():
         key = f"data.sources.{name}"
-        part = _section({name: part}, name, key=key)
-        columns = _section({"columns": {}, **part}, "columns", key=f"{key}.columns")
+        part = _get_section({name: part}, name, key=key)
+        columns = _get_section({"columns": {}, **part}, "columns", key=f"{key}.columns")
         if unknown := set(columns) - set(COLUMNS):
             raise ValueError(
                 f"{key}.columns names {', '.join(map(str, sorted(unknown)))}; valid: "
                 f"{', '.join(COLUMNS)} (ours), each with the name it has in the data"
             )
         columns = {own: theirs for own, theirs in columns.items() if theirs}
-        sources[name] = build(Source, {**part, "columns": columns}, key=key)
+        sources[name] = build(DataSource, {**part, "columns": columns}, key=key)
     if not sources:
         raise ValueError("data.sources is empty; choose data: data=NAME, or data=file")
     return build(Data, {**values, "sources": sources}, key="data")
 
 
-def recipe_of(values: Mapping[str, Any]) -> Recipe:
-    """The recipe a YAML says, its fields checked."""
+def build_recipe(values: Mapping[str, Any]) -> Recipe:
+    """Build a recipe from a YAML's values, its fields checked."""
     if not isinstance(values, Mapping):
         raise ValueError(f"recipe={values} is no recipe; give recipe=NAME")
-    trainable = _section({"trainable": {}, **values}, "trainable", key="recipe.trainable")
+    if "recipe" in values:
+        raise ValueError("recipe.recipe: a recipe YAML's first line is `# @package _global_`")
+    trainable = _get_section({"trainable": {}, **values}, "trainable", key="recipe.trainable")
     pooler = trainable.pop("pooler", None) or {"kind": "none"}
-    pooler = _section({"pooler": pooler}, "pooler", key="recipe.trainable.pooler")
+    pooler = _get_section({"pooler": pooler}, "pooler", key="recipe.trainable.pooler")
     trainable["pooler"] = None
-    spec = build(TrainedPoolingSpec, {**pooler, "kind": _pooler_kind(pooler)}, key=POOLER)
+    spec = build(TrainedPoolingSpec, {**pooler, "kind": _find_pooler_kind(pooler)}, key=POOLER)
     if pooler.get("kind") != "none":
         trainable["pooler"] = spec
-    masking = _section({"masking": {}, **values}, "masking", key="recipe.masking")
+    masking = _get_section({"masking": {}, **values}, "masking", key="recipe.masking")
     parts = {
         "masking": build(Masking, masking, key="recipe.masking"),
         "trainable": build(Trainable, trainable, key="recipe.trainable"),
@@ -195,8 +206,8 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe:
     return build(Recipe, {**values, **parts}, key="recipe")
 
 
-def _pooler_kind(pooler: Mapping[str, Any]) -> Any:
-    """The kind to check the other fields with: any, where there is no pooler."""
+def _find_pooler_kind(pooler: Mapping[str, Any]) -> Any:
+    """Return the kind to check the other fields with: any, where there is no pooler."""
     kind = pooler.get("kind")
     if kind not in ("none", *get_args(TrainedPoolingKind)):
         valid = ("none", *get_args(TrainedPoolingKind))
@@ -204,8 +215,8 @@ def _pooler_kind(pooler: Mapping[str, Any]) -> Any:
     return get_args(TrainedPoolingKind)[0] if kind == "none" else kind
 
 
-def _section(values: Mapping[str, Any], name: str, *, key: str = "") -> dict[str, Any]:
-    """A section of a config. Raises ValueError where it is one value."""
+def _get_section(values: Mapping[str, Any], name: str, *, key: str = "") -> dict[str, Any]:
+    """Return a section of a config. Raises ValueError where it is one value."""
     if name not in values:
         raise ValueError(f"{key or name} was taken out; leave ~{key or name} out")
     if not isinstance(part := values[name], Mapping):

@@ -1,4 +1,4 @@
-"""What a training leaves to look at: loss, learning rate and validation by step."""
+"""Write and draw loss, learning rate and validation score by step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = ["step", "loss", "learning_rate", "grad_norm", "eval_score"]
 
 
 class Curve(TrainerCallback):
-    """Writes loss.csv and loss.png at every checkpoint."""
+    """Write loss.csv and loss.png at every checkpoint."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -24,7 +24,7 @@ class Curve(TrainerCallback):
         self.write(state)
 
     def write(self, state: Any) -> None:
-        """The two files, of what the trainer has logged."""
+        """Write both files from the trainer's log."""
         if not state.is_world_process_zero or not state.log_history:
             return
         rows = pd.DataFrame(state.log_history).reindex(columns=COLUMNS)
@@ -32,7 +32,7 @@ class Curve(TrainerCallback):
         try:
             rows.to_csv(self.folder / "loss.csv", index=False)
             self._draw(rows)
-        except OSError as error:  # a checkpoint that does not fit will say so; a curve may lack
+        except OSError as error:  # a checkpoint that does not fit is an error, a missing curve not
             log.warning("no curve in %s: %s", self.folder, error)
 
     def _draw(self, rows: pd.DataFrame) -> None:

@@ -1,9 +1,9 @@
-"""What is trained on: rows of query, positive and negatives, or of text; checked before any step.
+"""Load and check training data, before any step: query, positive and negatives, or text alone.
 
-Files are read in a stream (data/readers.py) and the checked rows memory-mapped; what wheels ship is
-small and held. Every fault is named with its row, counted from 0: missing columns, empty texts,
-values that are no text, a negative that is its positive. Texts that an evaluation task also has are
-counted and reported.
+Files are streamed (data/readers.py) and the checked rows memory-mapped; data from wheels is small
+and stays in memory. Every fault is reported with its row, counted from 0: missing columns, empty
+texts, values that are no text, a negative that is its positive. Texts that an evaluation task also
+has are counted and reported.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class DataSource:
     """Where rows come from: one of path, hub or wheel.
 
     path: a parquet, jsonl, json, csv or tsv file, a folder of such, or LlamaIndex' JSON of
@@ -43,7 +43,7 @@ class Source:
     columns: our name -> theirs; `negatives` may name one column or several, of texts or of lists.
         A text may also be Tevatron's {title, text}, and the first of a list of positives is taken.
     instruction: the task's sentence; of several, rows take turns.
-    symmetric: both sides are read alike, as similarity tasks are.
+    symmetric: both sides are encoded alike, as in similarity tasks.
     limit: only so many rows, from the first.
     """
 
@@ -72,11 +72,11 @@ class Source:
 
     @property
     def file(self) -> Path:
-        """The path, `~` resolved."""
+        """The path, `~` expanded."""
         return Path(str(self.path)).expanduser()
 
     def digest(self) -> str | None:
-        """A digest of the files' contents; None for a source without files here."""
+        """Return a digest of the files' contents; None for a source without files here."""
         if self.path is None or not self.file.exists():
             return None
         return file_digest(*find_files(self.file))[:16]
@@ -84,20 +84,21 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What a data YAML says. sources: by name; each batch is of one source.
+    """The fields of a data YAML.
 
-    bad_rows: `error` stops at the first, `drop` leaves them out and says how many.
-    compare_with: evaluation tasks whose texts are looked for among the training texts.
+    sources: by name; each batch is from one source. bad_rows: `error` refuses them, `drop` leaves
+    them out and records how many. compare_with: evaluation tasks whose texts are searched for among
+    the training texts.
     """
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, DataSource]
     bad_rows: Literal["error", "drop"] = "error"
     compare_with: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Checked rows by source, and what a record says of them."""
+    """Checked rows by source, and what the record states about each."""
 
     rows: DatasetDict
     about: dict[str, Any]
@@ -111,8 +112,8 @@ def load(data: Data, *, texts_only: bool, negatives: int | None, seed: int) -> L
     """
     rows, about = {}, {}
     for name, source in data.sources.items():
-        tables = _tables(source, name)
-        rows[name], number, faults = _checked(
+        tables = _open_tables(source, name)
+        rows[name], number, faults = _check_rows(
             tables, source, name=name, texts_only=texts_only, negatives=negatives, seed=seed
         )
         if faults and data.bad_rows == "error":
@@ -123,21 +124,21 @@ def load(data: Data, *, texts_only: bool, negatives: int | None, seed: int) -> L
             )
         if not len(rows[name]):
             raise ValueError(f"data {name} has no row to train on")
-        digest = fingerprint(rows[name])
+        digest = digest_rows(rows[name])
         about[name] = {"rows": len(rows[name]), "dropped": len(faults), "sha256": digest}
     return Loaded(DatasetDict(rows), about)
 
 
-def _checked(
+def _check_rows(
     tables: Sequence[Table],
-    source: Source,
+    source: DataSource,
     *,
     name: str,
     texts_only: bool,
     negatives: int | None,
     seed: int,
 ) -> tuple[Dataset, int, dict[int, str]]:
-    """Rows that can be trained on, how many were read, and what is wrong with the others."""
+    """Return rows that can be trained on, how many were read, and the faults of the others."""
     layout = find_layout(
         tables,
         source.columns,
@@ -150,7 +151,7 @@ def _checked(
     turns = [source.instruction] if isinstance(source.instruction, str) else source.instruction
     turns = list(turns or [""])
 
-    def good() -> Iterator[dict[str, Any]]:
+    def valid_rows() -> Iterator[dict[str, Any]]:
         nonlocal number
         read = tqdm(iterate_rows(tables, source.limit), desc="checking data", leave=False)
         for place, (_, row) in enumerate(read):
@@ -161,8 +162,8 @@ def _checked(
                 continue
             if layout.text is not None and not texts_only:
                 texts = {"query": texts["text"], "positive": texts["text"]}
-            told = {"instruction": turns[place % len(turns)] or "", "symmetric": source.symmetric}
-            yield texts if texts_only else texts | told
+            how = {"instruction": turns[place % len(turns)] or "", "symmetric": source.symmetric}
+            yield texts if texts_only else texts | how
 
     columns = ["text"]
     if not texts_only:
@@ -171,42 +172,42 @@ def _checked(
     schema = pa.schema([(column, pa.string()) for column in columns])
     if not texts_only:
         schema = schema.append(pa.field("symmetric", pa.bool_()))
-    return _stored(good(), schema), number, faults
+    return _store(valid_rows(), schema), number, faults
 
 
-def fingerprint(rows: Dataset) -> str:
-    """A digest of every text, in order."""
+def digest_rows(rows: Dataset) -> str:
+    """Return a digest of every row, in order."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(row, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
 
 
-def overlap(rows: DatasetDict, texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """For each evaluation task: how many of its texts some training row has, letters and digits
-    compared, and up to three of them."""
-    ours = {_bare(value) for part in rows.values() for row in part for value in _strings(row)}
+def find_overlap(rows: DatasetDict, texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Count, for each evaluation task, its texts that are also training texts, letters and digits
+    compared; with up to three of them as examples."""
+    ours = {_normalize(text) for part in rows.values() for row in part for text in _texts(row)}
     found = {}
     for task, own in texts.items():
-        shared = sorted({text for text in own if _bare(text) in ours})
+        shared = sorted({text for text in own if _normalize(text) in ours})
         found[task] = {"texts": len(set(own)), "shared": len(shared), "examples": shared[:3]}
     return found
 
 
-def text_columns(rows: Dataset) -> list[str]:
-    """The columns of a row that are read."""
+def find_text_columns(rows: Dataset) -> list[str]:
+    """Return the columns that hold texts to encode."""
     return [c for c in rows.column_names if c not in ("instruction", "symmetric")]
 
 
-def _strings(row: Any) -> Iterator[str]:
+def _texts(row: Any) -> Iterator[str]:
     yield from (v for k, v in row.items() if isinstance(v, str) and k != "instruction")
 
 
-def _bare(text: str) -> str:
+def _normalize(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def _tables(source: Source, name: str) -> list[Table]:
+def _open_tables(source: DataSource, name: str) -> list[Table]:
     if source.wheel is not None:
         from methods.data.training_sets import WHEEL_DATA
 
@@ -214,8 +215,8 @@ def _tables(source: Source, name: str) -> list[Table]:
             raise ValueError(
                 f"data {name}: wheel {source.wheel!r} is unknown; valid: {', '.join(WHEEL_DATA)}"
             )
-        held = WHEEL_DATA[source.wheel]()
-        return [Table(source.wheel, None, lambda: iter(held))]
+        loaded = WHEEL_DATA[source.wheel]()
+        return [Table(source.wheel, None, lambda: iter(loaded))]
     if source.hub is not None:
         # pandas would take the texts NA, None and null of a CSV file for missing ones.
         csv: dict[str, Any] = {}
@@ -231,15 +232,15 @@ def _tables(source: Source, name: str) -> list[Table]:
         raise ValueError(f"data {name}: {error}") from error
 
 
-def _stored(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Dataset:
-    """Rows in a memory-mapped file, which the open map alone keeps."""
+def _store(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Dataset:
+    """Return rows memory-mapped from a file that is removed at once: the open map keeps them."""
     cache = Path(HF_DATASETS_CACHE)
-    with _kept_in(cache):
+    with _explain_write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
-        held = TemporaryDirectory(dir=cache, ignore_cleanup_errors=True)
-    with held as folder:
+        aside = TemporaryDirectory(dir=cache, ignore_cleanup_errors=True)
+    with aside as folder:
         file = Path(folder) / "rows.arrow"
-        with _kept_in(cache), pa.OSFile(str(file), "wb") as sink:
+        with _explain_write_errors(cache), pa.OSFile(str(file), "wb") as sink:
             with pa.ipc.new_stream(sink, schema) as writer:
                 while batch := list(islice(rows, 1000)):
                     writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
@@ -247,14 +248,14 @@ def _stored(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Dataset:
 
 
 @contextmanager
-def _kept_in(cache: Path) -> Iterator[None]:
-    """Name the folder in an error of writing to it; one that names a file is of reading that."""
+def _explain_write_errors(cache: Path) -> Iterator[None]:
+    """Name the folder in an error of writing to it; an error about another file stays as it is."""
     try:
         yield
     except OSError as error:
         if error.filename is not None and not Path(error.filename).is_relative_to(cache):
             raise
         raise OSError(
-            f"checked rows cannot be kept in {cache} ({error}); free some space there, or name "
+            f"checked rows cannot be written to {cache} ({error}); free some space there, or name "
             f"another folder in HF_DATASETS_CACHE"
         ) from error

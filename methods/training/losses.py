@@ -1,4 +1,4 @@
-"""Contrastive losses: sentence-transformers' own, under the numbers of a recipe.
+"""Compute contrastive losses: sentence-transformers' own, with the numbers of a recipe.
 
 N queries, K hard negatives of each, D hidden size. For query i the candidates are all positives and
 all hard negatives of the batch; with cosine similarity and a temperature t the loss is
@@ -24,11 +24,11 @@ from torch.nn import functional
 
 
 class ContrastiveLoss(CachedMultipleNegativesRankingLoss):
-    """The loss of a recipe.
+    """The contrastive loss of a recipe, as a sentence-transformers loss.
 
-    mini_batch: rows whose activations are in memory at a time (GradCache, which reads every row
-        twice); None for all of them, read once in one pass. learned: the logarithm of the scale is
-        a parameter and trained with the model.
+    mini_batch: rows whose activations are in memory at a time (GradCache, which encodes every row
+        twice); None: all of them, encoded once, in one pass. learned: the logarithm of the scale is
+        a parameter and trained with the model. across_processes: candidates of all processes.
     """
 
     def __init__(
@@ -52,32 +52,32 @@ class ContrastiveLoss(CachedMultipleNegativesRankingLoss):
         self.log_scale = None
         if learned:
             self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
-            if across_processes:  # what is wrapped for several processes is the model alone
-                self.log_scale.register_hook(_mean_of_processes)
+            if across_processes:  # DistributedDataParallel averages the model's gradients alone
+                self.log_scale.register_hook(_average_over_processes)
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Any) -> Tensor:
-        """The loss of a batch: features of queries, positives, and of each column of negatives."""
+        """Return the loss of features of queries, positives and each column of negatives."""
         columns = list(sentence_features)
         if self.mini_batch_size < 1 << 30:
             return super().forward(columns, labels)
-        vectors = self.model(_stacked(columns))["sentence_embedding"]
+        vectors = self.model(_stack_columns(columns))["sentence_embedding"]
         return self.calculate_loss([[part] for part in vectors.chunk(len(columns))])
 
     @property
     def scale(self) -> Any:
-        """What similarities are multiplied by."""
+        """The factor of similarities, 1 / temperature."""
         return self.loss.scale if self.log_scale is None else self.log_scale.exp()
 
 
-def _mean_of_processes(gradient: Tensor) -> Tensor:
-    """A gradient averaged over processes, as those of the model are."""
+def _average_over_processes(gradient: Tensor) -> Tensor:
+    """Average a gradient over processes, as those of the model are."""
     gradient = gradient.clone()
     torch.distributed.all_reduce(gradient)
     return gradient / torch.distributed.get_world_size()
 
 
-def _stacked(columns: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """All columns as one batch, padded to one length."""
+def _stack_columns(columns: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return all columns as one batch, padded to one length."""
     width = max(column["input_ids"].shape[1] for column in columns)
     return {
         name: torch.cat([functional.pad(c[name], (0, width - c[name].shape[1])) for c in columns])
@@ -92,7 +92,7 @@ def contrastive_loss(
     temperature: float = 0.05,
     symmetric: bool = False,
 ) -> Tensor:
-    """The loss of given vectors, as training computes it: a number. Gradients flow."""
+    """Return the loss of given vectors, as training computes it: a number. Gradients flow."""
     loss = ContrastiveLoss(
         nn.Sequential(nn.Identity()), temperature=temperature, symmetric=symmetric
     )

@@ -1,4 +1,9 @@
-"""A method as a sentence-transformers module: token ids in, the method's own vectors out.
+"""Wrap a method as a sentence-transformers module: token ids in, the method's own vectors out.
+
+Why a batch goes from lists to tensors and back: `prepare_inputs` gives lists of unequal length, and
+the backbone packs or pads such lists itself, in training as in evaluation. Between the two stands
+sentence-transformers, whose losses cut and join batches as tensors. So the collator pads (`pad`),
+and `MethodModule.forward` cuts the padding off again.
 
 B rows, L positions, D hidden size.
 """
@@ -20,10 +25,14 @@ from methods.encoding.vectorize import embed, list_layers
 
 
 class MethodModule(Module):
-    """A backbone and a method: `sentence_embedding` [B, D], float32, not normalised.
+    """Encode with a backbone and a method: `sentence_embedding` [B, D], float32, not normalised.
 
-    model: the backbone's, or what wraps it (PEFT). packed: texts end to end, where that is
-    possible; gradient checkpointing and attention dropout need padded rows.
+    model: the backbone's own, or PEFT's wrapper of it. It is not called: PEFT replaced the layers
+        of `backbone.model` in place, so the backbone's own forward pass runs through the adapters,
+        exactly as in evaluation. It is an attribute so that its parameters are this module's, which
+        the optimizer, DistributedDataParallel and FSDP look for.
+    packed: packed sequences where possible; gradient checkpointing and attention dropout need
+        padded rows.
     """
 
     def __init__(self, backbone: Backbone, method: Method, model: Any, *, packed: bool) -> None:
@@ -32,6 +41,7 @@ class MethodModule(Module):
         self.backbone, self.method, self.packed = backbone, method, packed
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Add `sentence_embedding` to the features of `pad`."""
         lengths = features["attention_mask"].sum(1).tolist()
         rows = [
             (ids[:length], mask[:length])
@@ -51,19 +61,19 @@ class MethodModule(Module):
         return features
 
     def get_embedding_dimension(self) -> int:
-        """D."""
+        """Return D."""
         return self.backbone.model.config.get_text_config().hidden_size
 
     def preprocess(self, texts: Sequence[str], **_: Any) -> dict[str, Tensor]:
-        """Symmetric texts without instruction, padded."""
-        return padded(self.method.prepare_inputs(texts, tokenizer=self.backbone.tokenizer))
+        """Return padded features of texts that are neither query nor document, uninstructed."""
+        return pad(self.method.prepare_inputs(texts, tokenizer=self.backbone.tokenizer))
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-        """Weights are kept as PEFT adapters (trainer.py)."""
+        """Save nothing: adapters are saved by the trainer (trainer.save_trained)."""
 
 
-def padded(inputs: Inputs) -> dict[str, Tensor]:
-    """Ids, attention mask and pool mask as tensors [B, L], padded on the right."""
+def pad(inputs: Inputs) -> dict[str, Tensor]:
+    """Return ids, attention mask and pool mask as tensors [B, L], padded on the right."""
     length = max(map(len, inputs.ids))
     ids = [row + [0] * (length - len(row)) for row in inputs.ids]
     seen = [[1] * len(row) + [0] * (length - len(row)) for row in inputs.ids]
@@ -76,10 +86,11 @@ def padded(inputs: Inputs) -> dict[str, Tensor]:
 
 @dataclass
 class Collator:
-    """Rows of data -> what the module reads, a group of tensors for every column of texts.
+    """Turn rows of data into features, a group of tensors for every column of texts.
 
-    text_tokens: query, document -> tokens that a raw text is cut to first. phrase: how a row's
-    instruction is put, with `{}` for it; None for as evaluation does.
+    text_tokens: query, document -> tokens that a raw text is truncated to first. phrase: how a
+        row's instruction is phrased, with `{}` for it; None: as in evaluation. tokens: how many
+        were handed out so far.
     """
 
     method: Method
@@ -87,26 +98,26 @@ class Collator:
     text_tokens: Mapping[str, int] = field(default_factory=dict)
     phrase: str | None = None
     valid_label_columns: Sequence[str] = ()  # sentence-transformers asks for it
-    tokens: int = 0  # handed out so far
+    tokens: int = 0
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         columns = [c for c in rows[0] if c in ("query", "positive") or c.startswith("negative")]
         features = {}
         for column in columns:
             side = "query" if column == "query" else "document"
-            inputs = self._inputs([row[column] for row in rows], rows, side)
+            inputs = self._prepare([row[column] for row in rows], rows, side)
             self.tokens += sum(map(len, inputs.ids))
-            features |= {f"{column}_{name}": part for name, part in padded(inputs).items()}
+            features |= {f"{column}_{name}": part for name, part in pad(inputs).items()}
         return features
 
-    def _inputs(self, texts: list[str], rows: Sequence[Mapping[str, Any]], side: Any) -> Inputs:
+    def _prepare(self, texts: list[str], rows: Sequence[Mapping[str, Any]], side: Any) -> Inputs:
         if (limit := self.text_tokens.get(side)) is not None:
-            texts = [self._shortened(text, limit) for text in texts]
+            texts = [self._truncate(text, limit) for text in texts]
         ids: list[Any] = [None] * len(texts)
         masks: list[Any] = [None] * len(texts)
-        ways = [(row.get("instruction") or None, bool(row.get("symmetric"))) for row in rows]
-        for instruction, symmetric in dict.fromkeys(ways):
-            places = [i for i, way in enumerate(ways) if way == (instruction, symmetric)]
+        kinds = [(row.get("instruction") or None, bool(row.get("symmetric"))) for row in rows]
+        for instruction, symmetric in dict.fromkeys(kinds):
+            places = [i for i, kind in enumerate(kinds) if kind == (instruction, symmetric)]
             if instruction:
                 phrased = self.phrase and self.phrase.format(instruction)
                 instruction = phrased or self.method.phrase_instruction(instruction)
@@ -120,6 +131,6 @@ class Collator:
                 ids[place], masks[place] = own, mask
         return Inputs(ids, masks)
 
-    def _shortened(self, text: str, limit: int) -> str:
+    def _truncate(self, text: str, limit: int) -> str:
         ids = tokenize([text], tokenizer=self.tokenizer)[0]
         return text if len(ids) <= limit else self.tokenizer.decode(ids[:limit])

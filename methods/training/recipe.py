@@ -1,4 +1,4 @@
-"""What a recipe YAML says (an objective, its numbers, what is trained), and how it is run."""
+"""The fields of a recipe (an objective, its numbers, what is trained) and of a run, checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from methods.backbone.trained_pooling import TrainedPoolingSpec
 from methods.config.settings import TaskList
 from methods.fields import check_fields
 
-Objective = Literal["contrastive", "mntp"]
 Kind = Literal["lora", "bitfit", "added_bias", "full"]
 
 
@@ -25,14 +24,14 @@ def _check(holder: Any, key: str = "recipe", **least: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Trainable:
-    """What is trained.
+    """Which parameters are trained.
 
     kind: `lora`; `bitfit`, the biases that the model has; `added_bias`, those and a zero one for
         every linear layer without; `full`, all weights.
-    targets: linear layers under LoRA, by the end of their names, or `all-linear`.
-    rows: rows of the input embeddings trained beside: `eos`, or the method's `new_tokens`.
-    quantized: the frozen weights in 4 bits (bitsandbytes, CUDA only; `auto`: where there is CUDA).
-    pooler: a pooling that is trained along (backbone/trained_pooling.py).
+    targets: linear layers that LoRA adapts, by the end of their names, or `all-linear`.
+    rows: input embedding rows trained as well: of `eos`, or of the method's `new_tokens`.
+    quantized: frozen weights in 4 bits (bitsandbytes, CUDA only; `auto`: where there is CUDA).
+    pooler: a pooling that is trained with the model (backbone/trained_pooling.py).
     """
 
     kind: Kind = "lora"
@@ -58,11 +57,11 @@ class Trainable:
 
 @dataclass(frozen=True, kw_only=True)
 class Masking:
-    """How tokens are hidden for masked next token prediction.
+    """How tokens are masked for masked next token prediction.
 
-    token: what stands in their place: `blank` (an underscore), `mask` (a new token), `eos`.
-    share: of the tokens hidden. replace: `default` as BERT does (80 % the token, 10 % another, 10 %
-        as they are), or `all`.
+    token: the mask token: `blank` (an underscore), `mask` (a new token), `eos`.
+    share: the fraction of tokens that is masked. replace: `default` as BERT does (80 % become the
+        mask token, 10 % another, 10 % stay as they are), or `all` become the mask token.
     length: tokens of a block.
     """
 
@@ -81,21 +80,23 @@ class Masking:
 class Recipe:
     """How a method is trained.
 
+    objective: its name, or `module.Class`, or a mapping of `_target_` and that class's fields
+        (objective.py).
     steps: optimiser steps; epochs, instead: passes over the data. schedule_epochs: the learning
-        rate falls as if training went on for so many, however early it stops.
-    batch_size: of all processes together. mini_batch: rows in memory at a time (GradCache), None
-        for all.
-    negatives: hard ones a query, drawn from those a row has; None for all of them.
-    temperature: similarities are divided by it. learned: whether it is trained too.
-    symmetric: whether documents also look for their queries.
-    text_tokens: query, document -> tokens a raw text is cut to before the method reads it.
+        rate falls as if training took so many epochs, however early it stops.
+    batch_size: of all processes together. mini_batch: rows in memory at a time (GradCache); None:
+        all.
+    negatives: hard negatives per query, drawn from those a row has; None: all of them.
+    temperature: similarities are divided by it. temperature_is: `learned` trains it too.
+    symmetric: whether documents are also matched to queries.
+    text_tokens: query, document -> tokens a raw text is truncated to before the method encodes it.
     attention_dropout: of the attention weights, in training only.
-    instruction: how a source's instruction is phrased, with `{}` for it; None for as evaluation
-        phrases it.
+    instruction: how a source's instruction is phrased, with `{}` for it; None: as in evaluation.
     twice: a text is its own positive, under another dropout (SimCSE).
+    masking: of objective mntp.
     """
 
-    objective: Objective = "contrastive"
+    objective: str | Mapping = "contrastive"
     steps: int | None = None
     epochs: float | None = None
     schedule_epochs: float | None = None
@@ -121,8 +122,6 @@ class Recipe:
         _check(self, steps=1, mini_batch=1, warmup=0, weight_decay=0, max_grad_norm=0, negatives=0)
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("recipe: give either steps or epochs")
-        if self.objective == "mntp" and self.trainable.pooler is not None:
-            raise ValueError("recipe: objective=mntp predicts tokens and pools nothing; no pooler")
         for name in ("batch_size", "learning_rate", "temperature", "epochs", "schedule_epochs"):
             if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
                 raise ValueError(f"recipe.{name} is {value}; it is above 0 and finite")
@@ -139,13 +138,14 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """How a training is run: changes speed and what is kept, not what is learnt.
+class RunOptions:
+    """How a training is run: changes speed and what is written, not what is learnt.
 
-    every: steps between checkpoints, and between validations. validate: tasks whose score chooses
-        the best checkpoint (a validation split; never the test split that is reported).
-    packed: texts end to end in training where the model allows it. deepspeed, fsdp: as
-        transformers' TrainingArguments take them.
+    every: steps between checkpoints, and between validations. keep: checkpoints on disk.
+    validate: tasks whose score chooses the best checkpoint (a validation split; never the test
+        split that is reported).
+    packed: packed sequences where the model allows it. deepspeed, fsdp: as transformers'
+        TrainingArguments take them.
     """
 
     seed: int = 42

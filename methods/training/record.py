@@ -1,4 +1,4 @@
-"""What a finished training says of itself: the TrainingRecord that training.json holds."""
+"""Build the TrainingRecord of a finished training, which training.json holds."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ from methods.backbone.loader import identify_backbone
 from methods.identity import engine_digest
 from methods.provenance import command_of, environment, portable
 from methods.records import TrainingRecord
-from methods.training.trainable import count
+from methods.training.trainable import count_parameters
 
 if TYPE_CHECKING:
     from methods.training.job import TrainJob
+    from methods.training.prepare import Prepared
 
 
-def training_record(
-    job: TrainJob, trainer: Any, about: dict[str, Any], spent: Mapping[str, Any]
+def build_record(
+    job: TrainJob,
+    prepared: Prepared,
+    trainer: Any,
+    *,
+    about: dict[str, Any],
+    spent: Mapping[str, Any],
 ) -> TrainingRecord:
     """Return the record of a training that was trained to its last step.
 
-    about: of its data. spent: seconds and tokens.
+    about: its data. spent: seconds and tokens.
     """
-    trained, every = count(trainer.trained, trainer.pooler)
-    state, base, method = trainer.state, job.backbone.identity, type(job.method)
+    trained, total = count_parameters(prepared.trained, prepared.backbone.trained_pooling)
+    state, base, method = trainer.state, prepared.backbone.identity, type(prepared.method)
     best = {"step": state.best_global_step, "score": state.best_metric}
     return TrainingRecord(
         base={key: base[key] for key in ("name", "weights", "files", "dtype") if key in base},
@@ -32,13 +38,13 @@ def training_record(
         name=job.name,
         method={
             "class": f"{method.__module__}.{method.__qualname__}",
-            **dataclasses.asdict(job.method),
+            **dataclasses.asdict(prepared.method),
         },
         title=job.title,
         recipe=dataclasses.asdict(job.recipe),
         data=about,
         trained=trained,
-        of=every,
+        of=total,
         steps=state.global_step,
         seconds=spent["seconds"],
         tokens=spent["tokens"],

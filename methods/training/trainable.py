@@ -1,9 +1,8 @@
-"""What of a model is trained: PEFT adapters around frozen weights.
+"""Attach what a recipe trains to a model: PEFT adapters around frozen weights, and new tokens.
 
-BitFit (SGPT, UDEVER) trains the biases there are. Llama, Mistral, Qwen3 and SmolLM2 have none, so
-there it trains nothing, and that is an error here. `added_bias` gives every linear layer a zero
-bias first; the adapter folder is PEFT's all the same (`bias: all`), and merging it gives the model
-these biases.
+BitFit (SGPT, UDEVER) trains the biases a model has. Llama, Mistral, Qwen3 and SmolLM2 have none, so
+there it would train nothing, which is an error. `added_bias` first gives every linear layer a zero
+bias; the adapter folder is PEFT's all the same (`bias: all`), and merging it adds these biases.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from methods.training.recipe import Trainable
 
 
 def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
-    """The model with what is trained: a PeftModel, or the model itself if all of it is.
+    """Return the model with what is trained: a PeftModel, or the model itself if all weights are.
 
-    rows: of the input embeddings, trained beside. Raises ValueError where nothing would be.
+    rows: input embedding rows trained as well. Raises ValueError where nothing would be trained.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -51,7 +50,7 @@ def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
             f"recipe.trainable.kind=added_bias (a zero bias for every linear layer) or "
             f"recipe.trainable.kind=lora"
         )
-    # PEFT keeps biases beside some LoRA: one of rank one on a single layer, which stays zero.
+    # PEFT trains biases only beside a LoRA: one of rank one on a single layer, which stays zero.
     config = LoraConfig(r=1, target_modules=[linears[0]], bias="all", **common)
     with quiet_peft():
         wrapped = get_peft_model(model, config)
@@ -63,20 +62,20 @@ def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
     return wrapped
 
 
-def quantizes(device: str) -> bool:
-    """Whether 4-bit weights can be had: on CUDA, with bitsandbytes."""
+def supports_four_bit(device: str) -> bool:
+    """Return whether 4-bit weights are available: on CUDA, with bitsandbytes."""
     return resolve_device(device).startswith("cuda") and find_spec("bitsandbytes") is not None
 
 
-def count(*parts: nn.Module | None) -> tuple[int, int]:
-    """Numbers that are trained, and all of them."""
+def count_parameters(*parts: nn.Module | None) -> tuple[int, int]:
+    """Return the number of trained parameters, and of all."""
     parameters = [p for part in parts if part is not None for p in part.parameters()]
     sizes = [(p.numel(), p.requires_grad) for p in parameters]
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
 
-def rows_of(method: Any, trainable: Trainable, tokenizer: Any) -> list[int]:
-    """The rows of the input embeddings that a recipe trains."""
+def find_embedding_rows(method: Any, trainable: Trainable, tokenizer: Any) -> list[int]:
+    """Return the ids whose input embeddings a recipe trains."""
     ids: list[int] = []
     if "eos" in trainable.rows:
         ids.append(tokenizer.eos_token_id)
@@ -86,7 +85,7 @@ def rows_of(method: Any, trainable: Trainable, tokenizer: Any) -> list[int]:
 
 
 def add_tokens(model: Any, tokenizer: Any, tokens: tuple[str, ...]) -> list[str]:
-    """Give the vocabulary the tokens it lacks, and return them. Their rows are drawn around the
+    """Add the tokens that the vocabulary lacks, and return them. Their rows are drawn around the
     mean of the others, as transformers does."""
     lacking = [token for token in tokens if token not in tokenizer.get_vocab()]
     if not lacking:

@@ -1,10 +1,9 @@
-"""Two well-kept trainers, and what both lack here.
+"""Extensions shared by the trainers of all objectives, and their checkpoints.
 
-Adapters as checkpoints, a schedule that is longer than the training, validation on an mteb task, a
-stop at the first loss that is no number, and a word when the disk is full. sentence-transformers'
-trainer takes contrastive losses, transformers' own the masked next tokens. A checkpoint whose
-`trainer_state.json` is missing was not finished; it is removed, and training goes on from the one
-before it.
+Adapters as checkpoints, a schedule that is longer than the training, validation on mteb tasks, a
+stop at the first loss that is not finite, and an error that names the folder when the disk is full.
+A checkpoint without its `trainer_state.json` is incomplete: it is removed, and training resumes
+from the one before it.
 """
 
 from __future__ import annotations
@@ -36,14 +35,16 @@ LOSS, SPENT = "loss.safetensors", "spent.json"
 
 
 class NotFinite(ValueError):
-    """The loss of a step is not a number."""
+    """The loss of a step is NaN or infinite."""
 
 
-class Recipes:
-    """What both trainers do the same way.
+class TrainerExtensions:
+    """A mixin for transformers' Trainer and those derived from it: class T(TrainerExtensions, ...).
 
-    trained: the PeftModel, or the model itself where all of it is trained. pooler: what is trained
-    beside it. validate: the score of the model as it stands, higher is better.
+    trained: the PeftModel, or the model itself if all weights are trained. pooler: a pooling that
+    is trained with it. schedule_steps: steps until the learning rate reaches its end. validate:
+    returns the score of the model as it is, higher is better.
+    The data collator counts the tokens it hands out in `tokens`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Recipes:
         super().__init__(**options)
 
     def train(self: Any, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
+        """Train to the last step; from a checkpoint with the time and tokens that it states."""
         self.before, self.start = {"seconds": 0.0, "tokens": 0}, time.perf_counter()
         if resume_from_checkpoint is not None:
             checkpoint = Path(resume_from_checkpoint)
@@ -76,36 +78,39 @@ class Recipes:
         return parent.train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def spent(self: Any) -> dict[str, float]:
-        """Seconds and tokens so far, those before a resumption among them; asked by all processes
-        together, whose tokens are summed."""
+        """Return seconds and tokens so far, those before a resumption included. All processes call
+        it together; their tokens are summed."""
         seconds = self.before["seconds"] + time.perf_counter() - self.start
         tokens = torch.tensor(self.data_collator.tokens, device=self.args.device)
         tokens = int(self.accelerator.reduce(tokens, "sum")) + self.before["tokens"]
         return {"seconds": round(seconds, 1), "tokens": tokens}
 
     def create_scheduler(self: Any, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Create a schedule over `schedule_steps` where they are more than those taken."""
         parent: Any = super()
         return parent.create_scheduler(max(num_training_steps, self.schedule_steps), optimizer)
 
     def training_step(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Take a step. Raises NotFinite for a loss that is none."""
         parent: Any = super()
-        # Autocast rounds what LoRA reads to its own dtype; PEFT would widen it to float32 first.
-        with _unwidened(self.trained if self.args.bf16 or self.args.fp16 else None):
+        # Autocast rounds LoRA's inputs to its own dtype; PEFT would widen them to float32 first.
+        with _without_input_cast(self.trained if self.args.bf16 or self.args.fp16 else None):
             loss = parent.training_step(*args, **kwargs)
         if not torch.isfinite(loss):
-            kept = last_checkpoint(Path(self.args.output_dir), clean=False)
+            kept = find_last_checkpoint(Path(self.args.output_dir), clean=False)
             raise NotFinite(
-                f"the loss of step {self.state.global_step + 1} is {loss.item()}; nothing of it "
-                f"was taken over. {kept.name if kept else 'No checkpoint'} is kept. "
+                f"the loss of step {self.state.global_step + 1} is {loss.item()}; no weight was "
+                f"changed by it. {kept.name if kept else 'No checkpoint'} is kept. "
                 f"Lower recipe.learning_rate (now {self.recipe.learning_rate:g}), add "
                 f"recipe.warmup, or use model.dtype=float32"
             )
         return loss
 
     def evaluate(self: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the model by `validate`, without an effect on what is trained afterwards."""
         assert self.validate is not None
         self.model.eval()
-        # mteb seeds torch for its classifiers; dropout goes on as if nothing had been validated.
+        # mteb seeds torch for its classifiers; dropout must continue as without validation.
         with torch.random.fork_rng():
             score = self.validate()
         metrics = {"eval_score": score, "epoch": self.state.epoch}
@@ -117,7 +122,7 @@ class Recipes:
         return metrics
 
     def _save(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """state_dict: of the whole model, where it is sharded and had to be gathered."""
+        """Save what is trained. state_dict: of the whole model, where its shards were gathered."""
         folder, parts = Path(output_dir or self.args.output_dir), {}
         for part in (self.trained, self.pooler):
             if part is not None and state_dict is not None:
@@ -129,6 +134,7 @@ class Recipes:
             save_trained_pooling(self.pooler, folder, parts.get(self.pooler))
 
     def _load_from_checkpoint(self: Any, checkpoint: str, model: Any = None) -> None:
+        """Load what is trained: adapter or weights, pooler, and the loss's own parameters."""
         state = load_file(Path(checkpoint) / WEIGHTS)
         if isinstance(self.trained, PeftModel):
             set_peft_model_state_dict(self.trained, state)
@@ -136,7 +142,7 @@ class Recipes:
             self.trained.load_state_dict(state, strict=False)
         if self.pooler is not None:
             self.pooler.load_state_dict(load_file(Path(checkpoint) / POOLER))
-        if own := loss_state(self):
+        if own := find_loss_state(self):
             saved = load_file(Path(checkpoint) / LOSS)
             for name, value in own.items():
                 value.copy_(saved[name])
@@ -152,13 +158,13 @@ class Recipes:
             if self.is_world_process_zero():
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / SPENT).write_text(json.dumps(spent))
-                if own := loss_state(self):
+                if own := find_loss_state(self):
                     save_file(own, folder / LOSS)
             parent: Any = super()
             parent._save_checkpoint(*args, **kwargs)
         except (OSError, SafetensorError, RuntimeError) as error:
             shutil.rmtree(folder, ignore_errors=True)
-            kept = last_checkpoint(Path(self.args.output_dir), clean=False)
+            kept = find_last_checkpoint(Path(self.args.output_dir), clean=False)
             raise OSError(
                 f"{folder.name} cannot be written to {folder.parent}: {error}. Free some space; "
                 f"the same command resumes from {kept.name if kept else 'the start'}"
@@ -166,7 +172,7 @@ class Recipes:
 
 
 @contextmanager
-def _unwidened(model: torch.nn.Module | None) -> Iterator[None]:
+def _without_input_cast(model: torch.nn.Module | None) -> Iterator[None]:
     layers = [part for part in model.modules() if isinstance(part, LoraLayer)] if model else []
     for layer in layers:
         layer.cast_input_dtype_enabled = False
@@ -177,17 +183,17 @@ def _unwidened(model: torch.nn.Module | None) -> Iterator[None]:
             layer.cast_input_dtype_enabled = True
 
 
-def loss_state(trainer: Any) -> dict[str, torch.Tensor]:
-    """What a loss itself learns (a temperature)."""
+def find_loss_state(trainer: Any) -> dict[str, torch.Tensor]:
+    """Return the parameters of the loss itself (a learned temperature), not those of its model."""
     loss = getattr(trainer, "loss", None)
     named = loss.named_parameters() if isinstance(loss, torch.nn.Module) else ()
-    return {name: p.data for name, p in named if name == "log_scale"}
+    return {name: p.data for name, p in named if "model" not in name.split(".")}
 
 
 def save_trained(trained: Any, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
-    """An adapter folder in PEFT's layout; of a model trained in full, its weights.
+    """Write an adapter folder in PEFT's layout; of a model trained in full, its weights.
 
-    state: all weights, if they are not the model's own.
+    state: all weights, if they are not the model's own (gathered from shards).
     """
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(trained, PeftModel):
@@ -198,23 +204,23 @@ def save_trained(trained: Any, folder: Path, state: dict[str, torch.Tensor] | No
         config.save_pretrained(str(folder))
         config.inference_mode = before
     else:
-        whole: Any = trained.state_dict() if state is None else state
-        save_file({name: part.contiguous() for name, part in whole.items()}, folder / WEIGHTS)
+        full: Any = trained.state_dict() if state is None else state
+        save_file({name: part.contiguous() for name, part in full.items()}, folder / WEIGHTS)
 
 
-def last_checkpoint(folder: Path, *, clean: bool = True) -> Path | None:
-    """The last whole checkpoint; unfinished ones are removed."""
+def find_last_checkpoint(folder: Path, *, clean: bool = True) -> Path | None:
+    """Return the last complete checkpoint. clean: remove incomplete ones after it."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     for checkpoint in reversed(found):
-        if (checkpoint / STATE).is_file() and _readable(checkpoint / WEIGHTS):
+        if (checkpoint / STATE).is_file() and _is_readable(checkpoint / WEIGHTS):
             return checkpoint
         if clean:
-            log.warning("%s was not finished and is removed", checkpoint)
+            log.warning("%s is incomplete and is removed", checkpoint)
             shutil.rmtree(checkpoint)
     return None
 
 
-def _readable(file: Path) -> bool:
+def _is_readable(file: Path) -> bool:
     try:
         load_file(file)
     except (OSError, SafetensorError):
@@ -222,9 +228,9 @@ def _readable(file: Path) -> bool:
     return True
 
 
-def steps_of(recipe: Recipe, rows: int) -> tuple[int, int]:
-    """Steps to take, and steps that the schedule is laid out for."""
-    each = max(rows // recipe.batch_size, 1)
-    steps = recipe.steps or math.ceil(recipe.epochs * each)  # pyright: ignore[reportOptionalOperand]
-    whole = math.ceil(recipe.schedule_epochs * each) if recipe.schedule_epochs else steps
-    return steps, max(steps, whole)
+def count_steps(recipe: Recipe, num_rows: int) -> tuple[int, int]:
+    """Return the steps to take, and the steps that the schedule lasts."""
+    per_epoch = max(num_rows // recipe.batch_size, 1)
+    steps = recipe.steps or math.ceil(recipe.epochs * per_epoch)  # pyright: ignore[reportOptionalOperand]
+    scheduled = math.ceil(recipe.schedule_epochs * per_epoch) if recipe.schedule_epochs else steps
+    return steps, max(steps, scheduled)

@@ -1,6 +1,6 @@
-"""The score of a model in training on an mteb task, and the texts of tasks.
+"""Score a model in training on mteb tasks, and load the texts of tasks.
 
-Selection is on validation or development data: a task's test split is never what chooses.
+The best checkpoint is chosen on validation or development data, never on a task's test split.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from methods.evaluation.tasks import load_tasks
 
 
 class Validation:
-    """Calling it gives the mean main score of the tasks, of the model as it then is."""
+    """Score a model on tasks: calling it returns the mean of their main scores, of the model as it
+    is at that moment. Raises ValueError for a task that is missing or on its test split."""
 
     def __init__(
         self, backbone: Backbone, method: Method, tasks: TaskList, instructions: Instructions
@@ -38,7 +39,7 @@ class Validation:
             load_data(task)
 
     def __call__(self) -> float:
-        # A new encoder each time: it keeps vectors, and the model has changed.
+        # A new encoder each time: it caches vectors, and the model has changed.
         scores = []
         for task in self.tasks:
             result = mteb.evaluate(
@@ -54,17 +55,20 @@ class Validation:
         return sum(scores) / len(scores)
 
 
-def texts_of(names: Sequence[str], mirror: str | None) -> dict[str, list[str]]:
-    """Every text of tasks' evaluation splits, by task; tasks that are missing are left out."""
+def load_texts(names: Sequence[str], mirror: str | None) -> dict[str, list[str]]:
+    """Return every text of tasks' evaluation splits, by task; missing tasks are left out."""
     tasks, _ = load_tasks(TaskList(names=names, mirror=mirror))
     found = {}
     for task in tasks:
         load_data(task)
         found[task.metadata.name] = [
-            text for split in task.eval_splits for row in task.dataset[split] for text in _of(row)
+            text
+            for split in task.eval_splits
+            for row in task.dataset[split]
+            for text in _find_texts(row)
         ]
     return found
 
 
-def _of(row: dict[str, Any]) -> Iterator[str]:
+def _find_texts(row: dict[str, Any]) -> Iterator[str]:
     yield from (value for value in row.values() if isinstance(value, str) and " " in value)

@@ -1,5 +1,5 @@
-"""What packing gains in training: whole steps of the same trainer over the same triplets, laid end
-to end and padded."""
+"""Measure what packing gains in training: whole steps of the same trainer over the same triplets,
+packed and padded."""
 
 from __future__ import annotations
 
@@ -74,9 +74,10 @@ class Training:
             f"out={file.parent / f'{file.stem}_{dtype}_{packed}'}",
         ]
         self.job = train_job(compose(given, verb="train"), title="bench", overrides=given)
-        loaded = data.load(self.job.data, texts_only=False, negatives=1, seed=0)
-        self.trainer: Any = self.job._trainer(loaded)
+        rows = data.load(self.job.data, texts_only=False, negatives=1, seed=0).rows
+        self.prepared = self.job.prepare()
+        self.trainer: Any = self.job.build_trainer(self.prepared, rows)
 
     def __call__(self) -> None:
-        with attention_mode(self.job.backbone.model, self.job.method.attention):
+        with attention_mode(self.prepared.backbone.model, self.job.method.attention):
             self.trainer.train()

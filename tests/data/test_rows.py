@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
-from methods.training.data import Data, Source, load, overlap
+from methods.training.data import Data, DataSource, find_overlap, load
 
 
 def read(source, *, negatives=None, texts_only=False, **more):
@@ -36,7 +36,7 @@ def test_files_of_every_kind_give_the_same_rows(tmp_path):
     table.to_csv(str(tmp_path / "a.tsv"), index=False, sep="\t")
     kinds = ["a.parquet", "a.csv", "a.tsv"]
     paths = [*(str(tmp_path / kind) for kind in kinds), written(tmp_path, plain)]
-    found = [read(Source(path=path)) for path in paths]
+    found = [read(DataSource(path=path)) for path in paths]
     assert len({one.about["mine"]["sha256"] for one in found}) == 1
     assert found[0].rows["mine"].column_names[:3] == ["query", "positive", "negative_1"]
 
@@ -44,9 +44,9 @@ def test_files_of_every_kind_give_the_same_rows(tmp_path):
 def test_columns_are_named_and_negatives_counted(tmp_path):
     path = written(tmp_path, [{"a": "q", "b": "p", "c": "n", "d": "m"}])
     columns = {"query": "a", "positive": "b", "negatives": ["c", "d"]}
-    row = read(Source(path=path, columns=columns)).rows["mine"][0]
+    row = read(DataSource(path=path, columns=columns)).rows["mine"][0]
     assert (row["query"], row["positive"], row["negative_1"], row["negative_2"]) == tuple("qpnm")
-    many = read(Source(path=written(tmp_path, PAIRS)), negatives=1).rows["mine"]
+    many = read(DataSource(path=written(tmp_path, PAIRS)), negatives=1).rows["mine"]
     assert "negative_2" not in many.column_names
     assert {row["negative_1"][-1] for row in many} <= {"a", "b"}
 
@@ -56,25 +56,25 @@ def test_tevatron_passages_and_llama_index_files_are_read(tmp_path):
     rows = [{"query": "q", "positive_passages": [passage], "negative_passages": [passage] * 3}]
     columns = {"positive": "positive_passages", "negatives": "negative_passages"}
     rows[0]["negative_passages"] = [{**passage, "text": str(i)} for i in range(3)]
-    found = read(Source(path=written(tmp_path, rows), columns=columns), negatives=2)
+    found = read(DataSource(path=written(tmp_path, rows), columns=columns), negatives=2)
     assert found.rows["mine"][0]["positive"] == "T body"
     file = tmp_path / "qa.json"
     content = {"queries": {"1": "q"}, "corpus": {"d": "p"}, "relevant_docs": {"1": ["d"]}}
     file.write_text(json.dumps(content))
-    row = read(Source(path=str(file))).rows["mine"][0]
+    row = read(DataSource(path=str(file))).rows["mine"][0]
     assert (row["query"], row["positive"]) == ("q", "p")
 
 
 def test_instructions_take_turns(tmp_path):
     path = written(tmp_path, PAIRS)
-    rows = read(Source(path=path, instruction=["one", "two"], symmetric=True)).rows["mine"]
+    rows = read(DataSource(path=path, instruction=["one", "two"], symmetric=True)).rows["mine"]
     assert rows["instruction"] == ["one", "two", "one", "two"] and all(rows["symmetric"])
 
 
 def test_text_alone_is_its_own_positive_or_just_text(tmp_path):
     path = written(tmp_path, [{"text": "one"}, {"text": "two"}])
-    assert read(Source(path=path)).rows["mine"][1]["positive"] == "two"
-    assert read(Source(path=path), texts_only=True).rows["mine"].column_names == ["text"]
+    assert read(DataSource(path=path)).rows["mine"][1]["positive"] == "two"
+    assert read(DataSource(path=path), texts_only=True).rows["mine"].column_names == ["text"]
 
 
 @pytest.mark.parametrize(
@@ -89,31 +89,31 @@ def test_a_bad_row_is_named_or_left_out(tmp_path, row, said):
     good = {"query": "q", "positive": "p", "negative": "n"}
     path = written(tmp_path, [good, {"negative": "n", **row}])
     with pytest.raises(ValueError, match=said):
-        read(Source(path=path))
-    found = read(Source(path=path), bad_rows="drop")
+        read(DataSource(path=path))
+    found = read(DataSource(path=path), bad_rows="drop")
     assert found.about["mine"]["dropped"] == 1 and len(found.rows["mine"]) == 1
 
 
 def test_wrong_columns_and_files_say_what_there_is(tmp_path):
     path = written(tmp_path, [{"question": "q", "answer": "a"}])
     with pytest.raises(ValueError, match="no column query, positive; it has: question, answer"):
-        read(Source(path=path))
+        read(DataSource(path=path))
     with pytest.raises(ValueError, match="there is no"):
-        read(Source(path=str(tmp_path / "none.jsonl")))
+        read(DataSource(path=str(tmp_path / "none.jsonl")))
     with pytest.raises(ValueError, match="exactly one of path, hub and wheel"):
-        Source(path=path, hub="a/b")
+        DataSource(path=path, hub="a/b")
     with pytest.raises(ValueError, match="valid: wordnet_substitutions"):
-        read(Source(wheel="nothing"))
+        read(DataSource(wheel="nothing"))
 
 
 def test_overlap_counts_texts_that_differ_in_case_and_marks_only(tmp_path):
-    rows = read(Source(path=written(tmp_path, [{"text": "A man, running!"}]))).rows
-    found = overlap(rows, {"Task": ["a man running", "a dog"]})["Task"]
+    rows = read(DataSource(path=written(tmp_path, [{"text": "A man, running!"}]))).rows
+    found = find_overlap(rows, {"Task": ["a man running", "a dog"]})["Task"]
     assert (found["texts"], found["shared"], found["examples"]) == (2, 1, ["a man running"])
 
 
 def texts_in(path, **more):
-    return read(Source(path=str(path), **more)).rows["mine"]
+    return read(DataSource(path=str(path), **more)).rows["mine"]
 
 
 def file_of(tmp_path, name, content):
@@ -248,7 +248,7 @@ def test_a_parquet_file_that_breaks_off_while_it_is_read_is_named(tmp_path, faul
 def test_rows_that_cannot_be_kept_name_the_folder(tmp_path, monkeypatch):
     taken = file_of(tmp_path, "taken", "")
     monkeypatch.setattr("methods.training.data.HF_DATASETS_CACHE", str(taken))
-    with pytest.raises(OSError, match="rows cannot be kept in .*taken.*HF_DATASETS_CACHE"):
+    with pytest.raises(OSError, match="rows cannot be written to .*taken.*HF_DATASETS_CACHE"):
         texts_in(written(tmp_path, PAIRS))
 
 
@@ -281,11 +281,11 @@ def test_the_number_of_negatives_is_that_of_all_rows(tmp_path, empty, place, kin
         path = str(tmp_path / "a.parquet")
         Dataset.from_list(rows).to_parquet(path)
     with pytest.raises(ValueError, match=f"row {place}: it has no negatives, other rows have 2"):
-        read(Source(path=path))
-    found = read(Source(path=path), bad_rows="drop").rows["mine"]
+        read(DataSource(path=path))
+    found = read(DataSource(path=path), bad_rows="drop").rows["mine"]
     assert (found["negative_1"], found["negative_2"]) == (["1a", "2a"], ["1a", "2b"])
-    assert read(Source(path=path), bad_rows="drop", negatives=1).about["mine"]["rows"] == 2
-    assert "negative_1" not in read(Source(path=path), negatives=0).rows["mine"].column_names
+    assert read(DataSource(path=path), bad_rows="drop", negatives=1).about["mine"]["rows"] == 2
+    assert "negative_1" not in read(DataSource(path=path), negatives=0).rows["mine"].column_names
 
 
 def test_negatives_may_be_nested_in_several_ways(tmp_path):
@@ -304,7 +304,7 @@ def test_a_column_that_only_later_rows_have_is_seen(tmp_path):
 
 
 def test_more_negatives_than_there_are_is_logged(tmp_path, caplog):
-    read(Source(path=written(tmp_path, PAIRS)), negatives=7)
+    read(DataSource(path=written(tmp_path, PAIRS)), negatives=7)
     assert "data mine: 7 negatives asked, rows have 2" in caplog.text
 
 
@@ -318,4 +318,4 @@ def test_more_negatives_than_there_are_is_logged(tmp_path, caplog):
 )
 def test_a_source_ignores_nothing_that_it_is_given(fields, said):
     with pytest.raises(ValueError, match=said):
-        Source(path="a.jsonl", **fields)
+        DataSource(path="a.jsonl", **fields)

@@ -6,6 +6,7 @@ import pytest
 
 from methods.config.resolve import compose
 from methods.training.config import train_job
+from methods.training.job import TrainJob
 
 WORDS = "cat dog sun moon tree car ship road blue red slow fast one two".split()
 
@@ -44,3 +45,16 @@ def train(tmp_path, pairs):
         return train_job(compose(given, verb="train"), title=recipe, overrides=given)
 
     return make
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """What every training of a test loaded and trained, in order."""
+    found, plain = [], TrainJob.prepare
+
+    def prepare(self):
+        found.append(plain(self))
+        return found[-1]
+
+    monkeypatch.setattr(TrainJob, "prepare", prepare)
+    return found

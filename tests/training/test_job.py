@@ -16,9 +16,7 @@ from methods import load_encoder
 from methods.config.resolve import CONF, choices, compose
 from methods.training import data
 from methods.training.config import train_job
-from methods.training.contrastive import contrastive_trainer
 from methods.training.module import Collator, MethodModule
-from methods.training.trainable import attach
 from methods.training.trainer import NotFinite
 from tests.command import ROOT, Command
 
@@ -64,9 +62,10 @@ def test_every_recipe_composes_and_says_what_it_follows(recipe):
         ("llm2vec", [*POOLER, "recipe.trainable.pooler.kind=latent_attention", "run.every=2"]),
     ],
 )
-def test_an_adapter_reads_as_it_was_trained(train, method, more):
+def test_an_adapter_reads_as_it_was_trained(train, prepared, method, more):
     job = train(f"method={method}", "recipe.learning_rate=1e-2", *more)
     folder = job.run()
+    backbone = prepared[0].backbone
     options = {"delimiters": "new"} if method == "udever" else {}
     options |= {"template": "instruct"} if method == "echo" else {}
     options |= {"pooling": job.method.pooling}
@@ -77,8 +76,8 @@ def test_an_adapter_reads_as_it_was_trained(train, method, more):
     found = encoder.method.prepare_inputs(
         TEXTS, tokenizer=encoder.backbone.tokenizer, instruction=phrased
     )
-    module = MethodModule(job.backbone, job.method, job.backbone.model.eval(), packed=False)
-    collator = Collator(job.method, job.backbone.tokenizer)
+    module = MethodModule(backbone, job.method, backbone.model.eval(), packed=False)
+    collator = Collator(job.method, backbone.tokenizer)
     rows = [{"query": text, "instruction": "Find it", "symmetric": True} for text in TEXTS]
     features = {k.removeprefix("query_"): v for k, v in collator(rows).items()}
     assert features["input_ids"][0][: len(found.ids[0])].tolist() == found.ids[0]
@@ -91,7 +90,7 @@ def test_an_adapter_reads_as_it_was_trained(train, method, more):
     if method != "udever":
         plain = load_encoder(method, model="tiny", dtype="float32", cache=None, **options)
         untrained = plain.encode(TEXTS, instruction=phrased)
-        if job.backbone.trained_pooling is not None:
+        if backbone.trained_pooling is not None:
             state = weights(folder)
             assert any(t.any() for name, t in state.items() if "lora_B" in name)
         else:
@@ -192,12 +191,13 @@ def test_a_layer_is_trained_as_it_is_read(train, layer, trained):
         ["method=sgpt", "recipe.trainable.pooler.kind=latent_attention", *POOLER],
     ],
 )
-def test_half_precision_trains_what_float32_trains(train, kind):
+def test_half_precision_trains_what_float32_trains(train, prepared, kind):
     losses = []
     for dtype in ("float32", "bfloat16"):
         job = train(*kind, f"model.dtype={dtype}", "recipe.learning_rate=1e-2", out=dtype)
         losses.append(pd.read_csv(job.run() / "loss.csv")["loss"])
-        names = [p.dtype for p in job.backbone.model.parameters() if p.requires_grad]
+        model = prepared[-1].backbone.model
+        names = [p.dtype for p in model.parameters() if p.requires_grad]
         assert set(names) == {torch.float32}
     assert losses[1].tolist() == pytest.approx(losses[0].tolist(), rel=0.15)
 
@@ -223,7 +223,8 @@ def test_methods_alike_but_for_their_class_do_not_share_a_folder():
 @pytest.mark.parametrize("pooler", [[], ["recipe.trainable.pooler.kind=multi_layer", *POOLER]])
 def test_weights_gathered_from_shards_are_saved_as_ones_own(train, tmp_path, pooler):
     job = train("method=sgpt", *pooler)
-    trainer = job._trainer(data.load(job.data, texts_only=False, negatives=1, seed=0))
+    rows = data.load(job.data, texts_only=False, negatives=1, seed=0).rows
+    trainer = job.build_trainer(job.prepare(), rows)
     gathered = {name: part + 1 for name, part in trainer.model.state_dict().items()}
     trainer._save(str(tmp_path / "own"))
     trainer._save(str(tmp_path / "gathered"), state_dict=gathered)
@@ -238,13 +239,14 @@ def test_bitfit_without_biases_offers_what_there_is(train):
         train("recipe.trainable.kind=bitfit").run()
 
 
-def test_all_weights_trained_are_a_model(train):
+def test_all_weights_trained_are_a_model(train, prepared):
     job = train("method=cpt_text", "recipe.trainable.kind=full", "recipe.learning_rate=1e-3")
     folder = job.run()
     whole = load_encoder("cpt_text", model=str(folder), dtype="float32", cache=None).encode(TEXTS)
     assert not np.allclose(whole, vectors("cpt_text"), atol=1e-2)
-    inner = job.backbone.model.eval()
-    ids = job.method.prepare_inputs(TEXTS[:1], tokenizer=job.backbone.tokenizer).ids
+    backbone = prepared[0].backbone
+    inner = backbone.model.eval()
+    ids = job.method.prepare_inputs(TEXTS[:1], tokenizer=backbone.tokenizer).ids
     with torch.inference_mode():
         expected = inner(torch.tensor(ids)).last_hidden_state[0, -1]
     assert np.allclose(whole[0], expected.numpy(), atol=1e-4)
@@ -252,26 +254,26 @@ def test_all_weights_trained_are_a_model(train):
 
 def test_a_learned_temperature_is_learnt(train):
     job = train("recipe.temperature_is=learned", "recipe.learning_rate=1e-1")
-    loaded = data.load(job.data, texts_only=False, negatives=1, seed=0)
-    trained = attach(job.backbone.model, job.recipe.trainable, rows=[])
-    trainer = contrastive_trainer(job, loaded, trained)
+    rows = data.load(job.data, texts_only=False, negatives=1, seed=0).rows
+    trainer = job.build_trainer(job.prepare(), rows)
     before = trainer.loss.log_scale.item()
     trainer.train()
     assert trainer.loss.log_scale.item() != before
 
 
-def test_dropout_makes_a_text_its_own_positive(train, tmp_path):
+def test_dropout_makes_a_text_its_own_positive(train, prepared, tmp_path):
     file = tmp_path / "texts.jsonl"
     file.write_text("\n".join(json.dumps({"text": f"{w} {w}s here"}) for w in "abcdefgh"))
     more = ["method=llm2vec", "recipe.twice=true", "recipe.attention_dropout=0.3"]
     job = train(*more, path=str(file))
     folder = job.run()
     assert (pd.read_csv(folder / "loss.csv")["grad_norm"] > 0).all()
-    module = MethodModule(job.backbone, job.method, job.backbone.model, packed=job.packed)
+    backbone = prepared[0].backbone
+    module = MethodModule(backbone, job.method, backbone.model, packed=job.packed)
     rows = [{"query": text} for text in TEXTS]
     features = {
         k.removeprefix("query_"): v
-        for k, v in Collator(job.method, job.backbone.tokenizer)(rows).items()
+        for k, v in Collator(job.method, backbone.tokenizer)(rows).items()
     }
     for training in (True, False):
         module.train(training)
@@ -310,7 +312,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_no_finished_training(train, monke
 
     undisturbed = train("run.every=2", out="undisturbed").run()
     job = train("run.every=2")
-    monkeypatch.setattr(module.TrainJob, "_keep", full)
+    monkeypatch.setattr(module.TrainJob, "_write_folder", full)
     monkeypatch.setattr(curve.Curve, "_draw", full)
     with pytest.raises(OSError, match="adapter cannot be written: .*resumes from the last checkp"):
         job.run()

@@ -13,7 +13,7 @@ from methods.encoding.encoder import Encoder
 from methods.evaluation import tasks as task_module
 from methods.evaluation.demo_tasks import _metadata
 from methods.training import validation
-from methods.training.trainer import Recipes
+from methods.training.trainer import TrainerExtensions
 
 SENTENCES = ["a cat on a road", "two ships", "one red moon", "slow blue trees", "a fast car"]
 
@@ -81,13 +81,13 @@ def test_a_checkpoint_is_chosen_by_what_its_adapter_scores(train, choosing, monk
 
 def test_nothing_that_is_scored_changes_what_is_learnt(train, choosing, monkeypatch):
     """The same steps with and without validation, each with the model in training mode."""
-    losses, modes, plain = {}, [], Recipes.training_step
+    losses, modes, plain = {}, [], TrainerExtensions.training_step
 
     def watched(self, model, *args, **kwargs):
         modes.append(model.training)
         return plain(self, model, *args, **kwargs)
 
-    monkeypatch.setattr(Recipes, "training_step", watched)
+    monkeypatch.setattr(TrainerExtensions, "training_step", watched)
     for name, more in (("scored", choosing), ("alone", [])):
         job = train("method=sgpt", *more, "run.every=2", out=name)
         losses[name] = pd.read_csv(job.run() / "loss.csv")["loss"].dropna().tolist()

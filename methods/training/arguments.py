@@ -1,0 +1,65 @@
+"""Translate a recipe and its run options into transformers' training arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from methods.training.prepare import Prepared
+from methods.training.recipe import Recipe, RunOptions
+
+
+def build_arguments(
+    kind: Any,
+    recipe: Recipe,
+    options: RunOptions,
+    *,
+    prepared: Prepared,
+    folder: Path,
+    steps: int,
+    processes: int,
+) -> Any:
+    """Return the arguments of a trainer. kind: the class of arguments it takes.
+
+    Raises ValueError for a batch that processes cannot share evenly, and for shards on a CPU.
+    """
+    identity, device = prepared.backbone.identity, prepared.backbone.choices["device"]
+    if recipe.batch_size % processes:
+        raise ValueError(f"batch_size {recipe.batch_size} does not divide by {processes} processes")
+    if options.fsdp and device == "cpu":
+        raise ValueError(
+            "run.fsdp shards over GPUs; on a CPU accelerate would leave every process a whole "
+            "model and say nothing. Leave it out: processes then train as one all the same"
+        )
+    validates = options.validate is not None
+    return kind(
+        output_dir=str(folder / "checkpoints"),
+        per_device_train_batch_size=recipe.batch_size // processes,
+        max_steps=steps,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_steps=options.every,
+        save_total_limit=options.keep,
+        eval_strategy="steps" if validates else "no",
+        eval_steps=options.every if validates else None,
+        load_best_model_at_end=validates,
+        metric_for_best_model="eval_score" if validates else None,
+        greater_is_better=True if validates else None,
+        seed=options.seed,
+        use_cpu=device == "cpu",
+        bf16="bfloat16" in identity["dtype"],
+        fp16=identity["dtype"].removeprefix("nf4_") == "float16",
+        ddp_broadcast_buffers=False if processes > 1 else None,
+        ddp_backend="gloo" if device == "cpu" and processes > 1 else None,
+        ddp_find_unused_parameters=prepared.method.layer != -1 if processes > 1 else None,
+        dataloader_drop_last=True,
+        remove_unused_columns=False,
+        report_to="none",
+        deepspeed=options.deepspeed,
+        fsdp=options.fsdp or "",
+    )

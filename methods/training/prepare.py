@@ -1,0 +1,98 @@
+"""Load a model and make it trainable: new tokens, dropout, adapters and a pooler."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+import torch
+
+from methods.backbone.attention import list_configs
+from methods.backbone.forward import resolve_layer
+from methods.backbone.loader import Backbone, BackboneSpec, build_backbone
+from methods.backbone.trained_pooling import TrainedPooling
+from methods.base import Method
+from methods.training.objective import Objective
+from methods.training.recipe import Recipe, RunOptions, Trainable
+from methods.training.trainable import (
+    add_tokens,
+    attach,
+    count_parameters,
+    find_embedding_rows,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A loaded model with what is trained in it.
+
+    method: its layer is a number of this model, or -1. trained: a PeftModel around the backbone's
+    model, or that model itself if all weights are trained. tokens_added: those that the vocabulary
+    lacked.
+    """
+
+    backbone: Backbone
+    method: Method
+    trained: Any
+    tokens_added: list[str]
+
+
+def prepare_model(
+    spec: BackboneSpec,
+    method: Method,
+    recipe: Recipe,
+    *,
+    objective: Objective,
+    run_options: RunOptions,
+) -> Prepared:
+    """Load a model and attach what a recipe trains.
+
+    spec: of frozen, unpacked weights. Raises ValueError for a model that cannot be trained by this
+    recipe.
+    """
+    backbone = build_backbone(spec)
+    backbone.require_attention(method.attention)
+    if backbone.trained_pooling is not None:
+        raise ValueError(
+            f"{spec.adapters[-1]} has a {backbone.trained_pooling.spec.kind} pooler, which reads "
+            f"what it was trained on; train on what lies below it instead"
+        )
+    own = objective.new_tokens(recipe, backbone.tokenizer)
+    wanted = (*method.new_tokens, *own)
+    tokens_added = add_tokens(backbone.model, backbone.tokenizer, wanted)
+    method = dataclasses.replace(method, layer=resolve_layer(method.layer, backbone.num_layers))
+    _set_modes(backbone, recipe, run_options)
+    rows = find_embedding_rows(method, recipe.trainable, backbone.tokenizer)
+    # Rows of tokens that the objective added are random, so they are trained whatever is asked.
+    added = [token for token in own if token in tokens_added]
+    rows += backbone.tokenizer.convert_tokens_to_ids(added)
+    torch.manual_seed(run_options.seed)
+    trained = _attach(backbone, recipe.trainable, rows=list(dict.fromkeys(rows)))
+    log.info("trained: %d of %d numbers", *count_parameters(trained, backbone.trained_pooling))
+    return Prepared(backbone, method, trained, tokens_added)
+
+
+def _set_modes(backbone: Backbone, recipe: Recipe, run_options: RunOptions) -> None:
+    """Set dropout of attention and gradient checkpointing."""
+    for holder in [*list_configs(backbone.model), *backbone.model.modules()]:
+        if hasattr(holder, "attention_dropout"):
+            holder.attention_dropout = recipe.attention_dropout
+    if run_options.gradient_checkpointing:
+        backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
+        backbone.model.enable_input_require_grads()
+
+
+def _attach(backbone: Backbone, trainable: Trainable, *, rows: list[int]) -> Any:
+    """Attach adapters and a pooler; return the model with what is trained."""
+    trained = attach(backbone.model, trainable, rows=rows)
+    if trainable.pooler is not None:
+        text_config = backbone.model.config.get_text_config()
+        backbone.trained_pooling = TrainedPooling(
+            trainable.pooler,
+            hidden_size=text_config.hidden_size,
+            num_layers=backbone.num_layers,
+        ).to(backbone.choices["device"])
+    return trained
