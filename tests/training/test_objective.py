@@ -1,5 +1,7 @@
 """A training objective is one file and one recipe, inside the repository or outside of it."""
 
+import json
+import re
 import sys
 
 import numpy as np
@@ -12,6 +14,9 @@ from methods.config.resolve import compose
 from methods.training import data
 from methods.training.config import train_job
 from methods.training.objective import BUILT_IN, build_objective
+from tests.cli.test_evaluate import dec2vec
+from tests.cli.test_train import arguments
+from tests.command import ROOT
 
 TEXTS = ["a cat on a road", "two ships", "one slow blue tree under the moon"]
 # Everything of its own: rows of text, a new token, a trainer, a loss with a parameter.
@@ -90,6 +95,37 @@ def importable(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
     return write
+
+
+def write_readme_objective(folder):
+    """Write the two files of "Add a training objective" as they stand in the README."""
+    readme = (ROOT / "methods" / "training" / "README.md").read_text()
+    for block in re.findall(r"^```(?:python|yaml)\n(.+?)^```", readme, re.S | re.M):
+        if named := re.search(r"^# (mine/(?:triplet.py|recipe/\S+))$", block, re.M):
+            file = folder / named[1]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block)
+
+
+def test_the_readmes_objective_is_trained_by_its_command_and_its_adapter_loads(tmp_path):
+    write_readme_objective(tmp_path)
+    made = sorted(path.name for path in (tmp_path / "mine").rglob("*.*"))
+    assert made == ["triplet.py", "triplet.yaml"]
+    given = ["--config-dir", "mine", "recipe=triplet", "recipe.objective.margin=0.7"]
+    given = arguments(tmp_path, *given, "recipe.learning_rate=1e-2")
+    code, said = dec2vec("train", *given, cwd=tmp_path)
+    assert code == 0, said
+    (file,) = (tmp_path / "runs" / "adapters").glob("triplet_*/training.json")
+    recorded = json.loads(file.read_text())
+    objective = {"_target_": "triplet.Triplet", "margin": 0.7}
+    assert recorded["recipe"]["objective"] == objective and recorded["steps"] == 3
+    asked = json.loads((file.parent / "asked.json").read_text())
+    assert asked["decides"]["objective"]["code"]
+    losses = pd.read_csv(file.parent / "loss.csv")["loss"]
+    assert 0 < losses.iloc[0] < 1.5  # cosine distances apart by 0.7, and not a cross-entropy
+    how = {"model": "tiny", "dtype": "float32", "cache": None}
+    trained = load_encoder(adapter=str(file.parent), **how).encode(TEXTS)
+    assert not np.allclose(trained, load_encoder("sgpt", **how).encode(TEXTS), atol=1e-3)
 
 
 def test_an_objective_may_bring_rows_tokens_and_a_trainer_of_its_own(train, importable):
