@@ -110,10 +110,14 @@ def test_a_sweep_over_a_few_tasks_logs_one_line_a_method(tmp_path):
     assert all(re.search(r"main scores x 100: DemoLeeSmall -?\d+\.\d\d$", line) for line in lines)
 
 
-def trained(*, whole=False, method=None, mirror=None, runs="runs", scored=None):
+def trained(*, all_weights=False, method=None, mirror=None, runs="runs", scored=None):
     config = {"evaluate": scored or {"names": []}, "runs": runs}
     return SimpleNamespace(
-        whole=whole, method=method, mirror=mirror, config=config, config_dir=None
+        trains_all_weights=all_weights,
+        method=method,
+        mirror=mirror,
+        config=config,
+        config_dir=None,
     )
 
 
@@ -131,7 +135,7 @@ def test_the_command_that_a_training_ends_with_can_be_pasted():
     assert config.model.name == "dec2vec/tiny" and config.model.dtype == "float32"
 
     method = method_of(compose(["method=sgpt", "method.max_length=75"]).method)
-    whole = trained(whole=True, method=method)
+    whole = trained(all_weights=True, method=method)
     words = shlex.split(evaluation_command(whole, Path("runs/full"), chosen, overrides))[2:]
     config = compose(words)
     assert config.model.source.path == "runs/full" and config.method.max_length == 75
