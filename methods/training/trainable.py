@@ -24,7 +24,7 @@ def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
 
     rows: input embedding rows trained as well. Raises ValueError where nothing would be trained.
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     if trainable.kind == "full":
         return model.float().requires_grad_(True)  # small steps are lost on half precision
@@ -39,8 +39,7 @@ def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
             target_modules=targets if isinstance(targets, str) else list(targets),
             **common,
         )
-        with quiet_peft():
-            return get_peft_model(model, config)
+        return _wrap(model, config)
     if trainable.kind == "added_bias":
         add_biases(model, linears)
     biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
@@ -52,13 +51,28 @@ def attach(model: Any, trainable: Trainable, *, rows: list[int]) -> Any:
         )
     # PEFT trains biases only beside a LoRA: one of rank one on a single layer, which stays zero.
     config = LoraConfig(r=1, target_modules=[linears[0]], bias="all", **common)
-    with quiet_peft():
-        wrapped = get_peft_model(model, config)
+    wrapped = _wrap(model, config)
     for name, parameter in wrapped.named_parameters():
         if "lora_" in name:
             parameter.requires_grad_(False)
         elif parameter.requires_grad:  # the frozen weights may be bfloat16; what is trained is not
             parameter.data = parameter.data.float()
+    return wrapped
+
+
+def _wrap(model: Any, config: Any) -> Any:
+    """Return PEFT's model with its target modules in one order.
+
+    PEFT holds them as a set, whose order differs between processes; written to
+    adapter_config.json it would give the same training another digest each time.
+    """
+    from peft import get_peft_model
+
+    with quiet_peft():
+        wrapped = get_peft_model(model, config)
+    own = wrapped.peft_config["default"]
+    if isinstance(own.target_modules, set):
+        own.target_modules = sorted(own.target_modules)
     return wrapped
 
 
