@@ -24,11 +24,11 @@ MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
 
 def nearest(name: object, valid: Iterable[str]) -> str:
     """Return `; did you mean NAME?` for the valid name most like `name`, or nothing."""
-    found = nearest_name(name, valid)
+    found = find_nearest_name(name, valid)
     return f"; did you mean {found}?" if found else ""
 
 
-def nearest_name(name: object, valid: Iterable[str]) -> str | None:
+def find_nearest_name(name: object, valid: Iterable[str]) -> str | None:
     """Return the valid name most like `name`, or None where none is alike."""
     lower = {one.lower(): one for one in valid}
     cutoff = 0.6 if len(str(name)) > 3 else 0.5  # one letter of e5 is half of it
@@ -41,7 +41,7 @@ def check_fields(instance: Any, *, key: str = "") -> None:
 
     key: what stands before the field's name in a message, for instance `recipe.`.
     """
-    hints = type_hints(type(instance))
+    hints = get_field_hints(type(instance))
     for field in dataclasses.fields(instance):
         check_value(f"{key}{field.name}", getattr(instance, field.name), hints[field.name])
 
@@ -53,7 +53,7 @@ def build(target: type[T], values: Mapping[str, Any], *, key: str = "") -> T:
     ValueError for a name that the dataclass lacks or needs, and for a value of another type.
     """
     place = f"{key}." if key else ""
-    hints = type_hints(target)
+    hints = get_field_hints(target)
     fields = {f.name: f for f in dataclasses.fields(target) if f.init}  # pyright: ignore[reportArgumentType]
     for name, value in values.items():
         if name not in fields:
@@ -95,7 +95,7 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is str:
         return isinstance(value, str)
     if (origin or hint) in SEQUENCES:
-        return _fits_sequence(value, origin or hint, arguments)
+        return _is_sequence_of(value, origin or hint, arguments)
     if (origin or hint) in MAPPINGS:
         kinds = arguments or (Any, Any)
         return isinstance(value, Mapping) and all(
@@ -104,7 +104,7 @@ def fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def type_hints(target: type) -> dict[str, Any]:
+def get_field_hints(target: type) -> dict[str, Any]:
     """Return a dataclass's hints by field; Any for one that cannot be resolved at run time."""
     try:
         return get_type_hints(target)
@@ -120,7 +120,7 @@ def type_hints(target: type) -> dict[str, Any]:
         return found
 
 
-def _fits_sequence(value: Any, kind: Any, arguments: tuple[Any, ...]) -> bool:
+def _is_sequence_of(value: Any, kind: Any, arguments: tuple[Any, ...]) -> bool:
     if not isinstance(value, list | tuple | set | frozenset):
         return False
     if kind is tuple and arguments and arguments[-1] is not Ellipsis:

@@ -1,8 +1,8 @@
 """What is the same: every digest that results, vectors and adapters are keyed by. No torch here.
 
 One rule: whatever decides a vector is in its key. Weights, config.json and tokenizer files decide
-it (`model_files_digest`), adapter tensors and their config (`adapter_digest`), what is read and
-pooled (`row_key`), the method's own code (`class_code`) and the engine's (`engine_digest`).
+it (`digest_model_files`), adapter tensors and their config (`digest_adapter`), what is read and
+pooled (`make_row_key`), the method's own code (`digest_class`) and the engine's (`digest_engine`).
 
 Two of them mean different things when they change. A method whose code changed is another method:
 its finished scores are computed again. An engine that changed should give the same scores: they
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from methods.folders import cache_folder
+from methods.folders import find_cache_folder
 
 HERE = Path(__file__).parent
 # Files of a model folder beside its weights that decide token ids or the forward pass.
@@ -41,7 +41,7 @@ def digest(value: Any, length: int = 8) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def file_digest(*files: Path) -> str:
+def digest_files(*files: Path) -> str:
     """Return the SHA-256 of files' contents, one after the other.
 
     Computed once per state of the files: in this process for all, across processes for large ones.
@@ -63,7 +63,7 @@ def _state(file: Path) -> tuple[Any, ...]:
 def _read_and_remember(states: tuple[Any, ...], files: tuple[Path, ...]) -> str:
     note = None
     if sum(state[2] for state in states) > LARGE:
-        note = cache_folder() / "digests" / digest(states, 32)
+        note = find_cache_folder() / "digests" / digest(states, 32)
         if note.is_file() and len(found := note.read_text().strip()) == 64:
             _digests[states] = found
             return found
@@ -90,31 +90,31 @@ def _write_note(note: Path, text: str) -> None:
         pass
 
 
-def model_files_digest(folder: Path) -> str:
+def digest_model_files(folder: Path) -> str:
     """Return a digest of the files beside a model's weights that decide its vectors."""
     found = {file for pattern in MODEL_FILES for file in folder.glob(pattern) if file.is_file()}
-    return digest({str(file.relative_to(folder)): file_digest(file) for file in found}, 16)
+    return digest({str(file.relative_to(folder)): digest_files(file) for file in found}, 16)
 
 
-def adapter_digest(folder: str | Path) -> str:
+def digest_adapter(folder: str | Path) -> str:
     """Return a digest of all of an adapter folder that decides vectors: its tensors (a trained
     pooling's too), how they are merged, and the tokenizer it may bring."""
     place = Path(folder)
-    tensors = {file.name: file_digest(file) for file in place.glob("*.safetensors")}
+    tensors = {file.name: digest_files(file) for file in place.glob("*.safetensors")}
     config = place / "adapter_config.json"
     try:
         merged = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else None
     except ValueError as error:
         raise ValueError(f"{config} is no JSON: {error}; save the adapter again") from error
-    return "sha256:" + digest([tensors, merged, model_files_digest(place)], 16)
+    return "sha256:" + digest([tensors, merged, digest_model_files(place)], 16)
 
 
-def adapter_tensors_digest(folder: str | Path) -> str:
+def digest_adapter_tensors(folder: str | Path) -> str:
     """Return what records of schema 0 call an adapter by: a digest of its tensors alone."""
-    return "sha256:" + file_digest(*sorted(Path(folder).glob("*.safetensors")))[:16]
+    return "sha256:" + digest_files(*sorted(Path(folder).glob("*.safetensors")))[:16]
 
 
-def row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:
+def make_row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:
     """Return what is encoded and what may be pooled of one row, in 16 bytes."""
     tokens = np.asarray(list(ids), dtype=np.int32).tobytes()
     key = hashlib.blake2b(tokens, digest_size=16)
@@ -123,17 +123,17 @@ def row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:
 
 
 @cache
-def engine_digest() -> str:
+def digest_engine() -> str:
     """Return a digest of all code between a method's page and its vectors, read as files: the
     contract and whole rooms, so that no list can forget a part."""
     contract = ("base", "inputs", "pooling", "pooling_names", "tokens")
     files = [HERE / f"{name}.py" for name in contract]
     files += sorted((HERE / "backbone").glob("*.py"))
     files += [HERE / "encoding" / f"{name}.py" for name in ("embedder", "encoder", "vectorize")]
-    return _sources_digest(file.read_text(encoding="utf-8") for file in files)
+    return _digest_sources(file.read_text(encoding="utf-8") for file in files)
 
 
-def class_code(cls: type) -> str:
+def digest_class(cls: type) -> str:
     """Return a digest of the code a method is written in, docstrings and comments aside.
 
     Counted are the modules of its classes and, for a method outside this package, the modules
@@ -155,14 +155,14 @@ def class_code(cls: type) -> str:
             file = Path(str(module.__file__))
             package = module.__package__.split(".") if module.__package__ else []
             files |= dict.fromkeys([file, *_neighbours(file, package)])
-    found = _sources_digest(map(_source, files))
+    found = _digest_sources(map(_source, files))
     return digest([found, unread], 16) if unread else found
 
 
-def file_code(file: Path) -> str:
+def digest_file_code(file: Path) -> str:
     """Return a digest of the code in a file of no package and in the modules beside it that it
     imports, docstrings and comments aside."""
-    return _sources_digest(map(_source, [file, *_neighbours(file, [])]))
+    return _digest_sources(map(_source, [file, *_neighbours(file, [])]))
 
 
 def _neighbours(file: Path, package: list[str]) -> list[Path]:
@@ -208,7 +208,7 @@ def _source(file: Path) -> str:
         return stream.read()
 
 
-def _sources_digest(sources: Iterable[str]) -> str:
+def _digest_sources(sources: Iterable[str]) -> str:
     whole = hashlib.sha256()
     for source in sources:
         tree = ast.parse(source)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from methods import pooling as built_in_poolings
 from methods.fields import nearest
-from methods.identity import file_code
+from methods.identity import digest_file_code
 
 Pooling = str  # the type of a method's field
 Function = Callable[[Tensor, Tensor], Tensor]
@@ -60,7 +60,7 @@ def find_pooling(name: Any, folder: str | Path | None = None) -> Any:
     if name in built_in():
         raise ValueError(f"pooling {name} is built in and defined in {file} too; rename that one")
     found = OwnPooling(name)
-    found.function, found.code = getattr(_load(file), name), file_code(file)
+    found.function, found.code = getattr(_load(file), name), digest_file_code(file)
     try:
         inspect.signature(found.function).bind(None, None)
     except TypeError as error:
@@ -94,7 +94,7 @@ def pool_by_name(hidden_BLD: Tensor, pool_mask_BL: Tensor, name: str) -> Tensor:
     return built_in()[name](hidden_BLD, pool_mask_BL)
 
 
-def pooling_identity(name: str) -> Any:
+def identify_pooling(name: str) -> Any:
     """Return what tells a pooling from another: its name, of one from outside its code too."""
     return [str(name), name.code] if isinstance(name, OwnPooling) else name
 

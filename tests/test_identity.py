@@ -12,11 +12,11 @@ import pytest
 from methods import identity
 from methods.backbone.sources import Folder
 from methods.identity import (
-    adapter_digest,
-    class_code,
-    engine_digest,
-    file_digest,
-    model_files_digest,
+    digest_adapter,
+    digest_class,
+    digest_engine,
+    digest_files,
+    digest_model_files,
 )
 
 
@@ -65,12 +65,12 @@ def test_a_model_folder_is_known_by_all_that_decides_its_vectors(model_folder, f
 
 @pytest.mark.parametrize("file", ["qwen.tiktoken", "own.py", "parts/own.py"])
 def test_a_file_that_decides_vectors_counts_wherever_it_lies(model_folder, file):
-    before = model_files_digest(model_folder)
+    before = digest_model_files(model_folder)
     (model_folder / file).parent.mkdir(exist_ok=True)
     (model_folder / file).write_text("one")
-    with_file = model_files_digest(model_folder)
+    with_file = digest_model_files(model_folder)
     (model_folder / file).write_text("two")
-    assert len({before, with_file, model_files_digest(model_folder)}) == 3
+    assert len({before, with_file, digest_model_files(model_folder)}) == 3
 
 
 def test_an_edited_config_is_encoded_anew_from_the_same_cache(model_folder, tmp_path):
@@ -95,14 +95,14 @@ def adapter(tmp_path):
 
 
 def test_an_adapter_is_known_by_its_tensors_and_by_how_they_are_merged(adapter, tmp_path):
-    before = adapter_digest(adapter)
+    before = digest_adapter(adapter)
     copy = shutil.copytree(adapter, tmp_path / "copy")
-    assert adapter_digest(copy) == before  # where it lies is no part of it
+    assert digest_adapter(copy) == before  # where it lies is no part of it
     edit(copy / "adapter_config.json", lora_alpha=64)
-    edited = adapter_digest(copy)
+    edited = digest_adapter(copy)
     assert edited != before
     (copy / "tokenizer.json").write_text("{}")
-    assert adapter_digest(copy) not in (before, edited)
+    assert digest_adapter(copy) not in (before, edited)
 
 
 @pytest.mark.parametrize("content", ["", "{"])
@@ -110,7 +110,7 @@ def test_an_adapter_config_that_is_no_json_is_named(adapter, content):
     file = adapter / "adapter_config.json"
     file.write_text(content)
     with pytest.raises(ValueError, match=f"{file} is no JSON"):
-        adapter_digest(adapter)
+        digest_adapter(adapter)
 
 
 def test_an_edited_adapter_is_another_one_in_a_chain(adapter, tmp_path):
@@ -129,14 +129,14 @@ def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
     reads = []
     real = identity._read_and_remember
     monkeypatch.setattr(identity, "_read_and_remember", lambda *a: reads.append(a) or real(*a))
-    assert file_digest(file) == file_digest(file)
+    assert digest_files(file) == digest_files(file)
     assert len(reads) == 1
     stat = file.stat()
     file.write_bytes(b"two")  # as long, and dated back: only ctime tells
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     import hashlib
 
-    assert file_digest(file) == hashlib.sha256(b"two").hexdigest()
+    assert digest_files(file) == hashlib.sha256(b"two").hexdigest()
     assert len(reads) == 2
 
 
@@ -145,11 +145,11 @@ def test_large_files_are_hashed_once_for_all_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(identity, "LARGE", 2)
     file = tmp_path / "weights"
     file.write_bytes(b"large")
-    first = file_digest(file)
+    first = digest_files(file)
     monkeypatch.setattr(identity, "_digests", {})  # another process
     (note,) = (tmp_path / "cache" / "digests").iterdir()
     note.write_text("f" * 64)  # what the note says is taken, and the file is not read
-    assert first != file_digest(file) == "f" * 64
+    assert first != digest_files(file) == "f" * 64
 
 
 def write_plugin(folder, name, *, template="a", helper=None):
@@ -174,11 +174,11 @@ def test_a_method_is_known_by_its_code_and_that_of_the_modules_beside_it(tmp_pat
     write_plugin(tmp_path, "toy_plugin", helper="toy_plugin_words")
     words = tmp_path / "toy_plugin_words.py"
     words.write_text('"""Words."""\nTEMPLATE = "a"\n')
-    before = class_code(loaded(tmp_path, "toy_plugin", monkeypatch))
+    before = digest_class(loaded(tmp_path, "toy_plugin", monkeypatch))
     words.write_text('"""Other words."""\nTEMPLATE = "a"  # the same\n')
-    assert class_code(loaded(tmp_path, "toy_plugin", monkeypatch)) == before
+    assert digest_class(loaded(tmp_path, "toy_plugin", monkeypatch)) == before
     words.write_text('"""Words."""\nTEMPLATE = "bc"\n')
-    assert class_code(loaded(tmp_path, "toy_plugin", monkeypatch)) != before
+    assert digest_class(loaded(tmp_path, "toy_plugin", monkeypatch)) != before
 
 
 @pytest.mark.parametrize("init", ["", '"""A package."""\n'])
@@ -196,13 +196,13 @@ def test_a_module_that_is_imported_late_or_beside_an_empty_init_counts(tmp_path,
     monkeypatch.syspath_prepend(str(tmp_path))
     mine = importlib.import_module("toy_package.page").Mine
     try:
-        before = class_code(mine)
+        before = digest_class(mine)
         mine.late(None)
-        assert class_code(mine) == before  # that it was used makes it no other method
+        assert digest_class(mine) == before  # that it was used makes it no other method
         for name in ("words", "later"):
             (own / f"{name}.py").write_text("TEMPLATE = WORD = 'other'\n")
-            assert class_code(mine) != before
-            before = class_code(mine)
+            assert digest_class(mine) != before
+            before = digest_class(mine)
     finally:
         for name in [name for name in sys.modules if name.startswith("toy_package")]:
             del sys.modules[name]
@@ -212,7 +212,7 @@ def test_a_method_without_a_source_is_known_by_what_runs():
     def made(body):
         namespace = {"__name__": "__main__"}
         exec(f"from methods.sgpt import SGPT\nclass Mine(SGPT):\n{body}", namespace)
-        return class_code(namespace["Mine"])
+        return digest_class(namespace["Mine"])
 
     same = "    def pool(self, hidden_BLD, inputs):\n        return hidden_BLD[:, {}]"
     assert made(same.format(0)) == made(same.format(0)) != made(same.format(1))
@@ -233,13 +233,13 @@ def _imported_by(name):
 def test_any_change_of_the_engine_is_another_engine(tmp_path, monkeypatch):
     copy = tmp_path / "methods"
     shutil.copytree(identity.HERE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    engine_digest.cache_clear()
-    before = engine_digest()
+    digest_engine.cache_clear()
+    before = digest_engine()
     monkeypatch.setattr(identity, "HERE", copy)
 
     def now():
-        engine_digest.cache_clear()
-        return engine_digest()
+        digest_engine.cache_clear()
+        return digest_engine()
 
     assert now() == before
     contract = sorted(_imported_by("base"))
@@ -253,4 +253,4 @@ def test_any_change_of_the_engine_is_another_engine(tmp_path, monkeypatch):
         file.write_text(text + "\nCHANGED = True\n")
         assert now() != before, name
         file.write_text(text)
-    engine_digest.cache_clear()
+    digest_engine.cache_clear()

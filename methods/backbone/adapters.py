@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from methods.identity import adapter_digest
+from methods.identity import digest_adapter
 from methods.records import read_json
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def stack_adapters(adapters: Sequence[str]) -> list[str]:
             (Path(adapter) / "below").glob("[0-9]*_*"), key=lambda p: int(p.name.split("_")[0])
         )
         for folder in [*map(str, below), adapter]:
-            found.setdefault(adapter_digest(folder), folder)
+            found.setdefault(digest_adapter(folder), folder)
     return list(found.values())
 
 
@@ -62,7 +62,7 @@ def summarize_training(adapter: str) -> dict[str, Any]:
     if "recipe" in about:
         found["learning_rate"] = about["recipe"]["learning_rate"]
         found["pooler"] = (about["recipe"]["trainable"].get("pooler") or {}).get("kind")
-    return {"folder": Path(adapter).name, "digest": adapter_digest(adapter), **found}
+    return {"folder": Path(adapter).name, "digest": digest_adapter(adapter), **found}
 
 
 def add_biases(model: nn.Module, linears: Iterable[str]) -> None:

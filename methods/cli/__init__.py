@@ -75,18 +75,18 @@ def _run(verb: str) -> None:
 
 def _unknown(verb: str) -> str:
     """Return the message for a word that is no verb, with the command that was probably meant."""
-    from methods.config.names import choices, groups
-    from methods.fields import nearest_name
+    from methods.config.names import list_choices, list_groups
+    from methods.fields import find_nearest_name
 
     rest = " ".join(sys.argv[2:])
     valid = f"dec2vec has no verb {verb!r}; valid: {', '.join(VERBS)}"
-    if meant := nearest_name(verb, VERBS):
+    if meant := find_nearest_name(verb, VERBS):
         value = sys.argv[2] if len(sys.argv) > 2 else ""
-        if verb in groups("evaluate") and value in choices(verb):
+        if verb in list_groups("evaluate") and value in list_choices(verb):
             return f"{valid}. Did you mean: dec2vec evaluate {verb}={value}"
         return f"{valid}. Did you mean: dec2vec {meant} {rest}".rstrip()
-    for group in groups("evaluate"):
-        if verb in choices(group) or verb.startswith(f"{group}="):
+    for group in list_groups("evaluate"):
+        if verb in list_choices(group) or verb.startswith(f"{group}="):
             given = verb if "=" in verb else f"{group}={verb}"
             return f"{valid}. Did you mean: dec2vec evaluate {given} {rest}".rstrip()
     if verb in ("-m", "--multirun") or "=" in verb:

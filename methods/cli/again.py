@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from methods.backbone.hardware import resolve_dtype
-from methods.config.plugins import make_importable
-from methods.config.resolve import Plan, backbone_of, compose
+from methods.config.plugins import import_class, make_importable
+from methods.config.resolve import EvaluationSpec, build_backbone_spec, compose
 from methods.config.settings import TaskList
 from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job, TasksFailed
 from methods.fields import build
-from methods.identity import adapter_tensors_digest, digest
+from methods.identity import digest, digest_adapter_tensors
 from methods.pooling_names import find_pooling
 from methods.provenance import processor
 from methods.records import read_json
@@ -82,9 +81,9 @@ def _evaluate_again(
         raise ValueError(f"{file} has no finished task, so there is nothing to make again")
     values = dict(old["method_config"])
     values["pooling"] = find_pooling(values["pooling"], folder)
-    method = build(get_class(values.pop("class")), _tuples(values), key="method")
+    method = build(import_class(values.pop("class"), "method.class"), _tuples(values), key="method")
     adapters = _adapters(old, changes)
-    spec = backbone_of(_model(old, changes), adapter=adapters)
+    spec = build_backbone_spec(_model(old, changes), adapter=adapters)
     instructions = build(Instructions, old["config"].get("instructions") or {})
     names = list(dict.fromkeys(task for task, _, _ in parts))
     tasks = TaskList(
@@ -95,7 +94,7 @@ def _evaluate_again(
     )
     verb, *given = shlex.split(old["command"])[1:] or ["evaluate"]
     job = Job(
-        plan=Plan(old["method"], spec, [method], instructions),
+        evaluation=EvaluationSpec(old["method"], spec, [method], instructions),
         tasks=tasks,
         runs=runs,
         overrides=given,
@@ -283,7 +282,7 @@ def _of_tasks(record: Mapping[str, Any], name: str) -> Any:
 def _adapter_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     then, now = old["backbone"]["adapters"], new["backbone"]["adapters"]
     if "schema" not in old:  # known by their tensors alone then
-        now = [adapter_tensors_digest(folder) for folder in new["adapters"]] if then else now
+        now = [digest_adapter_tensors(folder) for folder in new["adapters"]] if then else now
     return [_line("adapters", then, now)] if then or now else []
 
 

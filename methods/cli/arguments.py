@@ -12,8 +12,8 @@ from hydra.errors import OverrideParseException
 
 from methods.cli.manual import experiment_verb
 from methods.cli.mistakes import no_choice, no_key, quote, unreadable
-from methods.config.names import OPTIONAL, choices, groups, root_keys
-from methods.fields import nearest_name
+from methods.config.names import OPTIONAL, list_choices, list_groups, list_root_keys
+from methods.fields import find_nearest_name
 
 FLAGS = ("-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help", "-sc")
 FLAGS += ("--shell-completion", "--version")
@@ -38,7 +38,7 @@ def ordered(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             options += [word, *rest[:1]]
             rest = rest[1:]
         elif re.match(r"--?[a-zA-Z]", word):
-            if close := nearest_name(name, ("--help", "--multirun", "--config-dir", "--cfg")):
+            if close := find_nearest_name(name, ("--help", "--multirun", "--config-dir", "--cfg")):
                 raise ValueError(f"{word} is no option; did you mean {close}?")
             if len(name.lstrip("-")) == 1:
                 raise ValueError(f"{word} is no option; valid: -m, -h, --config-dir DIR, --cfg job")
@@ -58,19 +58,19 @@ def check_arguments(verb: str, options: Sequence[str], words: Sequence[str]) -> 
     given = [override.key_or_group for override in overrides]
     if twice := next((key for key in given if given.count(key) > 1), None):
         values = ",".join(_value(o) for o in overrides if o.key_or_group == twice)
-        job = f"; for a job each write -m {twice}={values}" if twice in groups(verb) else ""
+        job = f"; for a job each write -m {twice}={values}" if twice in list_groups(verb) else ""
         raise ValueError(f"{twice} is given {given.count(twice)} times; give it once{job}")
     searched = any(o.key_or_group == "hydra.searchpath" for o in overrides)
     for override in overrides:
         key = override.key_or_group
         root = re.split(r"[./@:]", key)[0]
-        if root != "hydra" and root not in root_keys(verb):
+        if root != "hydra" and root not in list_root_keys(verb):
             raise ValueError(no_key(verb, key, _value(override)))
-        if override.is_delete() and key in root_keys(verb) and key not in OPTIONAL:
+        if override.is_delete() and key in list_root_keys(verb) and key not in OPTIONAL:
             raise ValueError(
                 f"~{key} takes away what is needed; write {key}=VALUE, or leave it out"
             )
-        if key in groups(verb) and not override.is_delete() and not searched:
+        if key in list_groups(verb) and not override.is_delete() and not searched:
             _check_choice(verb, override, folder or None)
 
 
@@ -98,7 +98,7 @@ def _ends_in_comma(verb: str, word: str, following: str = "") -> str:
     key, _, value = word.partition("=")
     if not following or "=" in following:
         return f"{word} ends with a comma; write {quote(key, value.rstrip(','))}"
-    if key in groups(verb):
+    if key in list_groups(verb):
         return f"{word} ends with a comma; for a job each write -m {word}{following}"
     return (
         f"{word} ends with a comma; for a list write {shlex.quote(f'{key}=[{value}{following}]')}"
@@ -108,7 +108,7 @@ def _ends_in_comma(verb: str, word: str, following: str = "") -> str:
 def _no_assignment(verb: str, words: Sequence[str], place: int) -> str:
     """Return the message for a word without `=`."""
     word = words[place]
-    if word in groups(verb) or word in root_keys(verb):
+    if word in list_groups(verb) or word in list_root_keys(verb):
         rest = "".join(words[place + 1 : place + 3]) if words[place + 1 : place + 2] else ""
         if rest.startswith("="):  # blanks around it
             return f"{word} has no value; write {quote(word, rest[1:] or 'VALUE')}, without blanks"
@@ -117,11 +117,11 @@ def _no_assignment(verb: str, words: Sequence[str], place: int) -> str:
     key, _, value = words[place - 1].partition("=") if place else ("", "", "")
     if "/" in value:  # a path with a blank
         return f"{word} is no KEY=VALUE; a blank is quoted: {quote(key, f'{value} {word}')}"
-    for group in groups(verb):
-        if word in choices(group):
+    for group in list_groups(verb):
+        if word in list_choices(group):
             return f"{word} is no KEY=VALUE; write {group}={word}"
-    for group in groups(verb):
-        if found := nearest_name(word, choices(group)):
+    for group in list_groups(verb):
+        if found := find_nearest_name(word, list_choices(group)):
             return f"{word} is no KEY=VALUE; did you mean {group}={found}?"
     return f"{word} is no KEY=VALUE; dec2vec {verb} --help lists the keys"
 
@@ -153,7 +153,7 @@ def _check_choice(verb: str, override: Override, folder: str | None) -> None:
     group, value = override.key_or_group, override._value
     if override.is_add():
         raise ValueError(f"+{group}= is not needed; write {quote(group, _value(override))}")
-    valid = choices(group, config_dir=folder)
+    valid = list_choices(group, config_dir=folder)
     if override.is_sweep_override():
         given = [] if isinstance(value, Glob) else [str(one) for one in override.sweep_iterator()]
     elif isinstance(value, list):
@@ -174,7 +174,7 @@ def _check_choice(verb: str, override: Override, folder: str | None) -> None:
             raise ValueError(no_choice(verb, group, name, valid, given))
     if group == "experiment":
         for name in given:
-            own = experiment_verb(name) if name in choices(group) else verb
+            own = experiment_verb(name) if name in list_choices(group) else verb
             if own not in (verb, None):
                 raise ValueError(
                     f"experiment={name} is one of dec2vec {own}: dec2vec {own} experiment={name}"

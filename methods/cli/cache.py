@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from methods.folders import CONF, embeddings_folder
+from methods.folders import CONF, find_embeddings_folder
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
     from methods.encoding.store import open_cache
 
-    folder = arguments.folder or embeddings_folder()
+    folder = arguments.folder or find_embeddings_folder()
     if not (folder / "data.mdb").is_file():
         sys.exit(f"dec2vec cache: there is none in {folder}; valid: a folder given as cache.folder")
     try:

@@ -30,17 +30,17 @@ def run(config: DictConfig) -> float | None:
 def job(config: DictConfig) -> Any:
     """Return the job that a composed config describes."""
     check_report(config)
-    from methods.config.resolve import plan
+    from methods.config.resolve import resolve_evaluation
     from methods.config.settings import task_list
     from methods.evaluation.job import Job
 
     hydra_config = HydraConfig.get()
     overrides = list(hydra_config.overrides.task)
     name, folder = hydra_config.runtime.choices["method"], given_config_dir()
-    resolved = plan(config, name=name, asked=overrides, config_dir=folder)
+    resolved = resolve_evaluation(config, name=name, asked=overrides, config_dir=folder)
     values: Any = OmegaConf.to_container(config, resolve=True)
     return Job(
-        plan=resolved,
+        evaluation=resolved,
         tasks=task_list(values["tasks"], key="tasks", mirror=values["mirror"]),
         runs=Path(config.runs),
         cache=values["cache"],

@@ -27,8 +27,8 @@ from omegaconf.errors import OmegaConfBaseException
 from methods.cli.arguments import check_arguments, ordered
 from methods.cli.mistakes import explain
 from methods.config.plugins import export_importable
-from methods.config.renamed import with_new_names
-from methods.config.trained_as import method_name
+from methods.config.renamed import rename_overrides
+from methods.config.trained_as import find_method_name
 from methods.fields import nearest
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def hydra_arguments(verb: str) -> None:
     parser.add_argument("--config-dir", "-cd")
     chosen, rest = parser.parse_known_args(sys.argv[1:])
     options, words = ordered(rest)
-    words = with_new_names(words, verb=verb)
+    words = rename_overrides(words, verb=verb)
     if chosen.config_dir is not None:
         export_importable(chosen.config_dir)
         options = ["--config-dir", chosen.config_dir, *options]
@@ -125,7 +125,7 @@ def with_trained_method(words: list[str], *, config_dir: str | None) -> list[str
     for path in (str(path) for one in lists for path in one if path):
         if not Path(path).expanduser().exists():
             raise ValueError(f"adapter={path}: there is no such folder")
-    names = {method_name([str(path) for path in one], config_dir=config_dir) for one in lists}
+    names = {find_method_name([str(path) for path in one], config_dir=config_dir) for one in lists}
     if len(names) > 1:
         raise ValueError(
             f"the adapters were trained with several methods ({', '.join(map(str, names))}); "

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from methods.config.names import CONF, choices, config_texts, groups
+from methods.config.names import CONF, list_choices, list_groups, read_config_texts
 
 WIDTH = 110
 KEY = re.compile(r"^(?P<indent> *)(?P<key>[\w./]+):(?: +(?P<value>.*?))??(?: +# (?P<about>.*))?$")
@@ -69,11 +69,11 @@ def has_config(verb: str) -> bool:
 
 def page(verb: str, about: str) -> str:
     """Return what `dec2vec VERB --help` prints."""
-    parts_of_config = [_body(text) for text in config_texts(verb)]
-    header = config_texts(verb)[0].split("\ndefaults:\n")[0].splitlines()
+    parts_of_config = [_body(text) for text in read_config_texts(verb)]
+    header = read_config_texts(verb)[0].split("\ndefaults:\n")[0].splitlines()
     examples = [line[1:].rstrip() for line in header if line.startswith("#   ")]
     comments = dict(comment for lines in parts_of_config for comment in _group_comments(lines))
-    launchers = ", ".join(choices("hydra/launcher"))
+    launchers = ", ".join(list_choices("hydra/launcher"))
     parts = [
         f"dec2vec {verb} KEY=VALUE ...: {about}",
         "Examples\n" + "\n".join(examples),
@@ -97,9 +97,11 @@ def _group_comments(lines: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _groups(verb: str, comments: Mapping[str, str]) -> Iterator[str]:
-    for group, default in groups(verb).items():
+    for group, default in list_groups(verb).items():
         given = {"???": " (to be given)", "null": ""}.get(default, f" [{default}]")
-        names = [n for n in choices(group) if group != "experiment" or experiment_verb(n) == verb]
+        names = [
+            n for n in list_choices(group) if group != "experiment" or experiment_verb(n) == verb
+        ]
         yield f"  {group}=NAME{given}  {comments.get(group, '')}".rstrip()
         yield textwrap.fill(
             ", ".join(names),

@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from methods.config.names import CONF, choices
+from methods.config.names import CONF, list_choices
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     folder = parser.parse_args().config_dir
     if folder is not None and not Path(folder).is_dir():
         sys.exit(f"{parser.prog}: --config-dir {folder} is no folder")
-    for name in choices("method", config_dir=folder):
+    for name in list_choices("method", config_dir=folder):
         print(f"{name:18} {about(name, config_dir=folder)}")
 
 

@@ -15,8 +15,16 @@ from typing import Any
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from methods.config.names import CONF, OPTIONAL, choices, config_texts, groups, quoted, root_keys
-from methods.fields import nearest, nearest_name
+from methods.config.names import (
+    CONF,
+    OPTIONAL,
+    list_choices,
+    list_groups,
+    list_root_keys,
+    quote_value,
+    read_config_texts,
+)
+from methods.fields import find_nearest_name, nearest
 
 MANY = 12  # names that are not listed where one of them was probably meant
 AXES = ("pooling", "layer", "normalize")
@@ -60,7 +68,7 @@ def explain(error: BaseException, verb: str) -> str:
 def quote(key: str, value: str) -> str:
     """Return KEY=VALUE as it is pasted into a shell, quoted for Hydra and for the shell."""
     if not re.fullmatch(r"[\w./:@%+-]+|\[[\w./,-]*\]", value) or value.endswith("\\"):
-        value = quoted(value)
+        value = quote_value(value)
     word = f"{key}={value}"
     if "'" in word and not re.search(r'["$`!]', word):  # easier on the eye than shlex's
         return '"' + word.replace("\\", "\\\\") + '"'
@@ -93,20 +101,20 @@ def no_key(verb: str, key: str, value: str) -> str:
         return f"{problem}; write {quote_words(found, value)}"
     if source := SOURCES.get(key):
         return f"{key} belongs to another model; write {source} {quote_words(key, value)}"
-    if root not in root_keys(verb):
+    if root not in list_root_keys(verb):
         for elsewhere in ELSEWHERE:
-            if root in root_keys(elsewhere):
+            if root in list_root_keys(elsewhere):
                 return f"{problem}, but of dec2vec {elsewhere}; dec2vec {verb} --help lists its own"
     known = list(known_keys(verb))
     tail = key.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == tail]
     beside = [one for one in known if one.startswith(f"{root}.")]
-    found = nearest_name(key, beside) or (same[0] if same else None)
-    elsewhere = root == key or root not in root_keys(verb)  # else its section lacks it
-    found = found or (nearest_name(key, known) if elsewhere else None)
+    found = find_nearest_name(key, beside) or (same[0] if same else None)
+    elsewhere = root == key or root not in list_root_keys(verb)  # else its section lacks it
+    found = found or (find_nearest_name(key, known) if elsewhere else None)
     if found is None and elsewhere:
         tails = {one.rpartition(".")[2]: one for one in reversed(known)}
-        found = tails.get(nearest_name(tail, tails) or "")
+        found = tails.get(find_nearest_name(tail, tails) or "")
     hint = f"; did you mean {quote_words(found, value)}?" if found else ""
     return f"{problem}{hint or f'; dec2vec {verb} --help lists them'}"
 
@@ -128,10 +136,10 @@ def known_keys(verb: str) -> Iterable[str]:
             if isinstance(value, dict):
                 yield from below(key, value)
 
-    for text in config_texts(verb):
+    for text in read_config_texts(verb):
         own = yaml.safe_load(text)
         yield from below("", {k: v for k, v in own.items() if k not in ("defaults", "hydra")})
-    for group, name in groups(verb).items():
+    for group, name in list_groups(verb).items():
         yield group
         if group not in OPTIONAL:
             for file in (CONF / group).glob("*.yaml" if name == "???" else f"{name}.yaml"):
@@ -159,14 +167,14 @@ def no_choice(
             f"tasks.names=[{names}]. Valid: {', '.join(valid)}{close}"
         )
     message = f"{problem}; valid: {', '.join(valid)}"
-    if len(valid) > MANY and nearest_name(name, valid):
+    if len(valid) > MANY and find_nearest_name(name, valid):
         message = f"{problem}; dec2vec {verb} --help lists all {len(valid)}"
     if group == "model":
         message += f"; or any of the Hub: model=hub {quote('model.source.id', name)}"
-    if found := nearest_name(name, valid):
+    if found := find_nearest_name(name, valid):
         message += f"; did you mean {group}={found}?"
-    for other in groups(verb):
-        if other != group and name in choices(other):
+    for other in list_groups(verb):
+        if other != group and name in list_choices(other):
             return f"{message} Or {other}={name}?" if found else f"{message}; or {other}={name}?"
     return message
 
@@ -193,16 +201,16 @@ def _composition(error: Exception, text: str, verb: str) -> str:
     """Return Hydra's message for a config that cannot be composed, in our words."""
     first = text.splitlines()[0]
     if found := re.match(r"You must specify '(\w+)'", text):
-        names = choices(found[1])
+        names = list_choices(found[1])
         return f"no {found[1]} is given; write {found[1]}=NAME, one of: {', '.join(names)}"
     if found := re.match(r"Ambiguous value for argument '([^=]+)=(.*)'$", first):
         key, value = found.groups()
         if key in AXES:
             return f"{key}={value}: several values that share a pass are a list: {key}=[{value}]"
-        listed = (
-            "" if key in groups(verb) else f"; for a list write {shlex.quote(f'{key}=[{value}]')}"
-        )
-        return f"{key}={value}: for a job each write -m {key}={value}{listed}"
+        message = f"{key}={value}: for a job each write -m {key}={value}"
+        if key not in list_groups(verb):
+            message += f"; for a list write {shlex.quote(f'{key}=[{value}]')}"
+        return message
     if found := re.match(r"Sweep parameters '(.+)' requires --multirun", first):
         return f"{found[1]} is a sweep; write dec2vec {verb} -m {shlex.quote(found[1])}"
     if found := re.match(r"Could not (?:override|append value to) '?\+*([^'\s=]+)", first):

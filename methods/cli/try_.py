@@ -117,12 +117,12 @@ def compare(request: Request) -> tuple[dict[str, Row], dict[str, str]]:
 
     Raises ValueError for what no decoder can do, and for what a method asked for by name cannot.
     """
-    from methods.config.resolve import choices
+    from methods.config.resolve import list_choices
     from methods.tokens import check_texts
 
     request.texts = check_texts(request.texts)
     named = request.methods
-    names = named or choices("method", config_dir=request.keys.get("config_dir"))
+    names = named or list_choices("method", config_dir=request.keys.get("config_dir"))
     rows: dict[str, Row] = {}
     left_out: dict[str, str] = {}
     for name in sorted(dict.fromkeys(names), key=lambda name: name == BASELINE):  # one model a time

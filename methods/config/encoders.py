@@ -10,10 +10,10 @@ from typing import Any
 from methods.backbone.loader import load_backbone
 from methods.backbone.locks import LOADING
 from methods.config.keywords import check_adapter, set_fields
-from methods.config.names import choices, quoted
+from methods.config.names import list_choices, quote_value
 from methods.config.plugins import check_imported_from, make_importable
-from methods.config.resolve import compose, listed, open_store, plan
-from methods.config.trained_as import method_name
+from methods.config.resolve import as_list, compose, open_store, resolve_evaluation
+from methods.config.trained_as import find_method_name
 from methods.encoding.embedder import Embedder
 from methods.encoding.encoder import Encoder
 from methods.encoding.mteb_interface import describe_variant
@@ -37,7 +37,7 @@ def compose_encoder(
     """
     folder = None if config_dir is None else str(make_importable(config_dir))
     if method is None:
-        method = method_name([str(path) for path in listed(adapter)] if adapter else [])
+        method = find_method_name([str(path) for path in as_list(adapter)] if adapter else [])
     if method is None:
         raise ValueError(
             "give a method, or an adapter that dec2vec train made, which names its own"
@@ -46,8 +46,8 @@ def compose_encoder(
     _check_name("instructions", instructions, folder)
     chosen = [f"method={method}", f"instructions={instructions}"]
     if model is not None:
-        known = str(model) in choices("model", config_dir=folder)
-        chosen += [f"model={model}"] if known else _model_choice(str(model))
+        known = str(model) in list_choices("model", config_dir=folder)
+        chosen += [f"model={model}"] if known else _choose_model(str(model))
     with LOADING:  # Hydra and a model's load set what holds for the whole process
         config = compose(chosen, config_dir=folder)
         if folder is not None:
@@ -56,8 +56,8 @@ def compose_encoder(
         config.adapter = check_adapter(adapter)
         asked = [f"method.{key}=" for key in overrides]
         asked += ["instructions="] if instructions != "mteb" else []
-        resolved = plan(config, name=method, asked=asked, config_dir=folder)
-        store = _encoders_store(cache, config.cache.gib)
+        resolved = resolve_evaluation(config, name=method, asked=asked, config_dir=folder)
+        store = _open_encoder_store(cache, config.cache.gib)
         backbone = load_backbone(resolved.spec)
         shared = Embedder(backbone, resolved.cells, store)
     variant = describe_variant(
@@ -77,7 +77,7 @@ def compose_encoder(
 
 
 def _check_name(group: str, name: Any, config_dir: str | None) -> None:
-    valid = choices(group, config_dir=config_dir)
+    valid = list_choices(group, config_dir=config_dir)
     if name not in valid:
         raise ValueError(
             f"{group} {name!r} is unknown; valid: {', '.join(valid)}; one of your own with "
@@ -85,7 +85,7 @@ def _check_name(group: str, name: Any, config_dir: str | None) -> None:
         )
 
 
-def _encoders_store(cache: Any, gib: float) -> Store | None:
+def _open_encoder_store(cache: Any, gib: float) -> Store | None:
     """Open the store that keeps an encoder's vectors between calls, None for none."""
     if cache is None:
         return None
@@ -97,17 +97,17 @@ def _encoders_store(cache: Any, gib: float) -> Store | None:
     return open_store(str(cache), gib)
 
 
-def _model_choice(model: str) -> list[str]:
-    if model in choices("model"):
+def _choose_model(model: str) -> list[str]:
+    if model in list_choices("model"):
         return [f"model={model}"]
     path = Path(model).expanduser()
     if path.suffix == ".gguf":
-        return ["model=gguf", f"model.source.path={quoted(str(path))}"]
+        return ["model=gguf", f"model.source.path={quote_value(str(path))}"]
     if path.is_dir():
-        return ["model=folder", f"model.source.path={quoted(str(path))}"]
+        return ["model=folder", f"model.source.path={quote_value(str(path))}"]
     if model.count("/") == 1:
-        return ["model=hub", f"model.source.id={quoted(model)}"]
+        return ["model=hub", f"model.source.id={quote_value(model)}"]
     raise ValueError(
-        f"model {model!r} is unknown; valid: {', '.join(choices('model'))}, a folder, a .gguf "
-        f"file, or a Hub id (org/name){nearest(model, choices('model'))}"
+        f"model {model!r} is unknown; valid: {', '.join(list_choices('model'))}, a folder, a .gguf "
+        f"file, or a Hub id (org/name){nearest(model, list_choices('model'))}"
     )

@@ -9,11 +9,11 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import torch
-from hydra.utils import get_class
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from methods.backbone.loader import BackboneSpec
+from methods.config.plugins import import_class
 from methods.fields import nearest
 
 PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
@@ -26,7 +26,7 @@ def set_fields(config: DictConfig, given: Mapping[str, Any], *, method: str) -> 
     method: its name, for messages. Raises ValueError for a keyword that is neither, naming the
     nearest, and for a value of another kind than the field's.
     """
-    hints = fields_of(config)
+    hints = get_field_types(config)
     valid = [*hints["method"], *(name for name in hints["model"] if name != "adapters")]
     for key, value in given.items():
         if key == "adapters":
@@ -40,14 +40,17 @@ def set_fields(config: DictConfig, given: Mapping[str, Any], *, method: str) -> 
             )
         try:
             with open_dict(config):
-                config[section][key] = _checked(key, value, hints[section][key])
+                config[section][key] = _check_keyword(key, value, hints[section][key])
         except OmegaConfBaseException as error:
             raise ValueError(f"{key}={value!r} is no config value: {error}") from error
 
 
-def fields_of(config: DictConfig) -> dict[str, dict[str, Any]]:
+def get_field_types(config: DictConfig) -> dict[str, dict[str, Any]]:
     """Return the types of the fields that a composed config's method and model have."""
-    owners = {"method": get_class(config.method._target_), "model": BackboneSpec}
+    owners = {
+        "method": import_class(config.method._target_, "method._target_"),
+        "model": BackboneSpec,
+    }
     found = {}
     for section, owner in owners.items():
         hints = get_type_hints(owner)
@@ -56,17 +59,21 @@ def fields_of(config: DictConfig) -> dict[str, dict[str, Any]]:
 
 
 def check_adapter(adapter: Any) -> Any:
-    """Return adapter= as it was given. Raises ValueError for what is no folder or list of them."""
-    listed = list(adapter) if isinstance(adapter, list | tuple) else [adapter]
-    if adapter is not None and not all(isinstance(a, str | os.PathLike) and str(a) for a in listed):
+    """Return adapter= as a config holds it. Raises ValueError for what is no folder or list."""
+    if adapter is None:
+        return None
+    several = isinstance(adapter, list | tuple)
+    folders = list(adapter) if several else [adapter]
+    if not all(isinstance(folder, str | os.PathLike) and str(folder) for folder in folders):
         raise ValueError(
             f"adapter={adapter!r} is no adapter; it takes a PEFT folder, or a list of them in the "
             f"order they are merged, or None"
         )
-    return adapter
+    names = [os.fspath(folder) for folder in folders]
+    return names if several else names[0]
 
 
-def _checked(key: str, value: Any, hint: Any) -> Any:
+def _check_keyword(key: str, value: Any, hint: Any) -> Any:
     """Return a value as a config holds it. Raises ValueError for several, or of another kind."""
     if isinstance(value, np.generic):
         value = value.item()

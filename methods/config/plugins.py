@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+OWN_MODULE = "a module of your own stands in the folder that --config-dir names"
 
 
 def make_importable(folder: str | os.PathLike[str]) -> Path:
@@ -45,3 +49,15 @@ def check_imported_from(folder: Path, target: str) -> None:
             f"{target} stands in {own}, but this process has imported {name} from {imported}; "
             f"rename one of the two modules"
         )
+
+
+def import_class(target: Any, key: str, *, hint: str = OWN_MODULE) -> Any:
+    """Return the class that a key names as `module.Class`.
+
+    hint: what is valid, for the message. Raises ValueError where the class cannot be imported.
+    """
+    module, _, name = str(target).rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ValueError(f"{key}={target} cannot be imported: {error}; {hint}") from error

@@ -1,4 +1,5 @@
-"""Old spellings of keys, which committed commands and scripts still use: read as the new ones."""
+"""Old spellings: keys that committed commands still use are read as the new ones; a plugin's
+attributes are refused, since nothing would read them."""
 
 from __future__ import annotations
 
@@ -16,9 +17,10 @@ RENAMED = {
     "evaluate": {"tasks.mirror": "mirror", **KERNEL},
     "train": {"run.packed": "kernel.packed", "evaluate.mirror": "mirror", **KERNEL},
 }
+ATTRIBUTES = {"instructed": "uses_instructions"}  # of a method
 
 
-def with_new_names(words: Sequence[str], *, verb: str) -> list[str]:
+def rename_overrides(words: Sequence[str], *, verb: str) -> list[str]:
     """Return KEY=VALUE overrides with every old key under its new name, logging each."""
     renamed = RENAMED.get(verb, {})
     found = []
@@ -31,6 +33,15 @@ def with_new_names(words: Sequence[str], *, verb: str) -> list[str]:
                 word = "kernel.packed=auto"  # what true meant there: packed where that can be
         found.append(word)
     return found
+
+
+def check_attributes(method: type) -> None:
+    """Raise ValueError for a method that defines an attribute under its old name."""
+    for old, new in ATTRIBUTES.items():
+        if hasattr(method, old):
+            raise ValueError(
+                f"{method.__name__}.{old} is now {new}, and nothing reads the old name; rename it"
+            )
 
 
 def _is_true(value: str) -> bool:

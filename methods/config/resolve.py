@@ -10,24 +10,24 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from methods.backbone.loader import BackboneSpec
 from methods.backbone.sources import Random
 from methods.backbone.weights import check_random
 from methods.base import Method
-from methods.config.names import CONF, choices
-from methods.config.renamed import with_new_names
+from methods.config.names import CONF, list_choices
+from methods.config.plugins import import_class
+from methods.config.renamed import check_attributes, rename_overrides
 from methods.config.settings import check_config
-from methods.config.trained_as import read_training, trained_fields, trained_folders
+from methods.config.trained_as import list_trained_fields, list_trained_folders, read_training
 from methods.encoding.instructions import Instructions
 from methods.encoding.store import MemoryStore, Store, open_cache
 from methods.fields import build, nearest
-from methods.folders import embeddings_folder
+from methods.folders import find_embeddings_folder
 from methods.pooling_names import find_pooling
 
-__all__ = ["CONF", "choices"]  # from methods.config.names
+__all__ = ["CONF", "list_choices"]  # from methods.config.names
 
 log = logging.getLogger(__name__)
 MEMORY_BYTES = 2 << 30
@@ -36,7 +36,7 @@ ROOT_AXES = ("attention", *CELL_AXES)
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationSpec:
     """A resolved job: which model, which cells (methods that share a pass), which instructions.
 
     all_layers: whether every layer is wanted, whose number only the model knows.
@@ -49,9 +49,9 @@ class Plan:
     all_layers: bool = False
 
 
-def plan(
+def resolve_evaluation(
     config: DictConfig, *, name: str, asked: Iterable[str] = (), config_dir: str | None = None
-) -> Plan:
+) -> EvaluationSpec:
     """Resolve an evaluation before a model is loaded. Raises ValueError on bad input.
 
     asked: overrides on the command line, which an adapter's own settings do not replace.
@@ -59,8 +59,8 @@ def plan(
     """
     check_config(config)
     asked = list(asked)
-    config = _as_trained(config, asked_fields(asked))
-    axes = {axis: _values_of(axis, config[axis]) for axis in ROOT_AXES if axis in config}
+    config = _as_trained(config, list_overridden_fields(asked))
+    axes = {axis: _read_axis(axis, config[axis]) for axis in ROOT_AXES if axis in config}
     if len(axes.get("attention", [])) > 1:
         raise ValueError(
             "attention takes one value in a job, since each needs a pass of its own; sweep it: "
@@ -77,10 +77,10 @@ def plan(
     if "pooling" in axes:
         axes["pooling"] = [find_pooling(value, config_dir) for value in axes["pooling"]]
     first = {axis: values[0] for axis, values in axes.items()}
-    method = method_of(config.method, config_dir=config_dir, **first)
+    method = build_method(config.method, config_dir=config_dir, **first)
     grid = itertools.product(*(axes.get(axis, [getattr(method, axis)]) for axis in CELL_AXES))
     cells = [replace(method, **dict(zip(CELL_AXES, values, strict=True))) for values in grid]
-    spec = backbone_of(config.model, kernel=config.get("kernel"), adapter=config.adapter)
+    spec = build_backbone_spec(config.model, kernel=config.get("kernel"), adapter=config.adapter)
     if method.new_tokens and not spec.adapters:
         raise ValueError(
             f"{name} with delimiters=new reads {', '.join(method.new_tokens)}, whose rows only an "
@@ -91,10 +91,10 @@ def plan(
         word.lstrip("+").startswith("instructions") for word in asked
     ):
         log.warning("%s reads no instruction; instructions=... has no effect", name)
-    return Plan(name, spec, cells, instructions, all_layers)
+    return EvaluationSpec(name, spec, cells, instructions, all_layers)
 
 
-def asked_fields(overrides: Iterable[str]) -> set[str]:
+def list_overridden_fields(overrides: Iterable[str]) -> set[str]:
     """Return the fields of a method that overrides set by name, those of a template among them."""
     found: set[str] = set()
     for override in overrides:
@@ -110,35 +110,36 @@ def asked_fields(overrides: Iterable[str]) -> set[str]:
 
 def _as_trained(config: DictConfig, asked: set[str]) -> DictConfig:
     """Return the config with the method as it was trained, but for what is asked for by name."""
-    adapters = [str(path) for path in listed(config.adapter)] if config.get("adapter") else []
-    folders = trained_folders(adapters, OmegaConf.select(config, "model.source.path"))
+    adapters = [str(path) for path in as_list(config.adapter)] if config.get("adapter") else []
+    folders = list_trained_folders(adapters, OmegaConf.select(config, "model.source.path"))
     if not read_training(folders):
         return config
-    target = _class_of(OmegaConf.select(config, "method._target_"), "method")
+    target = import_class(OmegaConf.select(config, "method._target_"), "method._target_")
     usual = {f.name: f.default for f in fields(target)}
     composed = _plain(config.method)
-    other = {k for k, v in composed.items() if k in usual and v != _listless(usual[k])}
-    trained = trained_fields(target, folders, asked=asked | other)
-    changed = {k: v for k, v in trained.items() if composed.get(k, usual[k]) != _listless(v)}
+    other = {k for k, v in composed.items() if k in usual and v != _tuples_as_lists(usual[k])}
+    trained = list_trained_fields(target, folders, asked=asked | other)
+    changed = {k: v for k, v in trained.items() if composed.get(k, usual[k]) != _tuples_as_lists(v)}
     if changed:
         settings = ", ".join(f"{key}={value}" for key, value in changed.items())
         log.info("as %s was trained: %s", folders[-1], settings)
         config = copy.deepcopy(config)
         with open_dict(config):
-            config.method.update({key: _listless(value) for key, value in changed.items()})
+            config.method.update({key: _tuples_as_lists(value) for key, value in changed.items()})
     return config
 
 
-def _listless(value: Any) -> Any:
+def _tuples_as_lists(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def method_of(config: DictConfig, *, config_dir: str | None = None, **axes: Any) -> Method:
+def build_method(config: DictConfig, *, config_dir: str | None = None, **axes: Any) -> Method:
     """Build the method that a YAML names, with its fields checked and its pooling found."""
     if not isinstance(config, DictConfig) or "_target_" not in config:
         raise ValueError("no method is chosen; give method=NAME (dec2vec methods lists them)")
     values = _plain(config)
-    target = _class_of(values.pop("_target_"), "method")
+    target = import_class(values.pop("_target_"), "method._target_")
+    check_attributes(target)
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     values |= axes
     if "pooling" in values:
@@ -160,7 +161,7 @@ def _check_task_types(field: str, named: Iterable[str]) -> None:
         )
 
 
-def backbone_of(
+def build_backbone_spec(
     config: DictConfig, *, kernel: DictConfig | None = None, adapter: Any = None
 ) -> BackboneSpec:
     """Build the spec of the model that a YAML names, with its fields checked.
@@ -176,11 +177,11 @@ def backbone_of(
     source = dict(source) if isinstance(source, dict) else {}
     if "_target_" not in source:
         raise ValueError("model.source is not given; choose a model: model=NAME")
-    kind = _class_of(source.pop("_target_"), "model.source")
+    kind = import_class(source.pop("_target_"), "model.source._target_")
     values["source"] = made = build(kind, source, key="model.source")
     if isinstance(made, Random):
         check_random(made.architecture, made.config)
-    values["adapters"] = tuple(str(path) for path in listed(adapter)) if adapter else ()
+    values["adapters"] = tuple(str(path) for path in as_list(adapter)) if adapter else ()
     return build(BackboneSpec, values, key="model")
 
 
@@ -188,7 +189,7 @@ def open_store(folder: str | None, gib: float) -> Store:
     """Open the store of a job's vectors: a folder (`auto`: the user's), or memory for None."""
     if folder is None:
         return MemoryStore(MEMORY_BYTES)
-    path = embeddings_folder() if folder == "auto" else Path(folder)
+    path = find_embeddings_folder() if folder == "auto" else Path(folder)
     return open_cache(path, int(gib * 2**30))
 
 
@@ -199,27 +200,16 @@ def compose(
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
-    overrides = with_new_names(overrides, verb=verb)
+    overrides = rename_overrides(overrides, verb=verb)
     if config_dir is not None:
         overrides = [*overrides, f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         return hydra_compose(verb, overrides=overrides)
 
 
-def _class_of(target: Any, key: str) -> Any:
-    """Import the class that a `_target_` names. Raises ValueError where that fails."""
-    try:
-        return get_class(target)
-    except (ImportError, ValueError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"{key}._target_={target} cannot be imported: {error}. A module of your own is found "
-            f"beside the method/ folder that --config-dir names"
-        ) from error
-
-
-def _values_of(axis: str, value: Any) -> list[Any]:
+def _read_axis(axis: str, value: Any) -> list[Any]:
     """Return the values of an axis, one or several. Raises ValueError where there is none."""
-    values = listed(value)
+    values = as_list(value)
     if not values or None in values:
         raise ValueError(
             f"{axis}={'null' if value is None else list(values)} names no value; leave {axis} out "
@@ -232,7 +222,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """Return what a config or a caller gave as a list: itself, or the one value in one."""
     if isinstance(value, ListConfig | list | tuple):
         return list(value)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from methods.backbone.hardware import AttentionKernel
 from methods.backbone.linears import Linears
-from methods.config.names import OPTIONAL, choices, groups, root_keys
+from methods.config.names import OPTIONAL, list_choices, list_groups, list_root_keys
 from methods.fields import build, check_value, nearest
 
 
@@ -80,20 +80,20 @@ def check_config(config: DictConfig, *, verb: str = "evaluate") -> None:
     Raises ValueError for a key that the verb does not know, for one that has no value yet (`???`),
     and for a value of another type.
     """
-    valid = root_keys(verb)
+    valid = list_root_keys(verb)
     for key in config:
         if key not in valid:
             raise ValueError(
                 f"{key} is no key of dec2vec {verb}; valid: {', '.join(valid)}{nearest(key, valid)}"
             )
-    groups_of = groups(verb)
+    groups_of = list_groups(verb)
     for key in valid:
         if key not in config and key not in groups_of:
             raise ValueError(f"{key} was taken out; leave ~{key} out, or give {key}=VALUE")
     for key in groups_of:
         if key in (*OPTIONAL, "recipe") or isinstance(config.get(key), DictConfig):
             continue
-        raise ValueError(f"no {key} is chosen; give {key}=NAME: {', '.join(choices(key))}")
+        raise ValueError(f"no {key} is chosen; give {key}=NAME: {', '.join(list_choices(key))}")
     for key in _missing("", OmegaConf.to_container(config, resolve=False)):
         raise ValueError(f"{key} has no value yet; give {key}={key.rpartition('.')[2].upper()}")
     for key, hint in ROOT_TYPES.items():

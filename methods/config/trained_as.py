@@ -6,7 +6,7 @@ an adapter's method may be left out. What differs all the same is logged and rec
 (`trained_as`).
 
 adapters: folders, in order; the last one says how it is read. Where there is none, the folder of
-the model (`trained_folders`).
+the model (`list_trained_folders`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # the command line asks for a method's name before torch is n
 log = logging.getLogger(__name__)
 
 
-def trained_folders(adapters: Iterable[str], model: str | None) -> list[str]:
+def list_trained_folders(adapters: Iterable[str], model: str | None) -> list[str]:
     """Return the folders that may say how they were trained: the adapters, else the model's."""
     return list(adapters) or ([model] if model else [])
 
@@ -41,7 +41,7 @@ def read_training(adapters: Sequence[str]) -> dict[str, Any]:
     return found if isinstance(method, dict) and "class" in method else {}
 
 
-def method_name(adapters: Sequence[str], *, config_dir: str | None = None) -> str | None:
+def find_method_name(adapters: Sequence[str], *, config_dir: str | None = None) -> str | None:
     """Return the name in conf/method of what the last adapter was trained with, if it says so.
 
     Raises ValueError where its training names a class that no YAML has.
@@ -62,7 +62,7 @@ def method_name(adapters: Sequence[str], *, config_dir: str | None = None) -> st
     )
 
 
-def trained_fields(
+def list_trained_fields(
     method: type[Method], adapters: Sequence[str], *, asked: Collection[str]
 ) -> dict[str, Any]:
     """Return the fields that the last adapter was trained with, those asked for by name aside.

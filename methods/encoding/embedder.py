@@ -31,8 +31,8 @@ from methods.backbone.locks import Lock, get_lock
 from methods.base import Inputs, Method, pool_inputs
 from methods.encoding.store import Store
 from methods.encoding.vectorize import embed, list_layers
-from methods.identity import class_code, engine_digest, row_key
-from methods.pooling_names import pooling_identity
+from methods.identity import digest_class, digest_engine, make_row_key
+from methods.pooling_names import identify_pooling
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Embedder:
             usage.texts += len(inputs)
             usage.tokens += sum(map(len, inputs.ids))
             usage.cut += len(inputs.cut)
-        keys = [row_key(i, m) for i, m in zip(inputs.ids, inputs.pool_mask, strict=True)]
+        keys = [make_row_key(i, m) for i, m in zip(inputs.ids, inputs.pool_mask, strict=True)]
         first = {key: row for row, key in reversed(list(enumerate(keys)))}
         found: dict[bytes, Any] = dict.fromkeys(first)
         if (store := self.store) is not None:
@@ -195,7 +195,7 @@ class Embedder:
             "attention": attends,
             "run": [how["device"], how["kernel"], how["linears"], attends in self.backbone.packed],
             "steering": None,
-            "code": engine_digest(),
+            "code": digest_engine(),
             "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         }
         described = [{**shared, "layer": c.layer, "pool": _pool_identity(c)} for c in self.cells]
@@ -206,10 +206,10 @@ class Embedder:
 def _pool_identity(cell: Method) -> Any:
     """Return what decides how a cell pools: the pooling's name, or the method's code and fields."""
     if _pools_by_mask(type(cell)):
-        return pooling_identity(cell.pooling)
+        return identify_pooling(cell.pooling)
     values = {f.name: getattr(cell, f.name) for f in fields(cell) if f.name != "normalize"}
-    values["pooling"] = pooling_identity(cell.pooling)
-    return [class_code(type(cell)), values]
+    values["pooling"] = identify_pooling(cell.pooling)
+    return [digest_class(type(cell)), values]
 
 
 def _pool_by_mask(self: Any, hidden_BLD: Tensor, inputs: Inputs) -> Tensor:

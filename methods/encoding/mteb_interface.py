@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from methods.base import Method
 from methods.encoding.instructions import Instructions
 from methods.identity import digest
-from methods.pooling_names import pooling_identity
+from methods.pooling_names import identify_pooling
 
 if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
@@ -58,7 +58,7 @@ def describe_variant(
     """
     table = dataclasses.asdict(instructions) if cell.uses_instructions else None
     described = {**describe_method(cell), "identity": identity, "instructions": table}
-    described["pooling"] = pooling_identity(cell.pooling)
+    described["pooling"] = identify_pooling(cell.pooling)
     return Variant(
         identity["name"],
         identity["weights"].replace(":", "-"),

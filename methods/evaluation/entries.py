@@ -18,7 +18,7 @@ from methods.evaluation.own_data import SHOWN, describe_data
 from methods.evaluation.per_example import find_statistic
 from methods.evaluation.records import Part, Record, nest_stamps
 from methods.evaluation.task_data import DataDigest, list_asked_parts
-from methods.identity import class_code, digest, engine_digest
+from methods.identity import digest, digest_class, digest_engine
 from methods.provenance import commit
 from methods.records import PartRecord, Status, TaskRecord
 
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 def stamp_parts(task: Any, cell: Method, data: DataDigest) -> dict[Part, PartRecord]:
     """Return stamps of what the requested scores would be made from."""
     made = {
-        "code": class_code(type(cell)),
-        "engine": engine_digest(),
+        "code": digest_class(type(cell)),
+        "engine": digest_engine(),
         "mteb": mteb.__version__,
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit()["commit"],

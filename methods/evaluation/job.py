@@ -22,9 +22,9 @@ from methods.backbone.adapters import stack_adapters, summarize_training
 from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone, identify_backbone, load_backbone, load_config
 from methods.base import Method
-from methods.config.resolve import Plan, open_store
+from methods.config.resolve import EvaluationSpec, open_store
 from methods.config.settings import TaskList
-from methods.config.trained_as import differences, trained_folders
+from methods.config.trained_as import differences, list_trained_folders
 from methods.encoding.embedder import Embedder
 from methods.encoding.encoder import Encoder
 from methods.encoding.mteb_interface import Variant, describe_method, describe_variant
@@ -33,7 +33,7 @@ from methods.evaluation.geometry import EmbeddingRecorder
 from methods.evaluation.records import Record
 from methods.evaluation.task_data import load_data, unload_data
 from methods.evaluation.tasks import explain_missing, load_tasks
-from methods.identity import engine_digest
+from methods.identity import digest_engine
 from methods.provenance import command_of, environment, portable
 from methods.records import CellRecord, PartRecord, TaskRecord, check_writable
 
@@ -53,7 +53,7 @@ class Job:
     cache: `folder` and `gib` of the embedding cache. swept: it is one of several jobs.
     """
 
-    plan: Plan
+    evaluation: EvaluationSpec
     tasks: TaskList
     runs: Path
     cache: Mapping[str, Any] = field(default_factory=lambda: {"folder": None, "gib": 0})
@@ -77,7 +77,7 @@ class Job:
         tasks, missing = load_tasks(self.tasks)
         if self.cells[0].uses_instructions:
             for task in tasks:
-                self.plan.instructions.find(task.metadata)
+                self.evaluation.instructions.find(task.metadata)
         for cell, record in zip(self.cells, self.records, strict=True):
             record.write_header(about := self._make_header(cell))
             for name, (trained, now) in about.trained_as.items():
@@ -87,7 +87,7 @@ class Job:
                 record.write_entry_unless_scored(name, TaskRecord(status="missing", error=reason))
         if not tasks:
             raise ValueError(explain_missing(missing))
-        with tqdm(tasks, desc=self.plan.name) as bar:
+        with tqdm(tasks, desc=self.evaluation.name) as bar:
             failed = [name for task in bar for name in self._score_task(task)]
         score = self._report_scores(tasks, missing)
         if failed:
@@ -106,18 +106,18 @@ class Job:
             for task in tasks
             for place, record in enumerate(self.records)
         }
-        about = {"missing": missing, "brief": self.brief}
-        log.info(summary.format_final_scores(self.plan.name, tasks, self.cells, scores, **about))
+        name, about = self.evaluation.name, {"missing": missing, "brief": self.brief}
+        log.info(summary.format_final_scores(name, tasks, self.cells, scores, **about))
         found = [score for score in scores.values() if score is not None]
         return sum(found) / len(found) if found else None
 
     @cached_property
     def cells(self) -> list[Method]:
         """Return the job's methods, layers resolved against the model's number of layers."""
-        _, config = load_config(self.plan.spec)
+        _, config = load_config(self.evaluation.spec)
         number = config.get_text_config().num_hidden_layers
-        cells = self.plan.cells
-        if self.plan.all_layers:
+        cells = self.evaluation.cells
+        if self.evaluation.all_layers:
             cells = [replace(c, layer=at) for at in (*range(number), -1) for c in cells]
         return [replace(c, layer=resolve_layer(c.layer, number)) for c in cells]
 
@@ -129,7 +129,7 @@ class Job:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Return the backbone's identity, for which its weights are not loaded."""
-        return identify_backbone(self.plan.spec)
+        return identify_backbone(self.evaluation.spec)
 
     @cached_property
     def records(self) -> list[Record]:
@@ -139,7 +139,7 @@ class Job:
     @cached_property
     def backbone(self) -> Backbone:
         """Return the model, loaded when first asked for."""
-        return load_backbone(self.plan.spec)
+        return load_backbone(self.evaluation.spec)
 
     @cached_property
     def shared(self) -> Embedder:
@@ -177,21 +177,21 @@ class Job:
             return Encoder(
                 self.backbone,
                 cell,
-                instructions=self.plan.instructions,
+                instructions=self.evaluation.instructions,
                 variant=self._describe_variant(cell),
                 shared=shared,
                 cell_index=index,
                 recorder=recorder,
             )
 
-        title = f"{self.plan.name} {summary.name_cell(cell)}"
+        title = f"{self.evaluation.name} {summary.name_cell(cell)}"
         level = logging.DEBUG if self.brief else logging.INFO
         failure = scoring.score_missing(todo, make_encoder, title=title, level=level)
         return [failure] if failure else []
 
     def _report_engines(self, kept: Iterable[PartRecord]) -> None:
         """Log, once a job, that scores of another version of the engine are not recomputed."""
-        if not self._engines_reported and any(stamp.engine != engine_digest() for stamp in kept):
+        if not self._engines_reported and any(stamp.engine != digest_engine() for stamp in kept):
             self._engines_reported = True
             log.info(
                 "scores made by another version of the engine are not recomputed (records name the "
@@ -202,30 +202,30 @@ class Job:
     def _describe_variant(self, cell: Method) -> Variant:
         return describe_variant(
             cell,
-            method=self.plan.name,
+            method=self.evaluation.name,
             identity=self.identity,
-            instructions=self.plan.instructions,
-            adapters=self.plan.spec.adapters,
+            instructions=self.evaluation.instructions,
+            adapters=self.evaluation.spec.adapters,
         )
 
     def _make_header(self, cell: Method) -> CellRecord:
         """Return the record of a cell, without its tasks."""
-        spec = self.plan.spec
+        spec = self.evaluation.spec
         path = getattr(spec.source, "path", None)
         return CellRecord(
             model=spec.name,
             revision=self.identity["weights"],
             adapters=portable(list(spec.adapters)),
             training=[summarize_training(adapter) for adapter in stack_adapters(spec.adapters)],
-            trained_as=differences(cell, trained_folders(spec.adapters, path)),
-            method=self.plan.name,
+            trained_as=differences(cell, list_trained_folders(spec.adapters, path)),
+            method=self.evaluation.name,
             options=_list_options(cell),
             default={axis: getattr(type(cell), axis) for axis in AXES},
             attention=cell.attention,
             pooling=cell.pooling,
             layer=cell.layer,
             dtype=self.identity["dtype"],
-            instructions=self.plan.instructions.source if cell.uses_instructions else None,
+            instructions=self.evaluation.instructions.source if cell.uses_instructions else None,
             digest=self._describe_variant(cell).experiment["digest"],
             method_config=describe_method(cell),
             backbone=self.identity,

@@ -19,7 +19,7 @@ from methods.evaluation.mteb_internals import (
     holds_subsets_together,
     list_parts,
 )
-from methods.folders import cache_folder
+from methods.folders import find_cache_folder
 
 
 def redirect(task: Any, mirror: Path) -> str | None:
@@ -162,7 +162,7 @@ def _link_by_content(folder: Path) -> Path:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     seen = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     digest = hashlib.sha256(json.dumps([str(folder.resolve()), seen]).encode()).hexdigest()[:12]
-    link = cache_folder() / "mirrors" / f"{folder.name}-{digest}"
+    link = find_cache_folder() / "mirrors" / f"{folder.name}-{digest}"
     if not link.is_symlink():
         link.parent.mkdir(parents=True, exist_ok=True)
         aside = link.with_name(f".{link.name}-{os.getpid()}")

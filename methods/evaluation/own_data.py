@@ -38,7 +38,7 @@ def name_own_data(task: Any) -> None:
             continue
         part.data_differences, part.unverified = compare_statistics(part)
         if part.data_differences:
-            _rename(part, _content_digest(part.mirrored))
+            _rename(part, _digest_content(part.mirrored))
         elif part.unverified:
             log.warning(
                 "%s: that the data in %s are mteb's could not be verified: %s",
@@ -150,7 +150,7 @@ def _rename(task: Any, digest: str) -> None:
     )
 
 
-def _content_digest(folder: Path) -> str:
+def _digest_content(folder: Path) -> str:
     """Return eight hex digits of a dataset's files: the same on every machine, for every split."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from methods.backbone.loader import identify_backbone
-from methods.pooling_names import pooling_identity
+from methods.pooling_names import identify_pooling
 from methods.records import read_json, write_whole
 from methods.training.objective import digest_own_code
 from methods.training.trainer import find_last_checkpoint
@@ -53,7 +53,7 @@ def describe_asked(job: TrainJob) -> dict[str, Any]:
         "decides": {
             "method": {"class": f"{type(method).__module__}.{type(method).__qualname__}"}
             | asdict(method)
-            | {"pooling": pooling_identity(method.pooling)},
+            | {"pooling": identify_pooling(method.pooling)},
             "recipe": learnt,
             "data": {"bad_rows": data.bad_rows, "sources": sources},
             "model": identify_backbone(replace(job.spec, four_bit=job.four_bit)),

@@ -15,14 +15,14 @@ from methods.backbone.loader import identify_backbone
 from methods.backbone.sources import Folder
 from methods.backbone.trained_pooling import TrainedPoolingKind, TrainedPoolingSpec
 from methods.base import Method
-from methods.config.resolve import ROOT_AXES, Plan, backbone_of, method_of
+from methods.config.resolve import ROOT_AXES, EvaluationSpec, build_backbone_spec, build_method
 from methods.config.settings import TaskList, check_config, task_list
 from methods.data.rows import COLUMNS
 from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job
 from methods.evaluation.tasks import explain_missing, load_tasks
 from methods.fields import build, check_value
-from methods.pooling_names import pooling_identity
+from methods.pooling_names import identify_pooling
 from methods.training.data import Data, DataSource
 from methods.training.job import TrainJob
 from methods.training.objective import Objective, build_objective, digest_own_code
@@ -45,8 +45,8 @@ def train_job(
     """
     check_config(config, verb="train")
     values: Any = OmegaConf.to_container(config, resolve=True)
-    method = method_of(config.method, config_dir=config_dir, **_axes(config))
-    spec = backbone_of(config.model, kernel=config.kernel, adapter=config.adapter)
+    method = build_method(config.method, config_dir=config_dir, **_axes(config))
+    spec = build_backbone_spec(config.model, kernel=config.kernel, adapter=config.adapter)
     instructions = build(Instructions, values["instructions"], key="instructions")
     recipe = build_recipe(values["recipe"])
     objective = build_objective(recipe.objective)
@@ -69,7 +69,7 @@ def train_job(
     _check_scored_tasks(values, method, instructions)
     folder = config.out
     if folder is None:
-        read = asdict(method) | {"pooling": pooling_identity(method.pooling)}
+        read = asdict(method) | {"pooling": identify_pooling(method.pooling)}
         about = [f"{type(method).__module__}.{type(method).__qualname__}", read]
         about += [asdict(recipe), asdict(data), identify_backbone(spec), run]
         about += _digest_contents(data, objective)
@@ -114,7 +114,7 @@ def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None
     before = before and (bool(job.spec.adapters) or not job.method.new_tokens)
     for spec in (job.spec, trained) if before else (trained,):
         Job(
-            plan=Plan(name, spec, [job.method], job.instructions),
+            evaluation=EvaluationSpec(name, spec, [job.method], job.instructions),
             tasks=tasks,
             runs=Path(values["runs"]),
             cache=values["cache"],

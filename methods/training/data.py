@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from methods.data.readers import Table, find_files, open_table
 from methods.data.rows import COLUMNS, find_fault, find_layout, iterate_rows, read_texts
-from methods.identity import file_digest
+from methods.identity import digest_files
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class DataSource:
         """Return a digest of the files' contents; None for a source without files here."""
         if self.path is None or not self.file.exists():
             return None
-        return file_digest(*find_files(self.file))[:16]
+        return digest_files(*find_files(self.file))[:16]
 
 
 @dataclass(frozen=True, kw_only=True)

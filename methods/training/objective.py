@@ -11,15 +11,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, ClassVar, Literal, get_args
 
 from datasets import DatasetDict
 
 from methods.backbone.loader import Backbone, BackboneSpec
 from methods.base import Method
+from methods.config.plugins import import_class
 from methods.fields import build, nearest
-from methods.identity import class_code
+from methods.identity import digest_class
 from methods.training.recipe import Recipe
 
 Reads = Literal["pairs", "texts"]
@@ -88,7 +88,11 @@ def build_objective(named: str | Mapping[str, Any]) -> Objective:
     settings: dict[str, Any] = {"_target_": named} if isinstance(named, str) else dict(named)
     name = str(settings.pop("_target_", ""))
     target = BUILT_IN.get(name, name)
-    found = _import_class(target)
+    if "." not in target:
+        got = f"{target!r} is unknown" if target else "names no class (_target_)"
+        hint = nearest(target, BUILT_IN).rstrip("?")
+        raise ValueError(f"recipe.objective {got}; valid: {', '.join(BUILT_IN)}{hint}. {OWN}")
+    found = import_class(target, "recipe.objective", hint=f"valid: {', '.join(BUILT_IN)}. {OWN}")
     if not (isinstance(found, type) and issubclass(found, Objective)):
         raise ValueError(
             f"recipe.objective={target} is no methods.training.objective.Objective; derive it from "
@@ -101,24 +105,8 @@ def build_objective(named: str | Mapping[str, Any]) -> Objective:
     return build(found, settings, key="recipe.objective")
 
 
-def _import_class(target: str) -> Any:
-    """Return what a `module.Class` names. Raises ValueError where it cannot be imported."""
-    module, _, name = target.rpartition(".")
-    if not module:
-        got = f"{target!r} is unknown" if target else "names no class (_target_)"
-        hint = nearest(target, BUILT_IN).rstrip("?")
-        raise ValueError(f"recipe.objective {got}; valid: {', '.join(BUILT_IN)}{hint}. {OWN}")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"recipe.objective={target} cannot be imported: {error}; valid: {', '.join(BUILT_IN)}. "
-            f"{OWN}"
-        ) from error
-
-
 def digest_own_code(objective: Objective) -> str | None:
     """Return a digest of the code of an objective of one's own, so that an edited one is another
     training; None for a built-in one."""
     own = type(objective)
-    return None if own.__module__.startswith("methods.") else class_code(own)
+    return None if own.__module__.startswith("methods.") else digest_class(own)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from methods.backbone.loader import identify_backbone
-from methods.identity import engine_digest
+from methods.identity import digest_engine
 from methods.provenance import command_of, environment, portable
 from methods.records import TrainingRecord
 from methods.training.trainable import count_parameters
@@ -50,7 +50,7 @@ def build_record(
         tokens=spent["tokens"],
         loss=next((e["loss"] for e in reversed(state.log_history) if "loss" in e), None),
         best=None if state.best_metric is None else best,
-        engine=engine_digest(),
+        engine=digest_engine(),
         command=command_of("train", job.overrides, job.config_dir),
         config_dir=portable(job.config_dir),
         config=portable(dict(job.config)),

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from methods.cli.train import evaluation_command
-from methods.config.resolve import compose, method_of
+from methods.config.resolve import build_method, compose
 from methods.config.settings import TaskList
 from methods.evaluation.job import Job
 from methods.evaluation.summary import (
@@ -50,10 +50,10 @@ def test_an_interrupt_ends_in_one_line_and_status_130(seconds, tmp_path):
 
 
 def test_a_task_that_the_mirror_lacks_alone_is_a_failure_with_its_reason(tmp_path):
-    from methods.config.resolve import plan
+    from methods.config.resolve import resolve_evaluation
 
     (tmp_path / "mirror").mkdir()
-    resolved = plan(compose(["method=sgpt", "model=tiny"]), name="sgpt")
+    resolved = resolve_evaluation(compose(["method=sgpt", "model=tiny"]), name="sgpt")
     tasks = TaskList(names=["STS22"], mirror=str(tmp_path / "mirror"))
     with pytest.raises(ValueError, match="nothing can be scored.*STS22: .* is not in the mirror"):
         Job(resolved, tasks, tmp_path / "runs").run()
@@ -82,7 +82,7 @@ def test_a_score_is_mtebs_over_the_splits_that_are_evaluated_and_names_them():
 
 def test_the_table_names_what_is_missing_and_what_failed():
     config = compose(["method=sgpt", "model=tiny"])
-    cells = [method_of(config.method, pooling=pooling) for pooling in ("last", "mean")]
+    cells = [build_method(config.method, pooling=pooling) for pooling in ("last", "mean")]
     known = {("STSBenchmark", 0): 0.165, ("STSBenchmark", 1): None}
     table = format_score_table([task()], cells, known, missing={"STS22": "not in the mirror"})
     head, row, lost = table.splitlines()
@@ -93,7 +93,7 @@ def test_the_table_names_what_is_missing_and_what_failed():
 
 
 def test_a_job_among_others_says_its_scores_in_one_line():
-    cells = [method_of(compose(["method=sgpt", "model=tiny"]).method)]
+    cells = [build_method(compose(["method=sgpt", "model=tiny"]).method)]
     tasks, known = [task("STS12"), task("STS13"), task("STS14")], {("STS12", 0): 0.165}
     known |= {("STS13", 0): None, ("STS14", 0): 0.5}
     line = format_final_scores("sgpt", tasks, cells, known, missing={"STS22": "lost"}, brief=True)
@@ -134,7 +134,7 @@ def test_the_command_that_a_training_ends_with_can_be_pasted():
     assert {key: config.tasks[key] for key in scored} == scored and config.runs == "runs/mine"
     assert config.model.name == "dec2vec/tiny" and config.model.dtype == "float32"
 
-    method = method_of(compose(["method=sgpt", "method.max_length=75"]).method)
+    method = build_method(compose(["method=sgpt", "method.max_length=75"]).method)
     whole = trained(all_weights=True, method=method)
     words = shlex.split(evaluation_command(whole, Path("runs/full"), chosen, overrides))[2:]
     config = compose(words)

@@ -10,7 +10,7 @@ import pytest
 from methods.cli import _unknown
 from methods.cli.arguments import check_arguments, ordered
 from methods.cli.mistakes import explain, quote
-from methods.config.resolve import CONF, choices, compose, plan
+from methods.config.resolve import CONF, compose, list_choices, resolve_evaluation
 from methods.training.config import train_job
 
 WORDS = [
@@ -174,7 +174,7 @@ VALUES = [
 def test_a_key_or_value_that_is_not_valid_ends_before_a_model_is_loaded(overrides, told):
     force = [f"++{o}" if o.startswith("model.adapters") else o for o in overrides]
     with pytest.raises(ValueError, match=told):
-        plan(compose(["method=sgpt", "model=tiny", *force]), name="sgpt")
+        resolve_evaluation(compose(["method=sgpt", "model=tiny", *force]), name="sgpt")
 
 
 TRAINED = [
@@ -293,7 +293,7 @@ def test_the_commands_that_the_demo_ends_with_compose():
     assert options == ["-m"] and words[0] == "method=glob(*)"
     config = compose(["method=echo", *words[1:]])
     names = ["DemoReverseDictionary", "DemoNewsgroups", "DemoReuters", "DemoLee"]
-    assert plan(config, name="echo").cells and config.tasks.names == names
+    assert resolve_evaluation(config, name="echo").cells and config.tasks.names == names
     options, words = ordered(commands[2][2:])
     check_arguments("train", options, words)
     config = compose([*words, "model=tiny"], verb="train")
@@ -306,4 +306,4 @@ def test_options_stand_where_hydra_takes_them():
         ["-m", "--cfg", "job"],
         ["method=sgpt", "layer=1,-1"],
     )
-    assert "smollm2_135m" in choices("model")
+    assert "smollm2_135m" in list_choices("model")

@@ -7,7 +7,7 @@ import pytest
 
 from methods.cli import again
 from methods.cli.again import rerun
-from methods.config.names import choices
+from methods.config.names import list_choices
 from tests.cli.test_evaluate import base, dec2vec, small_mirror
 from tests.cli.test_train import pairs
 
@@ -48,7 +48,7 @@ def made(experiment, folder, base, *more):
 
 
 def test_every_experiment_is_tried_here():
-    assert set(FEWER) == set(choices("experiment"))
+    assert set(FEWER) == set(list_choices("experiment"))
 
 
 @pytest.mark.parametrize("experiment", sorted(FEWER))

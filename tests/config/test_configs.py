@@ -7,35 +7,35 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from methods.config.encoders import compose_encoder
-from methods.config.resolve import CONF, choices, compose, plan
+from methods.config.resolve import CONF, compose, list_choices, resolve_evaluation
 from methods.training.config import train_job
 
 
-@pytest.mark.parametrize("model", choices("model"))
+@pytest.mark.parametrize("model", list_choices("model"))
 def test_every_model_composes_into_a_spec(model):
     extra = {"hub": ["model.source.id=a/b"], "folder": ["model.source.path=x"]}
     extra["gguf"] = ["model.source.path=x.gguf"]
     config = compose(["method=sgpt", f"model={model}", *extra.get(model, [])])
-    assert "/" in plan(config, name="sgpt").spec.name
+    assert "/" in resolve_evaluation(config, name="sgpt").spec.name
 
 
-@pytest.mark.parametrize("tasks", choices("tasks"))
-@pytest.mark.parametrize("instructions", choices("instructions"))
+@pytest.mark.parametrize("tasks", list_choices("tasks"))
+@pytest.mark.parametrize("instructions", list_choices("instructions"))
 def test_every_task_list_and_table_composes(tasks, instructions):
     config = compose(["method=sgpt", f"tasks={tasks}", f"instructions={instructions}"])
     assert config.tasks.names or config.tasks.benchmark
-    assert plan(config, name="sgpt").instructions.source == instructions
+    assert resolve_evaluation(config, name="sgpt").instructions.source == instructions
 
 
 def values_of(text, key):
     """What a sweep over one parameter runs through, by Hydra's own grammar."""
     override = OverridesParser.create().parse_override(f"{key}={text}")
     if isinstance(swept := override.value(), Glob):
-        return swept.filter(choices(key))
+        return swept.filter(list_choices(key))
     return list(override.sweep_string_iterator())
 
 
-@pytest.mark.parametrize("experiment", choices("experiment"))
+@pytest.mark.parametrize("experiment", list_choices("experiment"))
 def test_every_cell_of_every_experiment_instantiates(experiment):
     swept = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").hydra.sweeper.params
     jobs = [[]]
@@ -47,7 +47,9 @@ def test_every_cell_of_every_experiment_instantiates(experiment):
     assert first.startswith(f"# dec2vec {verb} experiment={experiment}")
     for job in jobs:
         if verb == "evaluate":
-            assert plan(compose([f"experiment={experiment}", *job]), name=str(job)).cells
+            assert resolve_evaluation(
+                compose([f"experiment={experiment}", *job]), name=str(job)
+            ).cells
         else:
             config = compose([f"experiment={experiment}", "model=tiny", *job], verb=verb)
             assert train_job(config, title=str(job), overrides=[]).data.sources
@@ -66,7 +68,7 @@ def test_lists_become_cells_that_share_a_pass():
     config = compose(
         ["method=sgpt", "pooling=[last,mean]", "layer=[8,16,-1]", "normalize=[true,false]"]
     )
-    cells = plan(config, name="sgpt").cells
+    cells = resolve_evaluation(config, name="sgpt").cells
     assert len(cells) == 12 and len(set(cells)) == 12
 
 
@@ -77,7 +79,9 @@ def test_splits_and_subsets_can_be_named_on_the_command_line():
 
 def test_attention_cannot_be_a_list_since_it_needs_a_pass():
     with pytest.raises(ValueError, match="sweep it: dec2vec evaluate -m attention="):
-        plan(compose(["method=sgpt", "attention=[causal,bidirectional]"]), name="sgpt")
+        resolve_evaluation(
+            compose(["method=sgpt", "attention=[causal,bidirectional]"]), name="sgpt"
+        )
 
 
 def test_a_method_may_bring_its_own_model_and_the_command_line_may_change_it():
@@ -107,7 +111,7 @@ def test_an_unknown_name_lists_what_there_is(overrides, told):
 )
 def test_a_wrong_value_is_told_before_anything_is_loaded(overrides, told):
     with pytest.raises(ValueError, match=told):
-        plan(compose(["method=sgpt", *overrides]), name="sgpt")
+        resolve_evaluation(compose(["method=sgpt", *overrides]), name="sgpt")
 
 
 def test_an_unknown_model_in_python_lists_what_there_is():

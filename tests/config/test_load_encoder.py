@@ -15,7 +15,7 @@ from mteb.cache import ResultCache
 from mteb.mocks.mock_tasks import MockSTSTask
 
 from methods import load_encoder
-from methods.config.resolve import compose, plan
+from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
 from methods.encoding.encoder import Encoder
 from methods.evaluation.job import Job
@@ -74,7 +74,7 @@ def test_a_cell_is_the_same_to_mteb_from_python_as_from_the_command_line(
     method, fields, overrides, tmp_path
 ):
     chosen = [f"method={method}", "model=tiny", "model.dtype=float32", *overrides]
-    job = Job(plan(compose(chosen), name=method), TaskList(names=["STS12"]), tmp_path)
+    job = Job(resolve_evaluation(compose(chosen), name=method), TaskList(names=["STS12"]), tmp_path)
     ours = load_encoder(method, **{**TINY, **fields}).mteb_model_meta
     theirs = job.records[0].meta
     assert (ours.name, ours.revision) == (theirs.name, theirs.revision)

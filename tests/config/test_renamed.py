@@ -5,9 +5,10 @@ import logging
 import pytest
 from omegaconf import OmegaConf
 
-from methods.config.names import CONF, root_keys
-from methods.config.renamed import RENAMED, with_new_names
-from methods.config.resolve import compose, plan
+from methods import load_encoder
+from methods.config.names import CONF, list_root_keys
+from methods.config.renamed import RENAMED, rename_overrides
+from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import section, task_list
 from methods.training.config import train_job
 
@@ -21,12 +22,12 @@ def test_what_base_has_every_verb_has():
         text = (CONF / f"{verb}.yaml").read_text(encoding="utf-8")
         assert "defaults:\n  - base " in text
         assert {"model", "instructions", "kernel", "cache", "mirror", "pooling"} <= {
-            *root_keys(verb)
+            *list_root_keys(verb)
         }
 
 
 def test_the_same_words_mean_the_same_in_both_verbs():
-    evaluated = plan(compose(["method=sgpt", *SHARED]), name="sgpt")
+    evaluated = resolve_evaluation(compose(["method=sgpt", *SHARED]), name="sgpt")
     (cell,) = evaluated.cells
     config = compose(["recipe=demo", "method=sgpt", *SHARED], verb="train")
     trained = train_job(config, title="demo", overrides=[])
@@ -75,8 +76,8 @@ def test_an_old_spelling_is_read_as_the_new_one(verb, old, new, caplog):
 
 def test_every_new_name_is_a_key():
     for verb, renamed in RENAMED.items():
-        assert {new.partition(".")[0] for new in renamed.values()} <= {*root_keys(verb)}
-        assert with_new_names(["method=sgpt"], verb=verb) == ["method=sgpt"]
+        assert {new.partition(".")[0] for new in renamed.values()} <= {*list_root_keys(verb)}
+        assert rename_overrides(["method=sgpt"], verb=verb) == ["method=sgpt"]
 
 
 def test_a_yaml_of_ones_own_may_still_say_what_was_renamed(tmp_path):
@@ -87,8 +88,20 @@ def test_a_yaml_of_ones_own_may_still_say_what_was_renamed(tmp_path):
     own = f"name: me/mine\nkernel: eager\n{source}\n"
     (tmp_path / "model" / "mine.yaml").write_text(own)
     config = compose(["method=sgpt", "tasks=mine", "model=mine"], config_dir=str(tmp_path))
-    assert plan(config, name="sgpt").spec.kernel == "eager"
+    assert resolve_evaluation(config, name="sgpt").spec.kernel == "eager"
     tasks = section(config, "tasks")
     assert task_list(tasks, key="tasks", mirror=config.mirror).mirror == "HERE"
     with pytest.raises(ValueError, match=r"mirror=OTHER and tasks.mirror=HERE are both given"):
         task_list(tasks, key="tasks", mirror="OTHER")
+
+
+def test_a_page_with_an_old_attribute_is_refused(tmp_path):
+    (tmp_path / "page_of_old.py").write_text(
+        "from methods.sgpt import SGPT\n\n\nclass Old(SGPT):\n    instructed = True\n"
+    )
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "old.yaml").write_text(
+        "defaults: [sgpt]\n_target_: page_of_old.Old\n", encoding="utf-8"
+    )
+    with pytest.raises(ValueError, match="Old.instructed is now uses_instructions"):
+        load_encoder("old", model="tiny", config_dir=tmp_path)

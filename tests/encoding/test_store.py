@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from methods.encoding.store import EmbeddingCache, MemoryStore, open_cache
-from methods.identity import row_key
+from methods.identity import make_row_key
 
 
 def key(number):
-    return row_key([number], [True])
+    return make_row_key([number], [True])
 
 
 def vectors(numbers, size=600):
@@ -48,13 +48,13 @@ def test_what_is_put_is_got_and_nothing_else(cache, store):
 
 def test_a_key_knows_ids_mask_and_where_one_ends():
     keys = {
-        row_key([1, 2], [True, True]),
-        row_key([1, 2], [True, False]),
-        row_key([2, 1], [True, True]),
-        row_key([1, 2, 0], [True, True, False]),
+        make_row_key([1, 2], [True, True]),
+        make_row_key([1, 2], [True, False]),
+        make_row_key([2, 1], [True, True]),
+        make_row_key([1, 2, 0], [True, True, False]),
     }
     assert len(keys) == 4
-    assert row_key([1, 2], [True, True]) in keys
+    assert make_row_key([1, 2], [True, True]) in keys
 
 
 def test_a_damaged_vector_counts_as_absent_with_a_warning_and_is_mended(cache, caplog):
@@ -176,11 +176,11 @@ WRITER = """
 import sys, time, numpy as np
 from pathlib import Path
 from methods.encoding.store import EmbeddingCache
-from methods.identity import row_key
+from methods.identity import make_row_key
 cache = EmbeddingCache(Path(sys.argv[1]), max_bytes=1 << 26)
 for batch in range(int(sys.argv[2]), int(sys.argv[3])):
     numbers = range(10 * batch, 10 * batch + 10)
-    cache.put({row_key([n], [True]): np.full(600, n, dtype=np.float32) for n in numbers})
+    cache.put({make_row_key([n], [True]): np.full(600, n, dtype=np.float32) for n in numbers})
     print(batch, flush=True)
 """
 
@@ -219,10 +219,10 @@ FULL = """
 import resource, signal, sys, numpy as np
 from pathlib import Path
 from methods.encoding.store import EmbeddingCache
-from methods.identity import row_key
+from methods.identity import make_row_key
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 cache = EmbeddingCache(Path(sys.argv[1]), max_bytes=1 << 26)
-one = lambda n: {row_key([n], [True]): np.full(600, n, dtype=np.float32)}
+one = lambda n: {make_row_key([n], [True]): np.full(600, n, dtype=np.float32)}
 cache.put(one(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # writes fail as on a full disk
 try:

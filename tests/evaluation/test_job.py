@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from mteb.abstasks import AbsTaskSTS
 
-from methods.config.resolve import compose, plan
+from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
 from methods.evaluation.demo_tasks import _metadata
@@ -73,7 +73,7 @@ def toys(monkeypatch):
 def job(runs, *overrides, tasks=("ToySTS",), **more):
     config = compose(["method=sgpt", "model=tiny", "model.dtype=float32", *overrides])
     name = next((o.split("=")[1] for o in overrides if o.startswith("method=")), "sgpt")
-    return Job(plan(config, name=name), TaskList(names=tasks, **more), runs)
+    return Job(resolve_evaluation(config, name=name), TaskList(names=tasks, **more), runs)
 
 
 def record(job, cell=0):
@@ -120,7 +120,7 @@ def test_other_data_or_other_code_is_computed_again(tmp_path, monkeypatch):
     changed.run()
     after = record(changed)["tasks"]["ToySTS"]
     assert after["data"] != before["data"] and after["tokens_computed"] > 0
-    monkeypatch.setattr("methods.evaluation.entries.class_code", lambda cls: "edited")
+    monkeypatch.setattr("methods.evaluation.entries.digest_class", lambda cls: "edited")
     edited = job(tmp_path)
     edited.run()
     assert record(edited)["tasks"]["ToySTS"]["code"] == "edited"
@@ -378,8 +378,8 @@ def test_a_record_of_a_newer_schema_is_refused(tmp_path):
 
 def test_scores_of_another_engine_stay_and_are_said_to_be_so(tmp_path, monkeypatch, caplog):
     score = job(tmp_path).run()
-    monkeypatch.setattr("methods.evaluation.entries.engine_digest", lambda: "another")
-    monkeypatch.setattr("methods.evaluation.job.engine_digest", lambda: "another")
+    monkeypatch.setattr("methods.evaluation.entries.digest_engine", lambda: "another")
+    monkeypatch.setattr("methods.evaluation.job.digest_engine", lambda: "another")
     with caplog.at_level("INFO"):
         again = job(tmp_path)
         assert again.run() == score

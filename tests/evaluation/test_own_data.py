@@ -10,7 +10,7 @@ import pytest
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.mocks import MOCK_TASK_TEST_GRID
 
-from methods.config.resolve import compose, plan
+from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
 from methods.encoding.instructions import Instructions, find_original_name
 from methods.evaluation.job import Job
@@ -69,7 +69,7 @@ def test_a_job_files_own_data_under_their_own_name(tmp_path):
     wanted = TaskList(names=["STSBenchmark"], mirror=str(tmp_path / "mirror"))
 
     def job():
-        return Job(plan(config, name="e5_instruct"), wanted, tmp_path / "runs")
+        return Job(resolve_evaluation(config, name="e5_instruct"), wanted, tmp_path / "runs")
 
     first = job()
     score = first.run()

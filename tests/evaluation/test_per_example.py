@@ -10,7 +10,7 @@ from mteb import TaskResult
 from mteb.abstasks import AbsTaskClassification, AbsTaskPairClassification
 from mteb.models.model_meta import ModelMeta
 
-from methods.config.resolve import compose, plan
+from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
 from methods.evaluation.demo_tasks import DemoReverseDictionary, _metadata
@@ -104,7 +104,7 @@ def toys(monkeypatch):
 
 def run(runs, *names, method="sgpt"):
     config = compose([f"method={method}", "model=tiny", "model.dtype=float32"])
-    job = Job(plan(config, name=method), TaskList(names=names), runs)
+    job = Job(resolve_evaluation(config, name=method), TaskList(names=names), runs)
     job.run()
     record = job.records[0]
     return record, json.loads(record.path.read_text())["tasks"]

@@ -149,15 +149,15 @@ def test_the_small_demo_tasks_are_what_their_table_says(smollm2):
 
 def test_the_small_demo_is_150_000_tokens_for_nine_methods(smollm2):
     from methods.backbone.loader import load_backbone
-    from methods.config.resolve import choices, compose, plan
+    from methods.config.resolve import compose, list_choices, resolve_evaluation
     from methods.evaluation.demo_small import SMALL_TASKS
 
     tasks = [task() for task in SMALL_TASKS.values()]
     for task in tasks:
         task.load_data()
     read = set()  # udever reads what cpt_text does and pools the same: its vectors are there
-    for name in choices("method"):
-        planned = plan(compose([f"method={name}"]), name=name)
+    for name in list_choices("method"):
+        planned = resolve_evaluation(compose([f"method={name}"]), name=name)
         cell, tokenizer = planned.cells[0], load_backbone(planned.spec).tokenizer
         for task in tasks:
             asked = {}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from methods.backbone.tiny import make_byte_tokenizer
-from methods.config.resolve import choices, compose, method_of
+from methods.config.resolve import build_method, compose, list_choices
 from methods.fields import build
 
 FOLDER = Path(__file__).parent / "expected"
@@ -70,7 +70,7 @@ def every_ending() -> list[tuple[str, Ending]]:
 
 
 def _named() -> list[str]:
-    return [name for name in choices("method") if (FOLDER / f"{name}.yaml").is_file()]
+    return [name for name in list_choices("method") if (FOLDER / f"{name}.yaml").is_file()]
 
 
 def shown(method: str, read: Read) -> str:
@@ -78,7 +78,7 @@ def shown(method: str, read: Read) -> str:
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in read.overrides.items()}
     tokenizer = make_byte_tokenizer()
     tokenizer.name_or_path = read.model
-    inputs = method_of(compose([f"method={method}"]).method, **fields).prepare_inputs(
+    inputs = build_method(compose([f"method={method}"]).method, **fields).prepare_inputs(
         [read.text], tokenizer=tokenizer, prompt_type=read.side, instruction=read.instruction
     )
     ids, mask = inputs.ids[0], inputs.pool_mask[0]

@@ -8,7 +8,7 @@ from mteb.results.task_result import TaskError
 from omegaconf import OmegaConf
 
 from methods.base import Method
-from methods.config.resolve import CONF, choices
+from methods.config.resolve import CONF, list_choices
 from tests.methods.readings import expected
 
 TEXTS = [
@@ -22,7 +22,7 @@ TEXTS = [
 ]
 ODD = ["", " ", "\n", '"', "?", "%%text%%", "{}", "[]", "\u200b", "</s>", "é" * 300]
 SIDES = [None, "query", "document"]
-METHODS = choices("method")
+METHODS = list_choices("method")
 
 
 @pytest.mark.parametrize("name", METHODS)

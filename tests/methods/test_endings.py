@@ -5,7 +5,7 @@ from tokenizers.processors import TemplateProcessing
 
 from methods.backbone.tiny import make_byte_tokenizer
 from methods.base import Span, encode_spans, first_tokens, tokenize
-from methods.config.resolve import compose, method_of
+from methods.config.resolve import build_method, compose
 from tests.methods.readings import every_ending
 
 ENDING, EOS = "<unk>", "</s>"
@@ -23,7 +23,7 @@ def tokenizer():
 
 
 def method(name, **fields):
-    return method_of(compose([f"method={name}"]).method, **fields)
+    return build_method(compose([f"method={name}"]).method, **fields)
 
 
 @pytest.mark.parametrize(("name", "ending"), every_ending())

@@ -5,12 +5,12 @@ Every method's texts are in expected/METHOD.yaml; here is what takes more than a
 
 import pytest
 
-from methods.config.resolve import choices
+from methods.config.resolve import list_choices
 from tests.methods.readings import FOLDER, Expected, every_read, expected, shown
 
 
 def test_every_method_says_what_is_expected_of_it_and_nothing_else_does():
-    assert {name: type(expected(name)) for name in choices("method")} == {
+    assert {name: type(expected(name)) for name in list_choices("method")} == {
         file.stem: Expected for file in FOLDER.glob("*.yaml")
     }
 

@@ -13,7 +13,7 @@ import torch
 
 from methods import load_encoder
 from methods.echo import Echo
-from methods.pooling_names import find_pooling, pooling_identity
+from methods.pooling_names import find_pooling, identify_pooling
 from tests.cli.test_evaluate import base, dec2vec, small_mirror  # noqa: F401
 from tests.cli.test_train import pairs
 
@@ -133,7 +133,7 @@ def test_what_is_trained_by_it_is_encoded_by_it(tmp_path, base, mine):  # noqa: 
     trained = tmp_path / "adapter"
     assert json.loads((trained / "training.json").read_text())["method"]["pooling"] == "max"
     encoder = load_encoder(None, model="tiny", adapter=str(trained), config_dir=mine, cache=None)
-    assert pooling_identity(encoder.method.pooling)[0] == "max"
+    assert identify_pooling(encoder.method.pooling)[0] == "max"
     code, said = dec2vec("rerun", "adapter", cwd=tmp_path)
     assert code == 0 and "within the tolerance" in said, said
     code, said = dec2vec("evaluate", "--config-dir", "mine", "adapter=adapter", *base, cwd=tmp_path)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from methods import load_encoder
-from methods.config.resolve import CONF, choices, compose
+from methods.config.resolve import CONF, compose, list_choices
 from methods.training import data
 from methods.training.config import train_job
 from methods.training.module import Collator, MethodModule
@@ -35,7 +35,7 @@ def vectors(method, adapter=None, **more):
     return encoder.encode(TEXTS)
 
 
-@pytest.mark.parametrize("recipe", [r for r in choices("recipe")])
+@pytest.mark.parametrize("recipe", [r for r in list_choices("recipe")])
 def test_every_recipe_composes_and_says_what_it_follows(recipe):
     text = (CONF / "recipe" / f"{recipe}.yaml").read_text()
     overrides = ["data.folder=x"] if "data: e5_public" in text else []
@@ -119,6 +119,12 @@ def test_what_is_trained_is_said(train):
     before = (folder / "adapter_model.safetensors").stat().st_mtime_ns
     train("method=sgpt").run()
     assert (folder / "adapter_model.safetensors").stat().st_mtime_ns == before
+
+
+def test_the_modules_of_an_adapter_are_written_in_one_order(train):
+    folder = train("recipe.steps=1", "recipe.trainable.targets=all-linear").run()
+    targets = json.loads((folder / "adapter_config.json").read_text())["target_modules"]
+    assert len(targets) > 4 and targets == sorted(targets)
 
 
 def test_a_chain_carries_what_it_stands_on(train):
@@ -346,8 +352,8 @@ def test_what_is_scored_before_training_is_a_choice(train, monkeypatch, before, 
     job, scored = train("method=sgpt", "evaluate.names=[DemoLee]"), []
 
     class Scored:
-        def __init__(self, *, plan, **_):
-            scored.append(bool(plan.spec.adapters))
+        def __init__(self, *, evaluation, **_):
+            scored.append(bool(evaluation.spec.adapters))
 
         def run(self):
             """Nothing."""

@@ -4,14 +4,15 @@ import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 
 from methods import load_encoder
 from methods.cli.jobs import with_trained_method
-from methods.config.resolve import compose, plan
+from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
-from methods.config.trained_as import method_name
+from methods.config.trained_as import find_method_name
 from methods.evaluation.job import Job
 from tests.cli.test_evaluate import dec2vec
 from tests.cli.test_train import arguments
@@ -42,7 +43,7 @@ def asked_for(kind, folder, *more):
 def test_a_folder_is_read_as_it_was_trained(folders, kind, tmp_path):
     folder = folders(kind)
     given = asked_for(kind, folder)
-    (cell,) = plan(compose(given), name="sgpt", asked=given).cells
+    (cell,) = resolve_evaluation(compose(given), name="sgpt", asked=given).cells
     assert (cell.max_length, cell.template) == (12, "brackets")
 
     how = {"dtype": "float32", "cache": None}
@@ -54,7 +55,7 @@ def test_a_folder_is_read_as_it_was_trained(folders, kind, tmp_path):
     assert abs(encoder.encode(TEXTS) - other.encode(TEXTS)).max() > 1e-3
 
     given = asked_for(kind, folder, "method.max_length=2048")
-    resolved = plan(compose(given), name="sgpt", asked=given)
+    resolved = resolve_evaluation(compose(given), name="sgpt", asked=given)
     job = Job(resolved, TaskList(names=["DemoWordSTS"]), tmp_path / "runs")
     about = job._make_header(job.cells[0])
     assert about.trained_as == {"max_length": [12, 2048]}
@@ -69,6 +70,10 @@ def test_the_last_adapter_of_a_chain_says_how_it_is_read(train):
     for chain, length in (([first, second], 20), (second, 20), ([second, first], 12)):
         encoder = load_encoder(None, model="tiny", dtype="float32", cache=None, adapter=chain)
         assert type(encoder.method).__name__ == "SGPT" and encoder.method.max_length == length
+    paths = [Path(first), Path(second)]
+    for given in (paths, tuple(paths), Path(second)):
+        encoder = load_encoder(None, model="tiny", dtype="float32", cache=None, adapter=given)
+        assert encoder.method.max_length == 20
 
 
 def test_another_programs_training_json_is_left_alone(train, tmp_path):
@@ -78,7 +83,7 @@ def test_another_programs_training_json_is_left_alone(train, tmp_path):
     for content in theirs:
         (adapter / "training.json").write_text(json.dumps(content))
         given = asked_for("adapter", adapter)
-        (cell,) = plan(compose(given), name="sgpt", asked=given).cells
+        (cell,) = resolve_evaluation(compose(given), name="sgpt", asked=given).cells
         assert (cell.max_length, cell.template) == (2048, "plain")
         loaded = load_encoder("sgpt", model="tiny", cache=None, adapter=str(adapter))
         assert loaded.method.max_length == 2048
@@ -87,7 +92,7 @@ def test_another_programs_training_json_is_left_alone(train, tmp_path):
 def test_an_adapter_brings_its_method(folders):
     folder = folders("adapter")
     words = with_trained_method(["model=tiny", f"adapter={folder}"], config_dir=None)
-    assert words[0] == "method=sgpt" and method_name([folder]) == "sgpt"
+    assert words[0] == "method=sgpt" and find_method_name([folder]) == "sgpt"
     assert load_encoder(adapter=folder, model="tiny", cache=None).method.template == "brackets"
     words = [f"adapter={folder}", "method=echo"]
     assert with_trained_method(words, config_dir=None) == words
@@ -96,7 +101,7 @@ def test_an_adapter_brings_its_method(folders):
 def test_another_method_than_was_trained_is_recorded(folders, tmp_path):
     given = ["method=echo", *asked_for("adapter", folders("adapter"))[1:]]
     job = Job(
-        plan(compose(given), name="echo", asked=given),
+        resolve_evaluation(compose(given), name="echo", asked=given),
         TaskList(names=["DemoWordSTS"]),
         tmp_path / "runs",
     )
