@@ -17,7 +17,7 @@ QUERY = "<s>Instruct:{!%%prompt%%,}\nQuery:{!%%text%%}\nQuery again:{%%text%%}{<
 DOCUMENT = "<s>Document:{!%%text%%}\nDocument again:{%%text%%}{</s>}"
 INSTRUCT = {"template": "instruct"}
 GROUPS = [
-    Group(note="prompt of issue 8, by the code's parser"),
+    Group(note="the prompt its author gave in its issue 8, by the code's parser"),
     Group(INSTRUCT, side="query", instruction="Retrieve semantically similar text."),
     Group(INSTRUCT, side="document"),
 ]
