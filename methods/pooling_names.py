@@ -82,8 +82,8 @@ def check_pooling(name: str, own: list[str] | None = None) -> None:
     if name in ("eos", "eos_token", "cls"):
         advice = ". To pool an EOS token use pooling=last with a method that appends one."
     else:
-        advice = f"{nearest(name, valid)}. To add one write a function of that name in DIR/{FILE} "
-        advice += "and give --config-dir DIR (in Python config_dir=DIR)"
+        advice = f"{nearest(name, valid) or '.'} To add one write a function of that name in "
+        advice += f"DIR/{FILE} and give --config-dir DIR (in Python config_dir=DIR)"
     raise ValueError(f"pooling {name!r} is unknown; valid: {', '.join(valid)}{advice}")
 
 

@@ -1,13 +1,16 @@
 """The blocks of the READMEs that are made from records: `python -m tests.readmes` writes them anew.
 
 A block is `<!-- SOURCE -->`, what the source makes, `<!-- -->`. A source is the path of a committed
-table, whose rows are shown without the caption, or one of MADE_BY with folders of runs/reference.
+table, whose rows are shown without the caption, or one of MADE_BY with files or folders of
+runs/reference.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+
+import pandas as pd
 
 from analysis.agreement import measure_agreement
 from analysis.comparison import compare
@@ -19,18 +22,36 @@ REFERENCE = ROOT / "runs" / "reference"
 BLOCK = re.compile(r"<!-- (?P<source>\S[^\n]*?) -->\n\n(?P<text>.*?)\n\n<!-- -->", re.S)
 
 
-def agreement(full: str, small: str) -> str:
+def tabulate_agreement(full: str, small: str) -> str:
     """Return the table of what a small evaluation keeps of a larger one's order."""
     compared = (compare(load_results([REFERENCE / name])) for name in (full, small))
     return measure_agreement(*compared)[0].to_markdown(disable_numparse=True)
 
 
-def origin(folder: str) -> str:
+def describe_study(folder: str) -> str:
     """Return the line that says where a study's numbers come from."""
     return describe_origin(load_results([REFERENCE / folder]))
 
 
-MADE_BY = {"analysis.agreement": agreement, "analysis.origin": origin}
+def summarize_parity(file: str) -> str:
+    """Return the table of parity with a row for each method, and the line it ends with."""
+    *lines, foot = (REFERENCE / file).read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "| `" in line]
+    columns = ["method", "official code", "texts", "ids equal", "smallest cosine"]
+    table = pd.DataFrame(cells).iloc[:, :5].set_axis(columns, axis="columns")
+    table["method"] = table["method"].str.extract(r"`(\w+)`", expand=False)
+    table["ids equal"] = table["ids equal"].str.split().str[0]
+    whole = table.astype({"texts": int, "ids equal": int}).groupby("method", as_index=False)
+    rules = {"official code": "first", "texts": "sum", "ids equal": "sum", "smallest cosine": "min"}
+    shown = whole.agg(rules).rename(columns={"texts": "texts, all ways of use"})
+    return f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{foot}"
+
+
+MADE_BY = {
+    "analysis.agreement": tabulate_agreement,
+    "analysis.origin": describe_study,
+    "tests.parity": summarize_parity,
+}
 
 
 def make_block(source: str) -> str:
@@ -40,7 +61,7 @@ def make_block(source: str) -> str:
         return MADE_BY[name](*folders)
     if not folders and (ROOT / name).is_file():
         return (ROOT / name).read_text(encoding="utf-8").split("\n\n")[0].strip()
-    valid = ", ".join(f"{made} FOLDER" for made in MADE_BY)
+    valid = ", ".join(f"{made} NAME" for made in MADE_BY)
     raise ValueError(f"{source!r} is no source of a block; valid: a committed table, {valid}")
 
 

@@ -32,7 +32,8 @@ class Baselines:
             module = Transformer(folder, model_kwargs={"dtype": getattr(torch, dtype)})
         pooling = Pooling(module.get_embedding_dimension(), pooling_mode="mean")
         self.st = SentenceTransformer(modules=[module, pooling], device=self.device)
-        self.tokenizer, self.hf = module.tokenizer, module.model
+        self.tokenizer: Any = module.tokenizer
+        self.hf = module.model
 
     def sentence_transformers(self, texts: list[str]) -> np.ndarray:
         return np.asarray(self.st.encode(texts, batch_size=32, show_progress_bar=False))

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import re
+import sys
 import textwrap
 from pathlib import Path
 
@@ -38,9 +39,10 @@ TEXTS = ["A man is playing a guitar.", "短い文", "word " * 40, "", "Is it rai
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """A folder with a pooling `max` and a module that it imports."""
-    monkeypatch.syspath_prepend(str(tmp_path))  # undone after the test
     folder = tmp_path / "mine"
     folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))  # undone after the test
+    monkeypatch.delitem(sys.modules, "scale", raising=False)  # another test's
     (folder / "pooling.py").write_text(MAX)
     (folder / "scale.py").write_text("SCALE = 1.0\n")
     return folder
@@ -187,7 +189,11 @@ def test_two_folders_may_each_have_one_of_a_name_and_an_edit_is_seen_in_one_proc
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("mx", MAX, r"'mx' is unknown; valid: last, mean, weighted_mean, max; did you mean max\?"),
+        (
+            "mx",
+            MAX,
+            r"'mx' is unknown; valid: last, mean, weighted_mean, max; did you mean max\? To add",
+        ),
         ("eos", MAX, "valid: last, mean, weighted_mean, max. To pool an EOS token use pooling=las"),
         ("_private", MAX, "pooling '_private' is unknown"),
         ("mean", "def mean(h, m):\n    return h\n", "mean is built in and defined in .*pooling.py"),

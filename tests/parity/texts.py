@@ -2,9 +2,9 @@
 
 import random
 
-from methods.data.demo import lee
-from methods.data.wikipedia import wikipedia
-from methods.data.wordnet import every_synset
+from methods.data.demo import read_lee
+from methods.data.wikipedia import read_wikipedia
+from methods.data.wordnet import read_synsets
 
 ODD = [
     "",
@@ -31,8 +31,8 @@ ODD = [
 def texts() -> list[str]:
     """Return the texts, always the same."""
     drawn = random.Random(0)
-    synsets = every_synset()
+    synsets = read_synsets()
     words = [synsets[key].definition for key in drawn.sample(sorted(synsets), 50)]
-    sentences = [row["text"] for row in drawn.sample(wikipedia(), 31)]
-    long = "\n".join(sorted(lee()[0], key=len)[-4:])  # more tokens than most methods take
+    sentences = [row["text"] for row in drawn.sample(read_wikipedia(), 31)]
+    long = "\n".join(sorted(read_lee()[0], key=len)[-4:])  # more tokens than most methods take
     return [*ODD, *words, *sentences, long]
