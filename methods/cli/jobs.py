@@ -25,6 +25,7 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from methods.cli.arguments import check_arguments, ordered
+from methods.cli.cards import add_processes, take_card
 from methods.cli.mistakes import explain
 from methods.config.plugins import export_importable
 from methods.config.renamed import rename_overrides
@@ -79,6 +80,7 @@ def job_status() -> Iterator[None]:
     file = Path(config.runtime.output_dir) / "status.json"
     status: dict[str, Any] = {"status": "done"}
     try:
+        take_card()
         yield
     except KeyboardInterrupt:
         status = {"status": "interrupted"}
@@ -108,6 +110,7 @@ def hydra_arguments(verb: str) -> None:
     if verb == "evaluate":
         words = with_trained_method(words, config_dir=chosen.config_dir)
     check_arguments(verb, options, words)
+    words = add_processes(words)
     sys.argv = [sys.argv[0], *options, *words]
 
 
