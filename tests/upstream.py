@@ -296,6 +296,13 @@ USES = [
             ("model", "trial"),
         ),
         (
+            "transformers:TrainingArguments.n_gpu",
+            "one process trains on one card",
+            "every visible card takes a copy of the model, and the batch is so many times as large",
+            (),
+            "_n_gpu",
+        ),
+        (
             "transformers:Trainer._get_train_sampler",
             "blocks in the order they were drawn",
             FOLLOW,

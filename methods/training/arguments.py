@@ -21,7 +21,8 @@ def build_arguments(
 ) -> Any:
     """Return the arguments of a trainer. kind: the class of arguments it takes.
 
-    Raises ValueError for a batch that processes cannot share evenly, and for shards on a CPU.
+    Raises ValueError for a batch that processes cannot share evenly, for shards on a CPU, and for
+    another card than the first.
     """
     identity, device = prepared.backbone.identity, prepared.backbone.choices["device"]
     if recipe.batch_size % processes:
@@ -31,8 +32,13 @@ def build_arguments(
             "run.fsdp shards over GPUs; on a CPU accelerate would leave every process a whole "
             "model and say nothing. Leave it out: processes then train as one all the same"
         )
+    if processes == 1 and device not in ("cpu", "cuda:0"):
+        raise ValueError(
+            f"a training in one process runs on cuda:0, not on {device}; choose the card with "
+            f"CUDA_VISIBLE_DEVICES={device.partition(':')[2]}"
+        )
     validates = options.validate is not None
-    return kind(
+    arguments = kind(
         output_dir=str(folder / "checkpoints"),
         per_device_train_batch_size=recipe.batch_size // processes,
         max_steps=steps,
@@ -63,3 +69,8 @@ def build_arguments(
         deepspeed=options.deepspeed,
         fsdp=options.fsdp or "",
     )
+    if processes == 1 and device != "cpu":
+        # transformers would copy the model to every visible card (nn.DataParallel) and train on so
+        # many times the batch. Several cards take torchrun, a process each.
+        arguments._n_gpu = 1
+    return arguments
