@@ -6,9 +6,11 @@ length.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -97,95 +99,138 @@ def encode_spans(
     A row without a token that may be pooled (an empty text behind an instruction) is pooled whole.
     Raises ValueError if what may not be cut is already longer than `max_length`.
     """
-    rows = list(rows)
-    pieces = [_pieces(row) for row in rows]
+    pieces = [_split_pieces(row) for row in rows]
     encoded = _encode_pieces([piece for row in pieces for piece in row], tokenizer)
     ids: list[list[int]] = []
     masks: list[list[bool]] = []
     cut: set[int] = set()
     for index, row in enumerate(pieces):
-        tokens, was_cut = _cut([t for piece in row for t in encoded[piece]], max_length)
-        if was_cut or any(len(encoded[p]) < encoded[p].full_length for p in row):
+        tokens: list[int] = []
+        runs: list[_Run] = []
+        for piece in row:
+            found = encoded[piece]
+            tokens += found.ids
+            runs += found.runs
+            if found.shortened:
+                cut.add(index)
+        if max_length is not None and len(tokens) > max_length:
+            runs = _cut(tokens, runs, max_length)
             cut.add(index)
         if not tokens:
-            tokens = [_Token(i, False, True) for i in empty_row_ids(tokenizer)]
-        pooled = [t.pooled for t in tokens]
-        ids.append([t.id for t in tokens])
-        masks.append(pooled if any(pooled) else [True] * len(tokens))
+            tokens = list(empty_row_ids(tokenizer))
+            runs = [_Run(len(tokens), False, True)]
+        mask: list[bool] = []
+        for run in runs:
+            mask += [run.pooled] * run.length
+        ids.append(tokens)
+        masks.append(mask if any(mask) else [True] * len(tokens))
     return Inputs(ids, masks, frozenset(cut))
 
 
-class _Token(NamedTuple):
-    id: int
+class _Run(NamedTuple):
+    """A number of tokens in a row, all of which may or may not be cut, and pooled."""
+
+    length: int
     cut: bool
     pooled: bool
 
 
-class _Tokens(list[_Token]):
-    full_length: int = 0
+class _Encoded(NamedTuple):
+    """A piece's ids, their runs, and whether a span's own limit shortened it."""
+
+    ids: Sequence[int]
+    runs: list[_Run]
+    shortened: bool = False
 
 
 _Piece = tuple[Span, ...]
 
 
-def _pieces(row: Sequence[Span]) -> list[_Piece]:
-    """Spans that are tokenised in one go, together."""
-    pieces: list[list[Span]] = []
+def _split_pieces(row: Sequence[Span]) -> list[_Piece]:
+    """Return the spans of a row that are tokenised in one go, together."""
+    pieces: list[_Piece] = []
     for span in row:
         if span.joined and pieces:
-            both = [*pieces[-1], span]
+            both = (*pieces[-1], span)
             if any(not isinstance(s.content, str) or s.limit is not None for s in both):
                 raise ValueError(
                     f"{span} cannot be joined to {pieces[-1][-1]}: spans that are tokenised in one "
                     f"piece are texts without a limit; use joined=False"
                 )
-            pieces[-1].append(span)
+            pieces[-1] = both
         else:
-            pieces.append([span])
-    return [tuple(piece) for piece in pieces]
+            pieces.append((span,))
+    return pieces
 
 
-def _encode_pieces(pieces: Sequence[_Piece], tokenizer: Any) -> dict[_Piece, _Tokens]:
-    """Tokens of every distinct piece; a joined piece learns from offsets whose token is whose."""
-    texts = list(dict.fromkeys(p for p in pieces if isinstance(p[0].content, str)))
-    encoded: dict[_Piece, _Tokens] = {}
-    for piece in pieces:
-        if not isinstance(piece[0].content, str):
-            encoded[piece] = _Tokens(_Token(i, False, piece[0].pooled) for i in piece[0].content)
-    if texts:
-        strings = ["".join(str(span.content) for span in piece) for piece in texts]
-        joined = any(len(piece) > 1 for piece in texts)
-        batch = run_tokenizer(strings, tokenizer, return_offsets_mapping=joined)
-        for row, piece in enumerate(texts):
-            ids = batch["input_ids"][row]
-            if len(piece) == 1:
-                tokens = [_Token(i, piece[0].cut, piece[0].pooled) for i in ids]
-            else:
-                tokens = _owned(piece, ids, batch["offset_mapping"][row])
-            encoded[piece] = _Tokens(tokens[: piece[0].limit])
-            encoded[piece].full_length = len(tokens)
+def _encode_pieces(pieces: Sequence[_Piece], tokenizer: Any) -> dict[_Piece, _Encoded]:
+    """Return the tokens of every distinct piece."""
+    encoded: dict[_Piece, _Encoded] = {}
+    texts: list[_Piece] = []
+    for piece in dict.fromkeys(pieces):
+        span = piece[0]
+        if isinstance(span.content, str):
+            texts.append(piece)
+        else:
+            run = _Run(len(span.content), False, span.pooled)
+            encoded[piece] = _Encoded(span.content, [run])
+    if not texts:
+        return encoded
+    strings = ["".join(str(span.content) for span in piece) for piece in texts]
+    joined = any(len(piece) > 1 for piece in texts)
+    batch = run_tokenizer(strings, tokenizer, return_offsets_mapping=joined)
+    for row, (piece, ids) in enumerate(zip(texts, batch["input_ids"], strict=True)):
+        span, *others = piece
+        if others:
+            encoded[piece] = _Encoded(ids, _find_runs(piece, batch["offset_mapping"][row]))
+        else:
+            kept = ids if span.limit is None else ids[: span.limit]
+            run = _Run(len(kept), span.cut, span.pooled)
+            encoded[piece] = _Encoded(kept, [run], shortened=len(kept) < len(ids))
     return encoded
 
 
-def _owned(piece: _Piece, ids: list[int], offsets: list[tuple[int, int]]) -> list[_Token]:
-    """Tokens of a joined piece. One that touches a span that may not be cut may not be cut."""
-    owners: list[Span] = [span for span in piece for _ in str(span.content)]
-    tokens = []
-    for token, (start, end) in zip(ids, offsets, strict=True):
-        spans = owners[start:end] or [owners[min(start, len(owners) - 1)]]
-        tokens.append(_Token(token, all(s.cut for s in spans), any(s.pooled for s in spans)))
-    return tokens
+def _find_runs(piece: _Piece, offsets: Sequence[tuple[int, int]]) -> list[_Run]:
+    """Return the runs of a joined piece, whose spans' tokens are told apart by their characters.
+
+    A token that touches several spans may be cut where all may be, and pooled where one may be.
+    """
+    spans = [span for span in piece if span.content] or list(piece[-1:])
+    seams = list(accumulate(len(span.content) for span in spans))
+
+    def describe(start: int, end: int) -> _Run:
+        first = min(bisect_right(seams, start), len(spans) - 1)
+        touched = spans[first : max(first, bisect_left(seams, end)) + 1]
+        return _Run(1, all(s.cut for s in touched), any(s.pooled for s in touched))
+
+    starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
+    if starts != sorted(starts) or ends != sorted(ends):  # a normaliser that moves characters
+        return [describe(*offset) for offset in offsets]
+    runs: list[_Run] = []
+    token = 0
+    for span, seam in zip(spans[:-1], seams, strict=False):
+        following = bisect_left(starts, seam, token)
+        across = bisect_right(ends, seam, token, following)
+        runs.append(_Run(across - token, span.cut, span.pooled))
+        runs += [describe(*offset) for offset in offsets[across:following]]
+        token = following
+    return [*runs, _Run(len(offsets) - token, spans[-1].cut, spans[-1].pooled)]
 
 
-def _cut(tokens: list[_Token], max_length: int | None) -> tuple[list[_Token], bool]:
-    excess = 0 if max_length is None else len(tokens) - max_length
-    if excess <= 0:
-        return tokens, False
-    removable = [i for i, token in enumerate(tokens) if token.cut]
-    if len(removable) < excess:
+def _cut(ids: list[int], runs: list[_Run], max_length: int) -> list[_Run]:
+    """Take tokens from the end of what may be cut, of `ids` in place; return the runs left."""
+    excess = len(ids) - max_length
+    fixed = len(ids) - sum(run.length for run in runs if run.cut)
+    if fixed > max_length:
         raise ValueError(
-            f"a template of {len(tokens) - len(removable)} tokens does not fit max_length="
-            f"{max_length}; raise method.max_length or shorten the instruction"
+            f"a template of {fixed} tokens does not fit max_length={max_length}; raise "
+            f"method.max_length or shorten the instruction"
         )
-    removed = set(removable[-excess:])
-    return [token for i, token in enumerate(tokens) if i not in removed], True
+    kept, end = [], len(ids)
+    for run in reversed(runs):
+        taken = min(run.length, excess) if run.cut else 0
+        del ids[end - taken : end]
+        excess -= taken
+        end -= run.length
+        kept.append(run._replace(length=run.length - taken))
+    return kept[::-1]

@@ -106,9 +106,12 @@ class LLM2Vec(Method):
             for text in texts
         ]
         inputs = encode_spans(rows, tokenizer=tokenizer, max_length=self.max_length)
-        alone = tokenize([text + tail for text in texts], tokenizer=tokenizer)
+        if prefix:
+            alone = [len(ids) for ids in tokenize([t + tail for t in texts], tokenizer=tokenizer)]
+        else:
+            alone = [len(ids) - len(before) - len(after) for ids in inputs.ids]
         masks = [
-            inputs.pool_mask[i] if i in inputs.cut else _last(len(alone[i]), len(ids))
+            inputs.pool_mask[i] if i in inputs.cut else _last(alone[i], len(ids))
             for i, ids in enumerate(inputs.ids)
         ]
         return Inputs(inputs.ids, masks, inputs.cut | shortened)
@@ -141,4 +144,4 @@ class LLM2Vec(Method):
 def _last(number: int, length: int) -> list[bool]:
     """A mask over `length` positions, true on the last `number`; on all if there are none."""
     number = min(number, length) or length
-    return [position >= length - number for position in range(length)]
+    return [False] * (length - number) + [True] * number
