@@ -66,8 +66,17 @@ USES = [
         ),
         (
             "transformers.modeling_utils:ALL_ATTENTION_FUNCTIONS",
-            "flash_attention_2 with sequence boundaries",
+            "whether the packed attention is registered",
             PACKED,
+        ),
+        (
+            "torch.nn.attention.varlen:varlen_attn",
+            "packed attention on CUDA; new, and its parameters still change",
+            "found at load; flash-attn is used, else attention is padded",
+            (
+                *("query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"),
+                *("return_aux", "scale", "window_size", "enable_gqa"),
+            ),
         ),
         (
             "transformers:PreTrainedConfig",

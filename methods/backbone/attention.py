@@ -31,20 +31,34 @@ PROBE_LENGTH = 8
 
 @contextmanager
 def attention_mode(model: nn.Module, attention: Attention) -> Iterator[None]:
-    """Set a model's attention for this block; afterwards it is as before."""
+    """Set a model's attention for this block; afterwards it is as before.
+
+    Two-sided windows are computed by masks: transformers' flash attention makes them one narrower.
+    """
     causal = attention == "causal"
+    narrowed = [] if causal else [one for one in list_configs(model) if _narrows_windows(one)]
     modules = [m for m in model.modules() if isinstance(getattr(m, "is_causal", None), bool)]
     before = [(o, o.__dict__.get("is_causal")) for o in [*list_configs(model), *modules]]
     for owner, _ in before:
         owner.is_causal = causal
+    for config in narrowed:
+        capped = getattr(config, "attn_logit_softcapping", None)  # which sdpa has not
+        config._attn_implementation = "eager" if capped else "sdpa"
     try:
         yield
     finally:
+        for config in narrowed:
+            config._attn_implementation = "flash_attention_2"
         for owner, value in before:
             if value is None:
                 del owner.is_causal
             else:
                 owner.is_causal = value
+
+
+def _narrows_windows(config: Any) -> bool:
+    flash = getattr(config, "_attn_implementation", None) == "flash_attention_2"
+    return flash and bool(getattr(config, "sliding_window", None))
 
 
 def list_configs(model: nn.Module) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import resource
 import sys
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from methods.backbone.flash import has_flash_attn, has_varlen
 from methods.backbone.packed_batch import PackedLayout
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -47,7 +47,7 @@ def resolve_device(device: str) -> str:
 
 def resolve_kernels(kernel: AttentionKernel, device: str, dtype: str) -> list[str]:
     """Return the attention kernels to try, in order; one if it was asked for by name."""
-    flash = importlib.util.find_spec("flash_attn") is not None
+    flash = has_flash_attn()
     fits_flash = flash and resolve_device(device).startswith("cuda") and dtype != "float32"
     if kernel == "flash_attention_2" and not fits_flash:
         raise ValueError(
@@ -60,11 +60,18 @@ def resolve_kernels(kernel: AttentionKernel, device: str, dtype: str) -> list[st
     return ["flash_attention_2"] * fits_flash + ["sdpa", "eager"]
 
 
-def choose_packed_layout(device: str, kernel: str) -> PackedLayout:
-    """Return how attention over packed sequences is computed (packed_batch.py)."""
-    if kernel == "flash_attention_2":
-        return "flash_attention_2"
-    return "groups" if device == "cpu" else "padded"
+def list_packed_layouts(device: str, dtype: str, kernel: AttentionKernel) -> list[PackedLayout]:
+    """Return how attention over packed sequences may be computed (packed_batch.py), best first.
+
+    kernel: as it was asked for; flash-attn by name comes before torch's own flash attention.
+    """
+    if device == "cpu":
+        return ["groups"]
+    half = dtype in ("bfloat16", "float16")
+    flash: list[PackedLayout] = ["varlen"] * (half and has_varlen())
+    if half and has_flash_attn() and kernel in ("auto", "flash_attention_2"):
+        flash.insert(0 if kernel == "flash_attention_2" else len(flash), "flash_attention_2")
+    return [*flash, "padded"]
 
 
 def resolve_batch_tokens(wish: int | Literal["auto"], device: str) -> int:

@@ -1,11 +1,11 @@
-"""Compute attention within packed sequences: by groups of equal length, padded, or by flash-attn.
+"""Compute attention within packed sequences without flash attention: in groups or padded.
 
 B sequences of a group, H query heads, K key heads (H = G K), T tokens of the packed batch, L of a
 sequence, M keys of a sequence, P of a shared prefix, D head size.
 
 Sequences of equal length stand together (the batch is sorted), so on a CPU a group of them is a
-view and one call. On CUDA the batch goes to flash_attention_2's variable-length kernel or, without
-flash-attn, is padded for the attention alone.
+view and one call. On CUDA flash attention takes the whole batch (flash.py); where it cannot run,
+sequences are padded for the attention alone.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from methods.backbone.packed_batch import CannotPack, PackedBatch, Scoring
+from methods.backbone.packed_batch import CannotPack, PackedBatch, Padding, Scoring
 
 # Up to this length two half-precision matrix products beat the CPU's fused kernel (at 1,024 tokens
 # of 11 each 0.4 ms against 2.6); without AMX tiles (Zen 5) they do
@@ -57,8 +56,14 @@ def attend_grouped(
         q_HTD[None], keys[None], values[None], None, scoring, normalisers=True
     )
     assert lse is not None
-    share_TH1 = torch.sigmoid(lse[0].T - logsumexp_TH)[..., None].to(out_THD.dtype)
-    return torch.lerp(out_THD, out[0].transpose(0, 1), share_TH1)
+    return merge_prefix(out_THD, logsumexp_TH, out[0].transpose(0, 1), lse[0].T)
+
+
+def merge_prefix(own_THD: Tensor, own_TH: Tensor, before_THD: Tensor, before_TH: Tensor) -> Tensor:
+    """Return attention over the prefix and a sequence's own tokens from the attention over each,
+    and the logs of both softmaxes' sums."""
+    share_TH1 = torch.sigmoid(before_TH - own_TH)[..., None].to(own_THD.dtype)
+    return torch.lerp(own_THD, before_THD, share_TH1)
 
 
 def _attend_group(
@@ -138,74 +143,59 @@ def attend_padded(
     batch: PackedBatch,
     scoring: Scoring,
 ) -> Tensor:
-    """Return the attention of sequences padded for this call alone: [T, H, D]."""
+    """Return the attention of sequences padded for this call alone: [T, H, D].
+
+    Kernels that take a mask on CUDA take no grouped heads with it: torch would compute in steps,
+    with all scores in float32. So keys are repeated where there is a mask.
+    """
     if scoring.softcap:
         raise CannotPack("a soft cap needs flash-attn or a CPU")
-    index_BL, real_BL = batch.make_padding_index(q_HTD.device)
-    B, L = index_BL.shape
-    q, k, v = (x[:, index_BL].transpose(0, 1) for x in (q_HTD, k_KTD, v_KTD))
-    causal = batch.attention == "causal"
-    mask = None  # under causal attention nothing attends to right padding
-    if not causal or scoring.window is not None or batch.prefix:
-        mask = _make_mask(L, causal, scoring.window, q.device) & real_BL[:, None, None]
-    if batch.prefix:
-        before = batch.prefix[module]
-        k, v = (
-            torch.cat([x.expand(B, -1, -1, -1), own], 2)
-            for x, own in zip(before, (k, v), strict=True)
+    causal, groups = batch.attention == "causal", q_HTD.shape[0] // k_KTD.shape[0]
+    parts_THD = []
+    for place, padding in enumerate(batch.make_paddings(q_HTD.device)):
+        q, k, v = (x[:, padding.index_BL].transpose(0, 1) for x in (q_HTD, k_KTD, v_KTD))
+        mask = batch.share(
+            ("mask", place, scoring.window),
+            lambda p=padding: _make_padded_mask(batch, p, scoring.window),
         )
-        mask = functional.pad(mask.expand(B, 1, L, L), (batch.prefix_length, 0), value=True)  # pyright: ignore[reportOptionalMemberAccess]
-    out = functional.scaled_dot_product_attention(
-        q,
-        k,
-        v,
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=scoring.scale,
-        enable_gqa=q.shape[1] != k.shape[1],
-    )
-    return out.transpose(1, 2)[real_BL]
-
-
-def attend_flash(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    batch: PackedBatch,
-    scoring: Scoring,
-) -> Tensor:
-    """Return transformers' flash_attention_2 with each sequence's boundaries: [1, T, H, D].
-
-    With a prefix a sequence has more keys than queries; flash-attn aligns the causal mask's end.
-    """
-    lengths = torch.tensor(batch.lengths, device=query.device, dtype=torch.int32)
-    if batch.prefix:
-        before = batch.prefix[module]
-        key, value = (
-            torch.cat(
-                [p for own in x.split(list(batch.lengths), dim=2) for p in (b[None], own)], dim=2
+        if batch.prefix:
+            k, v = (
+                torch.cat([x.expand(len(own), -1, -1, -1), own], 2)
+                for x, own in zip(batch.prefix[module], (k, v), strict=True)
             )
-            for b, x in zip(before, (key, value), strict=True)
+        if mask is not None and groups > 1:
+            k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+        out_BHLD = functional.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            is_causal=causal and mask is None,
+            scale=scoring.scale,
+            enable_gqa=mask is None and groups > 1,
         )
-    ends = functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
-    key_ends = functional.pad((lengths + batch.prefix_length).cumsum(0, dtype=torch.int32), (1, 0))
-    out, _ = ALL_ATTENTION_FUNCTIONS["flash_attention_2"](
-        module,
-        query,
-        key,
-        value,
-        None,
-        scaling=scoring.scale,
-        sliding_window=scoring.window,
-        softcap=scoring.softcap,
-        is_causal=batch.attention == "causal",
-        cu_seq_lens_q=ends,
-        cu_seq_lens_k=key_ends,
-        max_length_q=max(batch.lengths),
-        max_length_k=max(batch.lengths) + batch.prefix_length,
-    )
-    return out
+        parts_THD.append(out_BHLD.transpose(1, 2).flatten(0, 1)[padding.cells_T])
+    return torch.cat(parts_THD)
+
+
+def _make_padded_mask(batch: PackedBatch, padding: Padding, window: int | None) -> Tensor | None:
+    """Return what each query of padded sequences may attend to, or None where `is_causal` says it:
+    nothing attends to padding on its right."""
+    causal, length = batch.attention == "causal", padding.index_BL.shape[1]
+    device = padding.index_BL.device
+    if window is not None and length <= window:
+        window = None
+    if causal and window is None and not batch.prefix:
+        return None
+    mask = None
+    if causal or window is not None:
+        mask = _make_mask(length, causal, window, device)[None, None]
+    if not causal and padding.real_BL is not None:
+        real = padding.real_BL[:, None, None]
+        mask = real if mask is None else mask & real
+    if mask is None or not batch.prefix:
+        return mask
+    return functional.pad(mask, (batch.prefix_length, 0), value=True)
 
 
 def _make_mask(length: int, causal: bool, window: int | None, device: Any) -> Tensor:
@@ -228,8 +218,10 @@ def _make_bias(
     causal = batch.attention == "causal"
     if not causal and window is None:
         return None
-    if (length, window) not in batch.biases:
+
+    def make() -> Tensor:
         allowed = _make_mask(length, causal, window, device).T
         zeros = torch.zeros(length, length, dtype=dtype, device=device)
-        batch.biases[length, window] = zeros.masked_fill(~allowed, -torch.inf)
-    return batch.biases[length, window]
+        return zeros.masked_fill(~allowed, -torch.inf)
+
+    return batch.share(("bias", length, window), make)

@@ -23,7 +23,7 @@ from methods.backbone.checkpoint import Checkpoint
 from methods.backbone.hardware import (
     AttentionKernel,
     Dtype,
-    choose_packed_layout,
+    list_packed_layouts,
     resolve_batch_tokens,
     resolve_device,
     resolve_dtype,
@@ -190,10 +190,10 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
         keep_freed_memory()
     refused, kernel = choose_kernel(model, kernels[kernels.index(kernel) :])
     attentions = frozenset(a for a in get_args(Attention) if a not in refused)
-    layout = choose_packed_layout(device, kernel)
+    layouts = list_packed_layouts(device, dtype, spec.kernel)
     # kernel=eager asked for by name is the reference and stays padded
     wish = False if (spec.packed, spec.kernel) == ("auto", "eager") else spec.packed
-    packed = choose_packed(model, attentions, layout=layout, wish=wish)
+    packed, layout = choose_packed(model, attentions, layouts=layouts, wish=wish)
     batch_tokens = resolve_batch_tokens(spec.batch_tokens, device)
     choices = {
         "device": device,
@@ -202,6 +202,7 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
         "linears": linears,
         "batch_tokens": batch_tokens,
         "threads": torch.get_num_threads(),
+        **({} if device == "cpu" else {"packed_layout": layout}),
     }
     log.info("loaded %s: %s, %s", spec.name, dtype, choices)
     text_config = config.get_text_config()

@@ -22,7 +22,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from methods.backbone.attention import attention_mode, list_configs
-from methods.backbone.kernels import attend_flash, attend_grouped, attend_padded
+from methods.backbone.flash import attend_flash
+from methods.backbone.kernels import attend_grouped, attend_padded
 from methods.backbone.locks import get_lock
 from methods.backbone.packed_batch import CannotPack, PackedBatch, Scoring
 
@@ -93,7 +94,6 @@ def attend_packed(
         batch.collected[module] = (key[0], value[0])
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scoring = Scoring(scale, sliding_window or None, softcap)
-    if batch.layout == "flash_attention_2":
-        return attend_flash(module, query, key, value, batch, scoring), None
-    attend = attend_padded if batch.layout == "padded" else attend_grouped
+    flash = attend_padded if batch.layout == "padded" else attend_flash
+    attend = attend_grouped if batch.layout == "groups" else flash
     return attend(module, query[0], key[0], value[0], batch, scoring)[None], None

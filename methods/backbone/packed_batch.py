@@ -6,18 +6,19 @@ D head size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from methods.base import Attention
 
-PackedLayout = Literal["groups", "padded", "flash_attention_2"]
+PackedLayout = Literal["groups", "padded", "varlen", "flash_attention_2"]
 SHORTEST_PREFIX = 8  # computing a shorter one again costs less than attending to it separately
 
 
@@ -38,12 +39,13 @@ class CannotPack(ValueError):
 class PackedBatch:
     """Packed sequences. lengths: of each, sequences of equal length standing together.
 
-    layout: how attention is computed: `groups` of equal length, `padded`, or `flash_attention_2`.
+    layout: how attention is computed: in `groups` of equal length, `padded`, by torch's `varlen`
+        flash attention, or by the flash-attn package (`flash_attention_2`).
     prefix: per attention module, keys and values [K, P, D] of the shared prefix of all sequences.
     fused: whether the fused kernel is used at any length (the probe tests it on short sequences).
     collected: where given, filled with this batch's own keys and values per attention module.
     windows: filled with the sliding windows that attention modules asked for.
-    biases: filled with what kernels add to scores, which all layers share.
+    shared: filled with masks, boundaries and indices, which the first layer makes for all.
     """
 
     lengths: Sequence[int]
@@ -54,7 +56,7 @@ class PackedBatch:
     fused: bool = False
     collected: dict[nn.Module, tuple[Tensor, Tensor]] | None = None
     windows: set[int] = field(default_factory=set)
-    biases: dict[tuple[int, int | None], Tensor] = field(default_factory=dict)
+    shared: dict[Any, Any] = field(default_factory=dict)
 
     @cached_property
     def groups(self) -> list[tuple[int, int, int]]:
@@ -66,18 +68,75 @@ class PackedBatch:
             start += rows * length
         return found
 
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The first token of every sequence, and the number of tokens: [B + 1]."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    def share(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what `make` returned the first time it was called under this key."""
+        if key not in self.shared:
+            self.shared[key] = make()
+        return self.shared[key]
+
     def make_positions(self, device: Any) -> Tensor:
         """Return each token's position in its sequence, the shared prefix counted: [1, T]."""
-        lengths = torch.tensor(self.lengths, device=device)
-        starts = lengths.cumsum(0) - lengths
-        places = torch.arange(int(lengths.sum()), device=device)
-        return (places - starts.repeat_interleave(lengths) + self.prefix_length)[None]
+        starts = np.repeat(self.starts[:-1], self.lengths)
+        places = np.arange(len(starts)) - starts + self.prefix_length
+        return move(places, device)[None]
 
-    def make_padding_index(self, device: Any) -> tuple[Tensor, Tensor]:
-        """Return, for sequences padded to one length, each position's token [B, L] and which
-        positions are real [B, L]."""
-        lengths = torch.tensor(self.lengths, device=device)
-        starts = lengths.cumsum(0) - lengths
-        cells = torch.arange(int(lengths.max()), device=device)
-        real = cells < lengths[:, None]
-        return torch.where(real, starts[:, None] + cells, 0), real
+    def make_ends(self, device: Any) -> Tensor:
+        """Return where sequences begin and end among the tokens: int32 [B + 1]."""
+        return self.share("ends", lambda: move(self.starts.astype(np.int32), device))
+
+    def make_paddings(self, device: Any) -> list[Padding]:
+        """Return how the sequences are padded, a part of them at a time.
+
+        No sequence of a part is shorter than half the longest, so that however lengths are mixed
+        there are at most twice as many positions as tokens.
+        """
+        return self.share("paddings", lambda: list(self._pad_parts(device)))
+
+    def _pad_parts(self, device: Any) -> Iterator[Padding]:
+        for first, last in find_parts(self.lengths):
+            lengths, starts = np.array(self.lengths[first:last]), self.starts[first:last]
+            places = np.arange(lengths.max())
+            # A padding position repeats the sequence's last token; nothing reads what it gives.
+            index = starts[:, None] + np.minimum(places, lengths[:, None] - 1)
+            real = places < lengths[:, None]
+            yield Padding(
+                index_BL=move(index, device),
+                real_BL=None if real.all() else move(real, device),
+                cells_T=move(np.flatnonzero(real), device),
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Padding:
+    """Some sequences of a packed batch, padded. index_BL: each position's token among the packed
+    ones. real_BL: which positions are no padding; None where all are. cells_T: each token's place
+    among the B times L positions."""
+
+    index_BL: Tensor
+    real_BL: Tensor | None
+    cells_T: Tensor
+
+
+def find_parts(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield (first, last + 1) of stretches of sequences: the longest of a stretch is at most twice
+    as long as the shortest."""
+    first = longest = shortest = 0
+    for place, length in enumerate(lengths):
+        if place == first:
+            longest = shortest = length
+        if max(longest, length) > 2 * min(shortest, length):
+            yield first, place
+            first, longest, shortest = place, length, length
+        longest, shortest = max(longest, length), min(shortest, length)
+    if lengths:
+        yield first, len(lengths)
+
+
+def move(array: np.ndarray, device: Any) -> Tensor:
+    """Return an array as a tensor on a device, without waiting for the device."""
+    return torch.from_numpy(array).to(device, non_blocking=True)

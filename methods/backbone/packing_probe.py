@@ -1,8 +1,9 @@
 """Verify by test forward passes that packed sequences give the states each gives alone.
 
-The probe takes the paths that a job takes: sequences of two lengths, and under causal attention a
-shared prefix as well. What upstream changed (a private torch operator, an attention interface) is
-then found when the model is loaded, not in the middle of a job.
+The probe takes the paths that a job takes: sequences of two lengths, under causal attention a
+shared prefix as well, and the windows of a flash kernel, on numbers of its own. What upstream
+changed (a private torch operator, an attention interface) is then found when the model is loaded,
+not in the middle of a job.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import torch
 from torch import Tensor
 
 from methods.backbone.attention import attention_mode
+from methods.backbone.flash import attend_flash
+from methods.backbone.kernels import attend_padded
 from methods.backbone.locks import get_lock
 from methods.backbone.packed import packed_mode
-from methods.backbone.packed_batch import SHORTEST_PREFIX, PackedBatch, PackedLayout
+from methods.backbone.packed_batch import SHORTEST_PREFIX, PackedBatch, PackedLayout, Scoring
 from methods.backbone.structure import is_out_of_memory, read_window
 from methods.base import Attention
 
@@ -40,6 +43,8 @@ def find_packing_fault(model: Any, attention: Attention, layout: PackedLayout) -
         fault = _compare_rows(model, rows, attention, layout)
         if fault is None and attention == "causal":
             fault = _compare_prefixed(model, rows, layout)
+        if fault is None and _has_window(model):
+            fault = _compare_windows(model, attention, layout)
     except Exception as error:  # whatever the model does not support, it is run padded
         if is_out_of_memory(error):
             raise
@@ -92,6 +97,24 @@ def _compare_prefixed(model: Any, rows: list[list[int]], layout: PackedLayout) -
         packed = torch.cat([part for states in own for part in (before, states)])
         if not _are_close(model, packed, expected, [len(prefix) + length for length in lengths]):
             return "packed sequences after a shared prefix do not give the states of whole ones"
+    return None
+
+
+def _compare_windows(model: Any, attention: Attention, layout: PackedLayout) -> str | None:
+    """Return what is wrong with a flash kernel's windows, or None. Random numbers are attended to,
+    since the model's own window is longer than the sequences that are tried."""
+    if layout not in ("varlen", "flash_attention_2"):
+        return None  # windows are masks there
+    weight, draw = model.get_input_embeddings().weight, torch.Generator().manual_seed(0)
+    lengths, scoring = [length for _, length in ROWS], Scoring(1 / 64, window=2, softcap=None)
+    q, k, v = (
+        torch.randn(heads, sum(lengths), 64, generator=draw).to(weight.device, weight.dtype)
+        for heads in (4, 2, 2)
+    )
+    found = attend_flash(model, q, k, v, PackedBatch(lengths, attention, layout), scoring)
+    expected = attend_padded(model, q, k, v, PackedBatch(lengths, attention, "padded"), scoring)
+    if not float((found - expected).abs().max()) < 0.1:  # a neighbour more or less moves it by 0.3
+        return "the kernel's sliding windows are not those of the model's masks"
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from methods.backbone.attention import explain_unsupported
@@ -45,27 +45,40 @@ def choose_packed(
     model: Any,
     attentions: Collection[Attention],
     *,
-    layout: PackedLayout,
+    layouts: Sequence[PackedLayout],
     wish: bool | Literal["auto"],
-) -> frozenset[Attention]:
-    """Return the attentions under which sequences are packed.
+) -> tuple[frozenset[Attention], PackedLayout]:
+    """Return the attentions under which sequences are packed, and the layout: the first under which
+    all are, else the first under which most are.
 
     wish: True where packing was asked for by name; then a model that cannot is a ValueError.
     """
     if wish is False:
-        return frozenset()
-    reasons: dict[Attention, str | None] = {
-        attention: find_packing_fault(model, attention, layout) for attention in attentions
-    }
-    found: frozenset[Attention] = frozenset(one for one, why in reasons.items() if why is None)
-    if len(found) == len(attentions):
-        return found
+        return frozenset(), layouts[0]
+    found: dict[PackedLayout, dict[Attention, str]] = {}
+    for layout in layouts:
+        found[layout] = {
+            one: fault
+            for one in attentions
+            if (fault := find_packing_fault(model, one, layout)) is not None
+        }
+        if not found[layout]:
+            break
+    best = min(found, key=lambda layout: len(found[layout]))
     name = type(model).__name__
-    faults = "; ".join(f"{attention}: {why}" for attention, why in sorted(reasons.items()) if why)
+    for layout, faults in found.items():
+        if layout != best:
+            log.warning("%s is packed as %s, not %s (%s)", name, best, layout, _join(faults))
+    if not found[best]:
+        return frozenset(attentions), best
     if wish is True:
         raise ValueError(
             f"kernel.packed=true, but {name} cannot be run on packed sequences under every "
-            f"attention it supports ({faults}); use kernel.packed=auto"
+            f"attention it supports ({_join(found[best])}); use kernel.packed=auto"
         )
-    log.info("%s is run padded under attention=%s", name, faults)
-    return found
+    log.warning("%s is run padded under attention=%s", name, _join(found[best]))
+    return frozenset(attentions) - found[best].keys(), best
+
+
+def _join(reasons: Mapping[Attention, str]) -> str:
+    return "; ".join(f"{attention}: {why}" for attention, why in sorted(reasons.items()))

@@ -231,42 +231,6 @@ def test_a_row_that_is_the_shared_prefix_keeps_a_token_of_its_own():
     assert torch.allclose(states(backbone, ids, "causal", packed=True), expected, atol=5e-6)
 
 
-@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
-@pytest.mark.parametrize("beginning", [(), BEGINNING])
-def test_flash_attention_gets_the_boundaries_of_sequences(attention, beginning, monkeypatch):
-    """The kernel itself needs CUDA; here its contract is computed row by row."""
-
-    def flash(_module, query, key, value, _mask, *, scaling, is_causal, **told):
-        assert told["sliding_window"] is None and told["softcap"] is None
-        outs = []
-        q_ends, k_ends = told["cu_seq_lens_q"].tolist(), told["cu_seq_lens_k"].tolist()
-        assert told["max_length_q"] == max(b - a for a, b in zip(q_ends, q_ends[1:], strict=False))
-        assert told["max_length_k"] == max(b - a for a, b in zip(k_ends, k_ends[1:], strict=False))
-        for at in range(len(q_ends) - 1):
-            q = query[:, :, q_ends[at] : q_ends[at + 1]]
-            k, v = (x[:, :, k_ends[at] : k_ends[at + 1]] for x in (key, value))
-            seen = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool)
-            if is_causal:
-                seen = seen.tril(k.shape[2] - q.shape[2])
-            outs.append(
-                torch.nn.functional.scaled_dot_product_attention(
-                    q, k, v, attn_mask=seen, scale=scaling, enable_gqa=True
-                )
-            )
-        return torch.cat(outs, dim=2).transpose(1, 2), None
-
-    monkeypatch.setitem(kernels.ALL_ATTENTION_FUNCTIONS, "flash_attention_2", flash)
-    backbone = load_backbone(spec("llama", SMALL))
-    backbone.packed_layout = "flash_attention_2"
-    try:
-        ids = rows(beginning=beginning)
-        expected = states(backbone, ids, attention, packed=False)
-        found = states(backbone, ids, attention, packed=True)
-        assert torch.allclose(found, expected, atol=5e-6)
-    finally:
-        backbone.packed_layout = "groups"
-
-
 @pytest.mark.parametrize("beginning", [(), BEGINNING])
 def test_half_precision_takes_other_kernels_and_gives_near_the_same(beginning, monkeypatch):
     backbone = load_backbone(spec("llama", SMALL, dtype="bfloat16"))
