@@ -7,34 +7,32 @@ Where the model's attention can be packed (packed.py), the sequences of a batch 
 row; else they are padded on the right and no position ids are given: then every architecture's own
 default is right, and causal attention needs no mask, since nothing attends to padding on its right.
 States are those of transformers' `hidden_states` (0 = embeddings, k = after layer k, -1 = after the
-final norm), taken by hooks, so that only the requested layers are stored, no language-model head
-runs, and no layer above the deepest requested one runs.
+final norm), handed to a reader one layer at a time (states.py).
 
 Under causal attention the shared prefix of all sequences (an instruction, demonstrations) is
 computed once. It is found from the ids, so methods need not declare it.
 """
 
-import logging
+import gc
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from methods.backbone.attention import attention_mode
+from methods.backbone.layers import Take, run_layers
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import get_lock
 from methods.backbone.packed import packed_mode
-from methods.backbone.packed_batch import SHORTEST_PREFIX, PackedBatch
-from methods.backbone.structure import find_decoder_layers, read_window
+from methods.backbone.packed_batch import SHORTEST_PREFIX, PackedBatch, move
+from methods.backbone.states import BatchStates, MakeReader, PaddedStates, Reader
+from methods.backbone.structure import is_out_of_memory, read_window
 from methods.base import Attention, Inputs
-
-log = logging.getLogger(__name__)
 
 
 def resolve_layer(layer: int, num_layers: int) -> int:
@@ -49,49 +47,77 @@ def resolve_layer(layer: int, num_layers: int) -> int:
 
 
 def forward(
-    backbone: Backbone, inputs: Inputs, *, attention: Attention, layers: Sequence[int]
-) -> Iterator[tuple[list[int], dict[int, Tensor]]]:
-    """Yield (rows of a batch, {layer: hidden_BLD}) for all rows of `inputs`, longest first.
+    backbone: Backbone,
+    inputs: Inputs,
+    *,
+    attention: Attention,
+    layers: Sequence[int],
+    make_reader: MakeReader = PaddedStates,
+) -> Iterator[tuple[list[int], Any]]:
+    """Yield (rows of a batch, what its reader made of the states) for all rows, longest first.
 
-    Running out of memory on CUDA halves the token budget and repeats the batch; the new budget
-    stays and is recorded in `backbone.choices`. Between batches the model is as it was, and threads
-    may share it: each batch is one locked pass. Raises ValueError for an attention that the model
-    does not support and for a row longer than its positions.
+    make_reader: from the rows of a batch to what reads its states, a layer at a time within the
+        pass (states.py). Without one, {layer: hidden_BLD} is yielded.
+
+    Running out of memory, in the pass or in the reader, halves the token budget and repeats the
+    batch; the new budget stays and is recorded in `backbone.choices`. Between batches the model is
+    as it was, and threads may share it: each batch is one locked pass. Raises ValueError for an
+    attention that the model does not support and for a row longer than its positions.
     """
     backbone.require_attention(attention)
     lengths = [len(ids) for ids in inputs.ids]
-    longest = max(lengths, default=0)
+    _check_longest(backbone, max(lengths, default=0))
+    packed = attention in backbone.packed
+    prefix = None
+    if packed and attention == "causal":
+        prefix = _compute_prefix_if_it_fits(backbone, inputs.ids, layers)
+    own = [length - (prefix.length if prefix else 0) for length in lengths]
+    waiting = deque(make_batches(own, backbone.batch_tokens, packed=packed))
+
+    def run(rows: list[int]) -> Any:
+        reader, ids = make_reader(rows), [inputs.ids[row] for row in rows]
+        with torch.inference_mode():
+            if packed:
+                _run_packed_rows(backbone, ids, attention, layers, prefix, reader)
+            else:
+                _run_padded_rows(backbone, ids, attention, layers, reader)
+            return reader.finish()
+
+    while waiting:
+        rows = waiting.popleft()
+        found = _attempt(lambda rows=rows: run(rows), again=len(rows) > 1)
+        if found:
+            yield rows, found.pop()  # not held while the next batch is computed
+            continue
+        budget = sum(own[i] for i in rows) if packed else len(rows) * own[rows[0]]
+        backbone.limit_batches(budget // 2)
+        rest = [*rows, *(row for batch in waiting for row in batch)]
+        smaller = make_batches([own[i] for i in rest], backbone.batch_tokens, packed=packed)
+        waiting = deque([rest[place] for place in batch] for batch in smaller)
+
+
+def _check_longest(backbone: Backbone, longest: int) -> None:
     if backbone.max_positions is not None and longest > backbone.max_positions:
         raise ValueError(
             f"a row of {longest} tokens is longer than the {backbone.max_positions} positions of "
             f"{backbone.identity['name']}; lower method.max_length"
         )
-    packed = attention in backbone.packed
-    prefix = (
-        _compute_prefix(backbone, inputs.ids, layers) if packed and attention == "causal" else None
-    )
-    own = [length - (prefix.length if prefix else 0) for length in lengths]
-    waiting = deque(make_batches(own, backbone.batch_tokens, packed=packed))
-    while waiting:
-        rows = waiting.popleft()
-        ids = [inputs.ids[i] for i in rows]
-        try:
-            with torch.inference_mode():
-                if packed:
-                    states = _run_packed_rows(backbone, ids, attention, layers, prefix)
-                else:
-                    states = _run_padded_rows(backbone, ids, attention, layers)
-        except torch.OutOfMemoryError:
-            if len(rows) == 1:
-                raise
-            torch.cuda.empty_cache()
-            budget = sum(own[i] for i in rows) if packed else len(rows) * own[rows[0]]
-            backbone.limit_batches(budget // 2)
-            rest = [*rows, *(row for batch in waiting for row in batch)]
-            again = make_batches([own[i] for i in rest], backbone.batch_tokens, packed=packed)
-            waiting = deque([rest[place] for place in batch] for batch in again)
-            continue
-        yield rows, states
+
+
+def _attempt(run: Callable[[], Any], *, again: bool) -> list[Any]:
+    """Return [what `run` returns], or [] where memory ran out and may be tried `again` with less.
+
+    Memory is given back first, outside the `except` block: in it the traceback still holds every
+    tensor of the failed pass.
+    """
+    try:
+        return [run()]
+    except Exception as error:
+        if not again or not is_out_of_memory(error):
+            raise
+    gc.collect()
+    torch.cuda.empty_cache()
+    return []
 
 
 def hidden_states(
@@ -106,10 +132,13 @@ def hidden_states(
 
     Gradients are computed where they are enabled. packed: whether to pack where the model allows.
     """
+    reader = PaddedStates(range(len(ids)))
     if not packed or attention not in backbone.packed:
-        return _run_padded_rows(backbone, ids, attention, layers)
+        _run_padded_rows(backbone, ids, attention, layers, reader)
+        return reader.finish()
     order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
-    states = _run_packed_rows(backbone, [ids[row] for row in order], attention, layers, None)
+    _run_packed_rows(backbone, [ids[row] for row in order], attention, layers, None, reader)
+    states = reader.finish()
     places = torch.tensor(order, device=states[layers[0]].device).argsort()
     return {layer: hidden_BLD[places] for layer, hidden_BLD in states.items()}
 
@@ -153,10 +182,25 @@ def _compute_prefix(
     if length < SHORTEST_PREFIX or (window and max(map(len, ids)) > window):
         return None
     batch = PackedBatch([length], "causal", backbone.packed_layout, collected={})
+    states: dict[int, Tensor] = {}
+
+    def keep(layer: int, states_1PD: Tensor) -> None:
+        states[layer] = states_1PD[0]
+
     with torch.inference_mode():
-        states = _run_packed(backbone, [first[:length]], batch, layers)
+        _run_packed(backbone, [first[:length]], batch, layers, keep)
     assert batch.collected is not None
-    return _SharedPrefix(length, batch.collected, {layer: s[0] for layer, s in states.items()})
+    return _SharedPrefix(length, batch.collected, states)
+
+
+def _compute_prefix_if_it_fits(
+    backbone: Backbone, ids: list[list[int]], layers: Sequence[int]
+) -> _SharedPrefix | None:
+    """Compute the shared prefix; where memory runs out, batches are halved and it is not shared."""
+    found = _attempt(lambda: _compute_prefix(backbone, ids, layers), again=True)
+    if not found:
+        backbone.limit_batches(backbone.batch_tokens // 2)
+    return found.pop() if found else None
 
 
 def _run_packed_rows(
@@ -165,76 +209,55 @@ def _run_packed_rows(
     attention: Attention,
     layers: Sequence[int],
     prefix: _SharedPrefix | None,
-) -> dict[int, Tensor]:
+    reader: Reader,
+) -> None:
     skip = prefix.length if prefix else 0
     own = [row[skip:] for row in ids]
     batch = PackedBatch([len(row) for row in own], attention, backbone.packed_layout)
     if prefix is not None:
         batch.prefix, batch.prefix_length = prefix.keys_and_values, skip
-    states = _run_packed(backbone, own, batch, layers)
-    found = {}
-    for layer, packed_1TD in states.items():
-        if len(batch.groups) == 1:
-            padded_BLD = packed_1TD[0].unflatten(0, (len(own), len(own[0])))
-        else:
-            padded_BLD = pad_sequence(
-                list(packed_1TD[0].split(list(batch.lengths))), batch_first=True
-            )
-        if prefix is not None:
-            before_BPD = prefix.states[layer].expand(len(own), -1, -1)
-            padded_BLD = torch.cat([before_BPD, padded_BLD], dim=1)
-        found[layer] = padded_BLD
-    return found
+    lengths = np.array([len(row) for row in ids])
+
+    def take(layer: int, states_1TD: Tensor) -> None:
+        before = prefix.states[layer] if prefix else None
+        reader.read(layer, BatchStates(states_1TD[0], batch.starts[:-1], lengths, before))
+
+    _run_packed(backbone, own, batch, layers, take)
 
 
 def _run_packed(
-    backbone: Backbone, ids: Sequence[Sequence[int]], batch: PackedBatch, layers: Sequence[int]
-) -> dict[int, Tensor]:
+    backbone: Backbone,
+    ids: Sequence[Sequence[int]],
+    batch: PackedBatch,
+    layers: Sequence[int],
+    take: Take,
+) -> None:
     device = backbone.model.get_input_embeddings().weight.device
     ids_1T = torch.tensor([[token for row in ids for token in row]], device=device)
     positions = batch.make_positions(device)
     with packed_mode(backbone.model, batch):
-        return _run(backbone.model, layers, input_ids=ids_1T, position_ids=positions)
+        run_layers(backbone.model, layers, take=take, input_ids=ids_1T, position_ids=positions)
 
 
 def _run_padded_rows(
-    backbone: Backbone, ids: Sequence[Sequence[int]], attention: Attention, layers: Sequence[int]
-) -> dict[int, Tensor]:
+    backbone: Backbone,
+    ids: Sequence[Sequence[int]],
+    attention: Attention,
+    layers: Sequence[int],
+    reader: Reader,
+) -> None:
     model = backbone.model
-    length = max(map(len, ids))
+    lengths = np.array([len(row) for row in ids])
+    longest, starts = int(lengths.max()), np.arange(len(ids)) * lengths.max()
     device = model.get_input_embeddings().weight.device
     pad = backbone.tokenizer.pad_token_id or 0
-    ids_BL = torch.tensor([[*row, *[pad] * (length - len(row))] for row in ids], device=device)
-    lengths_B = torch.tensor([len(row) for row in ids], device=device)
-    mask_BL = (torch.arange(length, device=device) < lengths_B[:, None]).long()
-    mask = None if attention == "causal" or bool(mask_BL.all()) else mask_BL
+    ids_BL = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in ids], device=device)
+    mask = None
+    if attention != "causal" and (lengths != longest).any():
+        mask = move((np.arange(longest) < lengths[:, None]).astype(np.int64), device)
+
+    def take(layer: int, states_BLD: Tensor) -> None:
+        reader.read(layer, BatchStates(states_BLD.flatten(0, 1), starts, lengths))
+
     with get_lock(model), attention_mode(model, attention):
-        return _run(model, layers, input_ids=ids_BL, attention_mask=mask)
-
-
-class _DeepEnough(Exception):
-    """Raised after the deepest requested layer, to end the forward pass."""
-
-
-def _run(model: Any, layers: Sequence[int], **what: Any) -> dict[int, Tensor]:
-    """Run one forward pass; return {layer: states as the model shapes them}."""
-    states: dict[int, Tensor] = {}
-    deepest = max(layers) if -1 not in layers else None
-    with ExitStack() as stack:
-        for layer in layers:
-            if layer != -1:
-                stack.callback(_hook_layer(model, layer, states, layer == deepest).remove)
-        with suppress(_DeepEnough):
-            states[-1] = model(**what, use_cache=False).last_hidden_state
-    return {layer: states[layer] for layer in layers}
-
-
-def _hook_layer(model: Any, layer: int, states: dict[int, Tensor], deepest: bool) -> Any:
-    """Hook the input of decoder layer number `layer` + 1, which is the states after `layer`."""
-
-    def store(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        states[layer] = args[0] if args else kwargs["hidden_states"]
-        if deepest:
-            raise _DeepEnough
-
-    return find_decoder_layers(model)[layer].register_forward_pre_hook(store, with_kwargs=True)
+        run_layers(model, layers, take=take, input_ids=ids_BL, attention_mask=mask)

@@ -14,13 +14,12 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from methods.backbone import forward
@@ -28,9 +27,10 @@ from methods.backbone.changes import differs_from_loaded
 from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import Lock, get_lock
-from methods.base import Inputs, Method, pool_inputs
+from methods.base import Inputs, Method
+from methods.encoding.batch_pooling import BatchPooling
 from methods.encoding.store import Store
-from methods.encoding.vectorize import embed, list_layers
+from methods.encoding.vectorize import list_layers, pools_by_mask
 from methods.identity import digest_class, digest_engine, make_row_key
 from methods.pooling_names import identify_pooling
 
@@ -146,17 +146,13 @@ class Embedder:
         device = self.backbone.choices["device"].partition(":")[0]
         # A caller's autocast would change vectors that are cached as those of the model's dtype.
         with bar, torch.inference_mode(), torch.autocast(device, enabled=False):
-            for batch, states in forward.forward(
-                self.backbone, asked, attention=how, layers=self.layers
+            for batch, pooled_CBD in forward.forward(
+                self.backbone,
+                asked,
+                attention=how,
+                layers=self.layers,
+                make_reader=lambda rows: BatchPooling(self.cells, trained, asked.rows(rows)),
             ):
-                rows = asked.rows(batch)
-                states = {
-                    layer: part.float() for layer, part in states.items()
-                }  # once for all cells
-                pooled_CBD = [  # copied: a view would hold a batch's states in memory
-                    embed(one, trained, states, rows).float().cpu().numpy().copy()
-                    for one in self.cells
-                ]
                 finite_B = np.all([np.isfinite(one).all(axis=1) for one in pooled_CBD], axis=0)
                 for row in (batch[place] for place in np.flatnonzero(~finite_B)):
                     raise ValueError(
@@ -190,10 +186,11 @@ class Embedder:
         changes scores, and turning one off to see its effect must not return its cached vectors.
         """
         how, attends = self.backbone.choices, self.cells[0].attention
+        layout = self.backbone.packed_layout if attends in self.backbone.packed else None
         shared = {
             "backbone": self.backbone.identity,
             "attention": attends,
-            "run": [how["device"], how["kernel"], how["linears"], attends in self.backbone.packed],
+            "run": [how["device"], how["kernel"], how["linears"], layout],
             "steering": None,
             "code": digest_engine(),
             "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
@@ -205,28 +202,8 @@ class Embedder:
 
 def _pool_identity(cell: Method) -> Any:
     """Return what decides how a cell pools: the pooling's name, or the method's code and fields."""
-    if _pools_by_mask(type(cell)):
+    if pools_by_mask(type(cell)):
         return identify_pooling(cell.pooling)
     values = {f.name: getattr(cell, f.name) for f in fields(cell) if f.name != "normalize"}
     values["pooling"] = identify_pooling(cell.pooling)
     return [digest_class(type(cell)), values]
-
-
-def _pool_by_mask(self: Any, hidden_BLD: Tensor, inputs: Inputs) -> Tensor:
-    return pool_inputs(hidden_BLD, inputs, self.pooling)
-
-
-@cache
-def _pools_by_mask(method: type[Method]) -> bool:
-    """Return whether a method's `pool` is `_pool_by_mask`, docstring and argument names aside.
-
-    Such methods share cached vectors. Bytecode is compared, since a lambda or a class from a
-    notebook has no source.
-    """
-    pool = method.pool
-    code, ours = getattr(pool, "__code__", None), _pool_by_mask.__code__
-    if code is None or pool.__globals__.get("pool_inputs") is not pool_inputs:
-        return False
-    constants = set(code.co_consts) - {None, pool.__doc__}
-    same = (code.co_code, code.co_names) == (ours.co_code, ours.co_names)
-    return same and not constants and not code.co_freevars

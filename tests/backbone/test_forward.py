@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from methods.backbone.forward import find_decoder_layers, forward, make_batches, resolve_layer
+from methods.backbone.forward import forward, make_batches, resolve_layer
+from methods.backbone.structure import find_decoder_layers
 from methods.base import Inputs
 
 ROWS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [15, 16]]

@@ -210,13 +210,13 @@ def test_a_shared_prefix_is_computed_once(architecture, monkeypatch):
     backbone = load_backbone(spec(architecture, PACKED[architecture]))
     ids = rows(beginning=BEGINNING)
     read = []
-    plain = engine._run
+    plain = engine.run_layers
 
     def counting(model, layers, **what):
         read.append(what["input_ids"].numel())
         return plain(model, layers, **what)
 
-    monkeypatch.setattr(engine, "_run", counting)
+    monkeypatch.setattr(engine, "run_layers", counting)
     states(backbone, ids, "causal", packed=True)
     assert sum(read) == sum(map(len, ids)) - (len(ids) - 1) * len(BEGINNING)
     read.clear()

@@ -1,0 +1,184 @@
+"""Pool the rows of a batch layer by layer, while the model runs over it.
+
+The built-in poolings are sums of a row's states, each times a weight that the mask decides, and are
+computed where the states lie: no state is copied that is not pooled, and a bounded number at once
+is held in float32. Any other `pool` gets right-padded states, some rows at a time.
+
+B rows of a batch, T tokens, P tokens of a shared prefix, N pooled tokens, D hidden size, C cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from methods.backbone.packed_batch import move
+from methods.backbone.states import BatchStates, number_within
+from methods.backbone.trained_pooling import TrainedPooling
+from methods.base import Inputs, Method
+from methods.encoding.vectorize import list_layers, pool_checked, pools_by_mask
+
+CELLS = 4096  # positions in float32 at a time, or one row: 64 MiB at a hidden size of 4,096
+BY_WEIGHTS = ("last", "mean", "weighted_mean")
+
+
+@dataclass
+class BatchPooling:
+    """The vectors of all cells for the rows of one batch (states.Reader)."""
+
+    cells: Sequence[Method]
+    trained: TrainedPooling | None
+    inputs: Inputs
+    pooled: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # (cell, layer): [B, D]
+    plans: dict[str, _Plan] = field(default_factory=dict)
+
+    def read(self, layer: int, states: BatchStates) -> None:
+        for place, cell in enumerate(self.cells):
+            if layer in list_layers(cell, self.trained):
+                self.pooled[place, layer] = self._pool(cell, states)
+
+    def finish(self) -> list[np.ndarray]:
+        """Return the vectors of every cell, on the host: C of [B, D], float32."""
+        return [fetch(self._combine(place, cell)) for place, cell in enumerate(self.cells)]
+
+    def _pool(self, cell: Method, states: BatchStates) -> Tensor:
+        latent = self.trained is not None and self.trained.spec.kind == "latent_attention"
+        if latent or not (pools_by_mask(type(cell)) and cell.pooling in BY_WEIGHTS):
+            return self._pool_padded(cell, states, self.trained if latent else None)
+        if cell.pooling not in self.plans:
+            self.plans[cell.pooling] = _Plan.make(cell.pooling, self.inputs, states)
+        return self.plans[cell.pooling].apply(states)
+
+    def _pool_padded(
+        self, cell: Method, states: BatchStates, trained: TrainedPooling | None
+    ) -> Tensor:
+        parts_BD = []
+        for first, last in _cut(states.lengths):
+            hidden_BLD = states.pad(first, last).float()
+            rows = self.inputs.rows(range(first, last))
+            if trained is None:
+                parts_BD.append(pool_checked(cell, hidden_BLD, rows).float())
+            else:
+                pool = lambda changed, rows=rows: pool_checked(cell, changed, rows)  # noqa: E731
+                parts_BD.append(trained({-1: hidden_BLD}, pool).float())
+        return torch.cat(parts_BD)
+
+    def _combine(self, place: int, cell: Method) -> Tensor:
+        """Return the vectors of a cell: one layer's, or what a trained pooling makes of several."""
+        layers = list_layers(cell, self.trained)
+        if self.trained is None or self.trained.spec.kind == "latent_attention":
+            return self.pooled[place, layers[0]]
+        rows = max(CELLS // self.trained.spec.latents, 1)
+        parts = zip(*(self.pooled[place, layer].split(rows) for layer in layers), strict=True)
+        return torch.cat(
+            [self.trained(dict(zip(layers, p, strict=True)), lambda one: one) for p in parts]
+        )
+
+
+def fetch(vectors: Tensor) -> np.ndarray:
+    """Return vectors as a float32 array of their own: a view would hold a batch's in memory."""
+    return vectors.float().cpu().numpy().copy()
+
+
+@dataclass(frozen=True, eq=False)
+class _Bags:
+    """Weighted sums of states: which, where each row's begin, and the weights."""
+
+    tokens_N: Tensor
+    starts_B: Tensor
+    weights_N: Tensor
+
+    @classmethod
+    def make(
+        cls, tokens: np.ndarray, counts: np.ndarray, weights: np.ndarray, device: Any
+    ) -> _Bags:
+        starts = np.cumsum(counts) - counts
+        return cls(move(tokens, device), move(starts, device), move(weights, device))
+
+    def sum(self, states_TD: Tensor, *, once: bool = True) -> Tensor:
+        """Return the sums: [B, D], float32. once: each state is in one row's sum at most, so that
+        those that are in none need not become float32."""
+        tokens_N = self.tokens_N
+        if once:
+            states_TD = states_TD[tokens_N]
+            tokens_N = torch.arange(len(tokens_N), device=tokens_N.device)
+        return functional.embedding_bag(
+            *(tokens_N, states_TD.float(), self.starts_B),
+            mode="sum",
+            per_sample_weights=self.weights_N,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A pooling of a batch's rows, which is the same for every layer.
+
+    single: of each row the state at one token. own: else sums over each row's tokens, some rows at
+    a time. prefix: sums over the shared prefix's.
+    """
+
+    single: Tensor | None
+    own: tuple[_Bags, ...] = ()
+    prefix: _Bags | None = None
+
+    @classmethod
+    def make(cls, pooling: str, inputs: Inputs, states: BatchStates) -> _Plan:
+        device, P, lengths = states.states_TD.device, states.prefix_length, states.lengths
+        mask_T = np.fromiter(chain.from_iterable(inputs.pool_mask), bool, lengths.sum())
+        rows = np.repeat(np.arange(len(lengths)), lengths)[mask_T]
+        places = number_within(lengths)[mask_T]
+        counts = np.bincount(rows, minlength=len(lengths))
+        if pooling == "last":
+            chosen = np.cumsum(counts) - 1
+            rows, places, weights = rows[chosen], places[chosen], np.ones(len(chosen), np.float32)
+        else:
+            ranks = np.ones(len(rows)) if pooling == "mean" else number_within(counts) + 1.0
+            sums = np.bincount(rows, ranks, minlength=len(lengths))
+            weights = (ranks / sums[rows]).astype(np.float32)
+        mine = places >= P
+        tokens = states.starts[rows] + places - P
+        if pooling == "last" and mine.all():
+            return cls(move(tokens, device))
+        own = [
+            _Bags.make(
+                tokens[part], _count(rows[part] - first, last - first), weights[part], device
+            )
+            for first, last in _cut(_count(rows[mine], len(lengths)), padded=False)
+            for part in [mine & (rows >= first) & (rows < last)]
+        ]
+        before = None
+        if not mine.all():
+            counts = _count(rows[~mine], len(lengths))
+            before = _Bags.make(places[~mine], counts, weights[~mine], device)
+        return cls(None, tuple(own), before)
+
+    def apply(self, states: BatchStates) -> Tensor:
+        """Return the pooled vectors: [B, D], float32."""
+        if self.single is not None:
+            return states.states_TD[self.single].float()
+        vectors_BD = torch.cat([bags.sum(states.states_TD) for bags in self.own])
+        if self.prefix is not None and states.prefix_PD is not None:
+            vectors_BD += self.prefix.sum(states.prefix_PD, once=False)
+        return vectors_BD
+
+
+def _count(rows: np.ndarray, number: int) -> np.ndarray:
+    return np.bincount(rows, minlength=number)
+
+
+def _cut(lengths: np.ndarray, *, padded: bool = True) -> list[tuple[int, int]]:
+    """Return (first, last + 1) of stretches of rows that have at most CELLS positions together."""
+    found, first, longest, tokens = [], 0, 0, 0
+    for row, length in enumerate(lengths.tolist()):
+        longest, tokens = max(longest, length), tokens + length
+        if row > first and (longest * (row + 1 - first) if padded else tokens) > CELLS:
+            found.append((first, row))
+            first, longest, tokens = row, length, length
+    return [*found, (first, len(lengths))]
