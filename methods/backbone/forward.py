@@ -13,7 +13,6 @@ Under causal attention the shared prefix of all sequences (an instruction, demon
 computed once. It is found from the ids, so methods need not declare it.
 """
 
-import gc
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbone.attention import attention_mode
+from methods.backbone.hardware import free_memory
 from methods.backbone.layers import Take, run_layers
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import get_lock
@@ -115,8 +115,7 @@ def _attempt(run: Callable[[], Any], *, again: bool) -> list[Any]:
     except Exception as error:
         if not again or not is_out_of_memory(error):
             raise
-    gc.collect()
-    torch.cuda.empty_cache()
+    free_memory()
     return []
 
 

@@ -23,6 +23,7 @@ from methods.backbone.checkpoint import Checkpoint
 from methods.backbone.hardware import (
     AttentionKernel,
     Dtype,
+    free_memory,
     list_packed_layouts,
     resolve_batch_tokens,
     resolve_device,
@@ -164,13 +165,24 @@ class _Key:
         return hash(self.text)
 
 
-@lru_cache(maxsize=1)  # two 7B models would not fit a GPU; a sweep goes model by model
+@lru_cache(maxsize=1)  # a sweep goes model by model
 def _load(key: _Key) -> Backbone:
     return build_backbone(key.spec)
 
 
+def _release_loaded() -> None:
+    """Drop the shared model and give its memory back, unless a caller still holds it."""
+    if _load.cache_info().currsize:
+        _load.cache_clear()
+        free_memory()
+
+
 def build_backbone(spec: BackboneSpec) -> Backbone:
-    """Load a model that is not shared, for callers that change it, as training does."""
+    """Load a model that is not shared, for callers that change it, as training does.
+
+    The shared one is dropped before: a card has room for one.
+    """
+    _release_loaded()
     device = resolve_device(spec.device)
     dtype = resolve_dtype(spec.dtype, spec.device)
     kernels = resolve_kernels(spec.kernel, spec.device, dtype)

@@ -81,7 +81,7 @@ def is_out_of_memory(error: Exception) -> bool:
     """Return whether an error is an allocator's; the CPU's has no class of its own."""
     text = str(error).lower()
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        "out of memory" in text or "allocate memory" in text
+        "out of memory" in text or "allocate memory" in text or "alloc_failed" in text  # cuBLAS's
     )
 
 

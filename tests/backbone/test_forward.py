@@ -1,12 +1,16 @@
 """Batches, layers and the refusal of what does not fit."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
+from methods.backbone import forward as engine
 from methods.backbone.forward import forward, make_batches, resolve_layer
 from methods.backbone.structure import find_decoder_layers
 from methods.base import Inputs
+from methods.encoding import batch_pooling
 
 ROWS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14], [15, 16]]
 
@@ -74,6 +78,73 @@ def test_out_of_memory_halves_the_budget_and_goes_on(encoder, packed, monkeypatc
     assert f"batches of {backbone.batch_tokens} tokens from now on" in caplog.text
     with pytest.raises(torch.OutOfMemoryError):
         list(forward(backbone, inputs([[5] * 17]), attention="causal", layers=[-1]))
+
+
+ROWS_OF_EIGHT = [[5 + i] * 8 for i in range(8)]
+
+
+def test_out_of_memory_while_pooling_halves_the_budget_too(encoder, monkeypatch):
+    loaded = encoder("sgpt", batch_tokens=999)
+    expected = loaded.encode(["a b c", "d e f g", "h"])
+    plain = batch_pooling.BatchPooling._pool
+
+    def small(self, cell, states):
+        if len(states.lengths) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(self, cell, states)
+
+    monkeypatch.setattr(batch_pooling.BatchPooling, "_pool", small)
+    loaded = encoder("sgpt", batch_tokens=998)
+    assert np.allclose(loaded.encode(["a b c", "d e f g", "h"]), expected, atol=1e-6)
+    assert loaded.backbone.batch_tokens < 998
+
+
+def test_out_of_memory_in_a_shared_prefix_halves_the_budget_and_goes_on(encoder, monkeypatch):
+    backbone = encoder("sgpt", batch_tokens=997).backbone
+    rows = [[*range(5, 25), 30 + i] for i in range(4)]
+    expected = [s for _, s in forward(backbone, inputs(rows), attention="causal", layers=[-1])]
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine, "_compute_prefix", full)
+    found = [s for _, s in forward(backbone, inputs(rows), attention="causal", layers=[-1])]
+    assert torch.allclose(found[0][-1], expected[0][-1], atol=1e-5)
+    assert backbone.batch_tokens == 997 // 2
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_memory_of_a_failed_pass_is_free_before_the_cache_is_emptied(encoder, packed, monkeypatch):
+    backbone = encoder("sgpt", packed=packed, batch_tokens=64).backbone
+    plain, held, alive = backbone.model.forward, [], []
+
+    def small(*arguments, **what):
+        large = torch.zeros(1000)
+        held.append(weakref.ref(large))
+        if what["input_ids"].numel() > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(*arguments, **what)
+
+    monkeypatch.setattr(backbone.model, "forward", small)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(held[-1]() is not None))
+    list(forward(backbone, inputs(ROWS_OF_EIGHT), attention="causal", layers=[-1]))
+    assert alive and not any(alive)
+
+
+def test_a_batch_is_let_go_before_the_next_is_computed(encoder, monkeypatch):
+    backbone = encoder("sgpt", batch_tokens=16).backbone
+    plain, held, alive = engine._run_packed_rows, [], []
+
+    def watch(*arguments):
+        alive.extend(one() is not None for one in held)
+        return plain(*arguments)
+
+    monkeypatch.setattr(engine, "_run_packed_rows", watch)
+    rows = inputs(ROWS_OF_EIGHT)
+    for _, states in forward(backbone, rows, attention="causal", layers=[-1]):
+        held.append(weakref.ref(states[-1]))
+        del states
+    assert len(alive) == 6 and not any(alive)
 
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])

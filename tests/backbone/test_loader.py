@@ -1,5 +1,7 @@
 """One load a process; what is asked for and cannot be had is an error."""
 
+import weakref
+
 import pytest
 
 from methods.backbone import loader
@@ -23,6 +25,20 @@ def spec(**more):
 def test_a_model_is_loaded_once_however_many_jobs_ask():
     assert load_backbone(spec()) is load_backbone(spec())
     assert load_backbone(spec()) is not load_backbone(spec(dtype="float32", batch_tokens=64))
+
+
+@pytest.mark.parametrize("build", [load_backbone, loader.build_backbone])
+def test_one_model_is_loaded_at_a_time(build, monkeypatch):
+    before = weakref.ref(load_backbone(spec(dtype="float32", batch_tokens=65)).model)
+    plain, alive = loader.load_weights, []
+
+    def watch(*arguments):
+        alive.append(before() is not None)
+        return plain(*arguments)
+
+    monkeypatch.setattr(loader, "load_weights", watch)
+    build(spec(dtype="float32", batch_tokens=66))
+    assert alive == [False]
 
 
 def test_random_weights_are_those_of_their_seed_and_leave_the_generator_alone():
