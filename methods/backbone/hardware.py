@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
+import os
 import re
 import resource
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +18,7 @@ import torch
 from methods.backbone.flash import has_flash_attn, has_varlen
 from methods.backbone.packed_batch import PackedLayout
 
+log = logging.getLogger(__name__)
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 AttentionKernel = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
@@ -24,7 +28,8 @@ def resolve_dtype(dtype: Dtype, device: str) -> str:
     if dtype != "auto":
         return dtype
     if resolve_device(device).startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+        computes = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if computes else "float16"
     flags = torch.cpu.get_capabilities()
     return "bfloat16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "float32"
 
@@ -44,6 +49,44 @@ def resolve_device(device: str) -> str:
     if device != "cpu":
         raise ValueError(f"device {device!r} is unknown; valid: auto, cpu, cuda, cuda:N")
     return device
+
+
+def warn_of_unused_card() -> None:
+    """Warn if there is an NVIDIA card that torch does not see, and say why."""
+    if torch.cuda.is_available() or not (sign := find_card()):
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if torch.version.cuda is None:
+        why = f"torch {torch.__version__} is built without CUDA; install a build with it"
+    elif visible is not None:
+        why = (
+            f"CUDA_VISIBLE_DEVICES is {visible!r}, as a launcher sets it that was asked for no "
+            f"card; ask it for one"
+        )
+    else:
+        why = (
+            f"torch {torch.__version__} needs a driver for CUDA {torch.version.cuda}; update the "
+            f"driver or install a build of torch for an earlier CUDA"
+        )
+    log.warning(
+        "RUNNING ON THE CPU although this machine has an NVIDIA card (%s): %s. model.device=cpu "
+        "turns this warning off",
+        sign,
+        why,
+    )
+
+
+def find_card() -> str | None:
+    """Return what shows that there is an NVIDIA card, whether or not its driver works."""
+    for file in ("/dev/nvidia0", "/proc/driver/nvidia/version"):
+        if Path(file).exists():
+            return file
+    for vendor in Path("/sys/bus/pci/devices").glob("*/vendor"):
+        with suppress(OSError):
+            kind = vendor.with_name("class").read_text()
+            if vendor.read_text().strip() == "0x10de" and kind.startswith("0x03"):
+                return str(vendor.parent)
+    return shutil.which("nvidia-smi")
 
 
 def resolve_kernels(kernel: AttentionKernel, device: str, dtype: str) -> list[str]:

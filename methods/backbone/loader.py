@@ -29,6 +29,7 @@ from methods.backbone.hardware import (
     resolve_device,
     resolve_dtype,
     resolve_kernels,
+    warn_of_unused_card,
 )
 from methods.backbone.linears import Linears, keep_freed_memory, prepack
 from methods.backbone.locks import LOADING
@@ -186,6 +187,8 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
     device = resolve_device(spec.device)
     dtype = resolve_dtype(spec.dtype, spec.device)
     kernels = resolve_kernels(spec.kernel, spec.device, dtype)
+    if (spec.device, device) == ("auto", "cpu"):
+        warn_of_unused_card()
     checkpoint, config = load_config(spec)
     tokenizer = load_tokenizer(checkpoint, spec)
     with LOADING:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from methods.backbone.attention import explain_unsupported
 from methods.backbone.packed_batch import PackedLayout
 from methods.backbone.packing_probe import find_packing_fault
+from methods.backbone.structure import is_out_of_memory
 from methods.base import Attention
 
 log = logging.getLogger(__name__)
@@ -21,24 +22,38 @@ def choose_kernel(model: Any, kernels: Sequence[str]) -> tuple[dict[Attention, s
     """
     found: dict[str, dict[Attention, str]] = {}
     for kernel in kernels:
-        if len(kernels) > 1:
-            model.set_attn_implementation(kernel)
-        reasons = {one: explain_unsupported(model, one) for one in get_args(Attention)}
-        found[kernel] = {attention: why for attention, why in reasons.items() if why}
+        found[kernel] = _find_refused(model, kernel, switch=len(kernels) > 1)
         if not found[kernel]:
-            return {}, kernel
+            break
     best = min(found, key=lambda kernel: len(found[kernel]))
     if len(kernels) > 1:
         model.set_attn_implementation(best)
-    for attention, why in found[best].items():
-        log.info(  # asking for it is an error
-            "%s cannot attend with attention=%s under %s: %s",
-            type(model).__name__,
-            attention,
+    name = type(model).__name__
+    if best != kernels[0]:
+        log.warning(
+            "%s is run with %s attention, not %s (%s)",
+            name,
             best,
-            why,
+            kernels[0],
+            _join(found[kernels[0]]),
         )
+    for attention, why in found[best].items():  # asking for it is an error
+        log.info("%s cannot attend with attention=%s under %s: %s", name, attention, best, why)
     return found[best], best
+
+
+def _find_refused(model: Any, kernel: str, *, switch: bool) -> dict[Attention, str]:
+    """Return the attentions that a model does not support under a kernel, with the reasons."""
+    try:
+        if switch:
+            model.set_attn_implementation(kernel)
+    except Exception as error:  # a package that is missing or broken, an architecture without it
+        if is_out_of_memory(error):
+            raise
+        why = f"setting it raises {type(error).__name__}: {str(error)[:300]}"
+        return dict.fromkeys(get_args(Attention), why)
+    reasons = {one: explain_unsupported(model, one) for one in get_args(Attention)}
+    return {attention: why for attention, why in reasons.items() if why}
 
 
 def choose_packed(

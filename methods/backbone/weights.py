@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import torch
 
 from methods.backbone.checkpoint import Checkpoint
 from methods.backbone.hardware import make_four_bit_options, resolve_device
+from methods.backbone.structure import is_out_of_memory
 from methods.backbone.tiny import make_byte_tokenizer
 from methods.backbone.verify import check_loaded
 from methods.fields import nearest
@@ -99,33 +101,62 @@ def load_weights(
     """Return the model under the first kernel that its architecture has, that kernel, and the names
     of tensors that it does not use (a head's). Raises ValueError for weights that do not fill it.
     """
+    for kernel in kernels:
+        try:
+            model, left = _load_under(checkpoint, config, spec, dtype, kernel)
+            return model, kernel, left
+        except Exception as error:
+            if (
+                kernel == kernels[-1]
+                or is_out_of_memory(error)
+                or _can_build(config, kernel, spec.remote_code)
+            ):
+                raise
+            reason = " ".join(str(error).split())[:300]
+            log.warning("%s is not loaded with %s attention: %s", config.model_type, kernel, reason)
+    raise AssertionError("kernels is never empty")
+
+
+def _load_under(
+    checkpoint: Checkpoint, config: Any, spec: BackboneSpec, dtype: str, kernel: str
+) -> tuple[Any, tuple[str, ...]]:
     from transformers import AutoModel
 
-    for kernel in kernels:
-        options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": kernel}
-        if spec.four_bit:
-            options |= make_four_bit_options(resolve_device(spec.device), dtype)
-        try:
-            if checkpoint.weights is not None:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(checkpoint.weights["seed"])
-                    return AutoModel.from_config(config, **options), kernel, ()
-            model, left = load_verified(
-                AutoModel,
-                checkpoint.location,
-                where=spec.name,
-                revision=checkpoint.revision,
-                config=config,
-                use_safetensors=True,
-                trust_remote_code=spec.remote_code,
-                **options,
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": kernel}
+    device = resolve_device(spec.device)
+    if spec.four_bit:
+        options |= make_four_bit_options(device, dtype)
+    if checkpoint.weights is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(checkpoint.weights["seed"])
+            return AutoModel.from_config(config, **options), ()
+    if device != "cpu" and not spec.adapters:  # PEFT merges in float32 on a CPU alone
+        options |= {"device_map": {"": device}}
+    return load_verified(
+        AutoModel,
+        checkpoint.location,
+        where=spec.name,
+        revision=checkpoint.revision,
+        config=config,
+        use_safetensors=True,
+        trust_remote_code=spec.remote_code,
+        **options,
+    )
+
+
+def _can_build(config: Any, kernel: str, remote_code: bool) -> bool:
+    """Return whether a model without weights can be built under a kernel. If so, an error in
+    loading it is not the kernel's."""
+    from transformers import AutoModel
+
+    try:
+        with torch.device("meta"):
+            AutoModel.from_config(
+                copy.deepcopy(config), attn_implementation=kernel, trust_remote_code=remote_code
             )
-            return model, kernel, left
-        except ValueError as error:
-            if "attention implementation" not in str(error) or kernel == kernels[-1]:
-                raise
-            log.info("%s has no %s attention", config.model_type, kernel)
-    raise AssertionError("kernels is never empty")
+    except Exception:
+        return False
+    return True
 
 
 def load_verified(
