@@ -86,6 +86,11 @@ USES = [
             "_attn_implementation",
         ),
         (
+            "transformers:PreTrainedModel._supports_sdpa",
+            "the attention function that computes two-sided windows by masks",
+            "compute them by eager, which is slower",
+        ),
+        (
             "transformers:PreTrainedConfig",
             "the Hub commit of a model, for the record",
             "ask huggingface_hub.model_info for the commit",

@@ -41,9 +41,8 @@ def attention_mode(model: nn.Module, attention: Attention) -> Iterator[None]:
     before = [(o, o.__dict__.get("is_causal")) for o in [*list_configs(model), *modules]]
     for owner, _ in before:
         owner.is_causal = causal
-    for config in narrowed:
-        capped = getattr(config, "attn_logit_softcapping", None)  # which sdpa has not
-        config._attn_implementation = "eager" if capped else "sdpa"
+    for config in narrowed:  # sdpa has no soft caps and no attention sinks
+        config._attn_implementation = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"
     try:
         yield
     finally:

@@ -9,8 +9,9 @@ T tokens of the packed batch, H query heads, K key heads, P tokens of a shared p
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import inspect
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,8 +36,26 @@ def has_varlen() -> bool:
 
 
 def has_flash_attn() -> bool:
-    """Return whether the flash-attn package is installed."""
-    return importlib.util.find_spec("flash_attn") is not None
+    """Return whether the flash-attn package is installed; FlashAttention 4 is another package, with
+    a module of the same name."""
+    try:
+        importlib.metadata.version("flash-attn")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranges:
+    """Which queries attend to which keys. *_ends: where sequences begin and end among the queries
+    and the keys, int32 [B + 1]. *_longest: tokens of the longest. window: how many tokens to the
+    left and to the right; -1 for all."""
+
+    q_ends: Tensor
+    k_ends: Tensor
+    q_longest: int
+    k_longest: int
+    window: tuple[int, int]
 
 
 def attend_flash(
@@ -65,11 +84,12 @@ def attend_flash(
     q, k, v = map(prepare, (q_HTD, k_KTD, v_KTD))
     ends, longest = batch.make_ends(q.device), max(batch.lengths)
     window = _find_sides(batch.attention == "causal", scoring.window)
-    out, lse = call(q, k, v, [ends, ends], (longest, longest), window, scoring)
+    out, lse = call(q, k, v, _Ranges(ends, ends, longest, longest, window), scoring)
     if batch.prefix:
         keys, values = map(prepare, batch.prefix[module])
-        whole = [_make_whole(batch, n, q.device) for n in (len(q), len(keys))]
-        before, before_lse = call(q, keys, values, whole, (len(q), len(keys)), (-1, -1), scoring)
+        q_ends, k_ends = (_make_whole(batch, len(x), q.device) for x in (q, keys))
+        ranges = _Ranges(q_ends, k_ends, len(q), len(keys), (-1, -1))
+        before, before_lse = call(q, keys, values, ranges, scoring)
         out = merge_prefix(out, lse, before, before_lse)
     return out[..., :size]
 
@@ -105,13 +125,7 @@ def _make_whole(batch: PackedBatch, tokens: int, device: Any) -> Tensor:
 
 
 def _call_torch(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    ends: list[Tensor],
-    longest: tuple[int, int],
-    window: tuple[int, int],
-    scoring: Scoring,
+    q: Tensor, k: Tensor, v: Tensor, ranges: _Ranges, scoring: Scoring
 ) -> tuple[Tensor, Tensor]:
     """Return torch's variable-length attention [T, H, D] and the logs of the sums [T, H]."""
     from torch.nn.attention.varlen import AuxRequest, varlen_attn
@@ -122,13 +136,13 @@ def _call_torch(
         q,
         k,
         v,
-        ends[0],
-        ends[1],
-        longest[0],
-        longest[1],
+        ranges.q_ends,
+        ranges.k_ends,
+        ranges.q_longest,
+        ranges.k_longest,
         return_aux=AuxRequest(lse=True),
         scale=scoring.scale,
-        window_size=window,
+        window_size=ranges.window,
         enable_gqa=q.shape[1] != k.shape[1],
     )
     # documented as [T, H]; torch 2.13 gives [H, T]
@@ -136,13 +150,7 @@ def _call_torch(
 
 
 def _call_flash_attn(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    ends: list[Tensor],
-    longest: tuple[int, int],
-    window: tuple[int, int],
-    scoring: Scoring,
+    q: Tensor, k: Tensor, v: Tensor, ranges: _Ranges, scoring: Scoring
 ) -> tuple[Tensor, Tensor]:
     """Return flash-attn's variable-length attention [T, H, D] and the logs of the sums [T, H]."""
     from flash_attn import flash_attn_varlen_func  # pyright: ignore[reportMissingImports]
@@ -151,11 +159,13 @@ def _call_flash_attn(
         q,
         k,
         v,
-        *ends,
-        *longest,
+        ranges.q_ends,
+        ranges.k_ends,
+        ranges.q_longest,
+        ranges.k_longest,
         softmax_scale=scoring.scale,
-        causal=window[1] == 0,
-        window_size=window,
+        causal=ranges.window[1] == 0,
+        window_size=ranges.window,
         softcap=scoring.softcap or 0.0,
         return_attn_probs=True,
     )

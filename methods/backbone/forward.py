@@ -89,11 +89,7 @@ def forward(
         if found:
             yield rows, found.pop()  # not held while the next batch is computed
             continue
-        budget = sum(own[i] for i in rows) if packed else len(rows) * own[rows[0]]
-        backbone.limit_batches(budget // 2)
-        rest = [*rows, *(row for batch in waiting for row in batch)]
-        smaller = make_batches([own[i] for i in rest], backbone.batch_tokens, packed=packed)
-        waiting = deque([rest[place] for place in batch] for batch in smaller)
+        waiting = _make_smaller(backbone, own, [rows, *waiting], packed=packed)
 
 
 def _check_longest(backbone: Backbone, longest: int) -> None:
@@ -102,6 +98,18 @@ def _check_longest(backbone: Backbone, longest: int) -> None:
             f"a row of {longest} tokens is longer than the {backbone.max_positions} positions of "
             f"{backbone.identity['name']}; lower method.max_length"
         )
+
+
+def _make_smaller(
+    backbone: Backbone, lengths: Sequence[int], batches: list[list[int]], *, packed: bool
+) -> deque[list[int]]:
+    """Halve the token budget below the first of these batches, which did not fit; return batches
+    of all their rows within it."""
+    first, rows = batches[0], [row for batch in batches for row in batch]
+    tokens = sum(lengths[row] for row in first) if packed else len(first) * lengths[first[0]]
+    backbone.limit_batches(tokens // 2)
+    smaller = make_batches([lengths[row] for row in rows], backbone.batch_tokens, packed=packed)
+    return deque([rows[place] for place in batch] for batch in smaller)
 
 
 def _attempt(run: Callable[[], Any], *, again: bool) -> list[Any]:

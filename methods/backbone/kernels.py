@@ -10,6 +10,7 @@ sequences are padded for the attention alone.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -152,12 +153,10 @@ def attend_padded(
         raise CannotPack("a soft cap needs flash-attn or a CPU")
     causal, groups = batch.attention == "causal", q_HTD.shape[0] // k_KTD.shape[0]
     parts_THD = []
-    for place, padding in enumerate(batch.make_paddings(q_HTD.device)):
+    for padding in batch.make_paddings(q_HTD.device):
         q, k, v = (x[:, padding.index_BL].transpose(0, 1) for x in (q_HTD, k_KTD, v_KTD))
-        mask = batch.share(
-            ("mask", place, scoring.window),
-            lambda p=padding: _make_padded_mask(batch, p, scoring.window),
-        )
+        make = partial(_make_padded_mask, batch, padding, scoring.window)
+        mask = batch.share((padding, scoring.window), make)
         if batch.prefix:
             k, v = (
                 torch.cat([x.expand(len(own), -1, -1, -1), own], 2)

@@ -3,8 +3,9 @@
 Choices left to `auto` are made here, logged, and recorded in `Backbone.identity` and `.choices`:
 dtype (bfloat16 where the hardware computes in it, else float32), device (CUDA where there is one),
 attention kernel (flash_attention_2 on CUDA where installed, sdpa, else eager; the first that the
-probe accepts), packed sequences (where a second probe finds them equal to sequences run alone),
-linear layers (oneDNN's on a CPU). What is asked for by name and is not available is an error.
+probe accepts), packed sequences (in the first layout in which a second probe finds them equal to
+sequences run alone), linear layers (oneDNN's on a CPU). What is asked for by name and is not
+available is an error.
 """
 
 from __future__ import annotations
@@ -217,7 +218,7 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
         "linears": linears,
         "batch_tokens": batch_tokens,
         "threads": torch.get_num_threads(),
-        **({} if device == "cpu" else {"packed_layout": layout}),
+        **({"packed_layout": layout} if packed and device != "cpu" else {}),
     }
     log.info("loaded %s: %s, %s", spec.name, dtype, choices)
     text_config = config.get_text_config()

@@ -94,6 +94,8 @@ def attend_packed(
         batch.collected[module] = (key[0], value[0])
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scoring = Scoring(scale, sliding_window or None, softcap)
-    flash = attend_padded if batch.layout == "padded" else attend_flash
-    attend = attend_grouped if batch.layout == "groups" else flash
+    if batch.layout == "groups":
+        attend = attend_grouped
+    else:
+        attend = attend_padded if batch.layout == "padded" else attend_flash
     return attend(module, query[0], key[0], value[0], batch, scoring)[None], None

@@ -59,9 +59,11 @@ def number_within(lengths: np.ndarray) -> np.ndarray:
 class Reader(Protocol):
     """What is done with the states of a batch, a layer at a time while the pass goes on."""
 
-    def read(self, layer: int, states: BatchStates) -> None: ...
+    def read(self, layer: int, states: BatchStates) -> None:
+        """Take what is needed of a layer's states, which are not held after this call."""
 
-    def finish(self) -> Any: ...
+    def finish(self) -> Any:
+        """Return what was made of all layers."""
 
 
 MakeReader = Callable[[Sequence[int]], Reader]

@@ -23,7 +23,7 @@ from methods.backbone.packed_batch import move
 from methods.backbone.states import BatchStates, number_within
 from methods.backbone.trained_pooling import TrainedPooling
 from methods.base import Inputs, Method
-from methods.encoding.vectorize import list_layers, pool_checked, pools_by_mask
+from methods.encoding.vectorize import embed, list_layers, pools_by_mask
 
 CELLS = 4096  # positions in float32 at a time, or one row: 64 MiB at a hidden size of 4,096
 BY_WEIGHTS = ("last", "mean", "weighted_mean")
@@ -59,16 +59,11 @@ class BatchPooling:
     def _pool_padded(
         self, cell: Method, states: BatchStates, trained: TrainedPooling | None
     ) -> Tensor:
-        parts_BD = []
-        for first, last in _cut(states.lengths):
-            hidden_BLD = states.pad(first, last).float()
-            rows = self.inputs.rows(range(first, last))
-            if trained is None:
-                parts_BD.append(pool_checked(cell, hidden_BLD, rows).float())
-            else:
-                pool = lambda changed, rows=rows: pool_checked(cell, changed, rows)  # noqa: E731
-                parts_BD.append(trained({-1: hidden_BLD}, pool).float())
-        return torch.cat(parts_BD)
+        def pool(first: int, last: int) -> Tensor:
+            hidden = {cell.layer: states.pad(first, last).float()}
+            return embed(cell, trained, hidden, self.inputs.rows(range(first, last))).float()
+
+        return torch.cat([pool(first, last) for first, last in _cut(states.lengths)])
 
     def _combine(self, place: int, cell: Method) -> Tensor:
         """Return the vectors of a cell: one layer's, or what a trained pooling makes of several."""
@@ -83,8 +78,8 @@ class BatchPooling:
 
 
 def fetch(vectors: Tensor) -> np.ndarray:
-    """Return vectors as a float32 array of their own: a view would hold a batch's in memory."""
-    return vectors.float().cpu().numpy().copy()
+    """Return vectors as a float32 array on the host."""
+    return vectors.float().cpu().numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,32 +126,23 @@ class _Plan:
     @classmethod
     def make(cls, pooling: str, inputs: Inputs, states: BatchStates) -> _Plan:
         device, P, lengths = states.states_TD.device, states.prefix_length, states.lengths
-        mask_T = np.fromiter(chain.from_iterable(inputs.pool_mask), bool, lengths.sum())
-        rows = np.repeat(np.arange(len(lengths)), lengths)[mask_T]
-        places = number_within(lengths)[mask_T]
-        counts = np.bincount(rows, minlength=len(lengths))
-        if pooling == "last":
-            chosen = np.cumsum(counts) - 1
-            rows, places, weights = rows[chosen], places[chosen], np.ones(len(chosen), np.float32)
-        else:
-            ranks = np.ones(len(rows)) if pooling == "mean" else number_within(counts) + 1.0
-            sums = np.bincount(rows, ranks, minlength=len(lengths))
-            weights = (ranks / sums[rows]).astype(np.float32)
+        rows, places, weights = _choose_tokens(pooling, inputs, lengths)
+
+        def count(chosen: np.ndarray) -> np.ndarray:  # how many of them each row has
+            return np.bincount(rows[chosen], minlength=len(lengths))
+
         mine = places >= P
         tokens = states.starts[rows] + places - P
         if pooling == "last" and mine.all():
             return cls(move(tokens, device))
         own = [
-            _Bags.make(
-                tokens[part], _count(rows[part] - first, last - first), weights[part], device
-            )
-            for first, last in _cut(_count(rows[mine], len(lengths)), padded=False)
+            _Bags.make(tokens[part], count(part)[first:last], weights[part], device)
+            for first, last in _cut(count(mine), padded=False)
             for part in [mine & (rows >= first) & (rows < last)]
         ]
         before = None
         if not mine.all():
-            counts = _count(rows[~mine], len(lengths))
-            before = _Bags.make(places[~mine], counts, weights[~mine], device)
+            before = _Bags.make(places[~mine], count(~mine), weights[~mine], device)
         return cls(None, tuple(own), before)
 
     def apply(self, states: BatchStates) -> Tensor:
@@ -169,8 +155,20 @@ class _Plan:
         return vectors_BD
 
 
-def _count(rows: np.ndarray, number: int) -> np.ndarray:
-    return np.bincount(rows, minlength=number)
+def _choose_tokens(
+    pooling: str, inputs: Inputs, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return of every pooled token its row, its place in the row and its weight: [N] each."""
+    mask_T = np.fromiter(chain.from_iterable(inputs.pool_mask), bool, lengths.sum())
+    rows = np.repeat(np.arange(len(lengths)), lengths)[mask_T]
+    places = number_within(lengths)[mask_T]
+    counts = np.bincount(rows, minlength=len(lengths))
+    if pooling == "last":
+        last = np.cumsum(counts) - 1
+        return rows[last], places[last], np.ones(len(last), np.float32)
+    ranks = np.ones(len(rows)) if pooling == "mean" else number_within(counts) + 1.0
+    sums = np.bincount(rows, ranks, minlength=len(lengths))
+    return rows, places, (ranks / sums[rows]).astype(np.float32)
 
 
 def _cut(lengths: np.ndarray, *, padded: bool = True) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from methods.backbone.packed_batch import PackedBatch, find_parts
 from methods.backbone.packing_probe import find_packing_fault, supports_packing
 from tests.backbone import flash_emulation
 from tests.backbone.architectures import SMALL, WINDOW, spec
-from tests.backbone.test_packed import BEGINNING, PACKED, rows, states
+from tests.backbone.test_packed import BEGINNING, PACKED, PADDED, rows, states
 
 KERNELS = ["varlen", "flash_attention_2"]
 
@@ -155,6 +155,16 @@ def test_ways_to_pack_are_tried_best_first(device, dtype, kernel, installed, exp
     assert list_packed_layouts(device, dtype, kernel) == expected
 
 
+@pytest.mark.parametrize(("package", "expected"), [("flash-attn", True), ("flash-attn-4", False)])
+def test_another_package_of_that_module_is_not_flash_attn(package, expected, tmp_path, monkeypatch):
+    about = tmp_path / f"{package.replace('-', '_')}-4.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Name: {package}\nVersion: 4.0\n")
+    (tmp_path / "flash_attn").mkdir()
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    assert flash.has_flash_attn() is expected
+
+
 def test_padding_is_at_most_as_much_as_the_tokens():
     lengths = [1800, *sorted([8 + i % 22 for i in range(1700)], reverse=True)]
     parts = list(find_parts(lengths))
@@ -186,10 +196,11 @@ def test_no_mask_is_given_together_with_grouped_heads(architecture, attention, m
 
 @pytest.mark.parametrize("implementation", ["flash_attention_2", "sdpa"])
 @pytest.mark.parametrize(
-    ("architecture", "expected"), [("mistral", "sdpa"), ("gemma2", "eager"), ("llama", None)]
+    ("architecture", "expected"),
+    [("mistral", "sdpa"), ("gemma2", "eager"), ("gpt_oss", "eager"), ("llama", None)],
 )
 def test_padded_two_sided_windows_are_masks(architecture, expected, implementation):
-    model = build_backbone(spec(architecture, PACKED[architecture])).model
+    model = build_backbone(spec(architecture, (PACKED | PADDED)[architecture])).model
     model.config._attn_implementation = implementation
     switched = implementation == "flash_attention_2" and expected
     with attention_mode(model, "bidirectional"):
