@@ -86,7 +86,7 @@ class EmbeddingCache:
 
         def read() -> list[np.ndarray | None]:
             with self._env.begin(db=self._vectors, buffers=True) as txn:
-                return [self._check_keyword(key, txn.get(key)) for key in keys]
+                return [self._verify(key, txn.get(key)) for key in keys]
 
         return self._retry_if_damaged(read)
 
@@ -163,7 +163,7 @@ class EmbeddingCache:
             cursor.delete()
         return total
 
-    def _check_keyword(self, key: bytes, value: Any) -> np.ndarray | None:
+    def _verify(self, key: bytes, value: Any) -> np.ndarray | None:
         if value is None:
             return None
         stored = bytes(value)
