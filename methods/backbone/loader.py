@@ -103,6 +103,8 @@ class Backbone:
     packed: the attentions under which sequences are packed; packed_layout: how (packed_batch.py).
     left_over: names of the checkpoint's tensors that the model does not use (a head's).
     trained_pooling: the last adapter's, if it was trained with one (trained_pooling.py).
+    autocast: the half precision that a model in training computes in, whose trained parts are
+    float32; None for a model as it was loaded.
     """
 
     model: Any
@@ -118,6 +120,7 @@ class Backbone:
     trained_pooling: TrainedPooling | None = None
     refused: dict[Attention, str] = field(default_factory=dict)
     left_over: tuple[str, ...] = ()
+    autocast: str | None = None
 
     @property
     def linear_weights(self) -> int:

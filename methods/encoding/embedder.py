@@ -145,7 +145,11 @@ class Embedder:
         how = self.cells[0].attention
         device = self.backbone.choices["device"].partition(":")[0]
         # A caller's autocast would change vectors that are cached as those of the model's dtype.
-        with bar, torch.inference_mode(), torch.autocast(device, enabled=False):
+        own = self.backbone.autocast
+        autocast = torch.autocast(
+            device, getattr(torch, own or "bfloat16"), enabled=own is not None
+        )
+        with bar, torch.inference_mode(), autocast:
             for batch, pooled_CBD in forward.forward(
                 self.backbone,
                 asked,

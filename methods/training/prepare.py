@@ -70,6 +70,8 @@ def prepare_model(
     added = [token for token in own if token in tokens_added]
     rows += backbone.tokenizer.convert_tokens_to_ids(added)
     torch.manual_seed(run_options.seed)
+    half = backbone.identity["dtype"].removeprefix("nf4_")
+    backbone.autocast = half if half != "float32" else None  # as the trainer's own steps
     trained = _attach(backbone, recipe.trainable, rows=list(dict.fromkeys(rows)))
     log.info("trained: %d of %d numbers", *count_parameters(trained, backbone.trained_pooling))
     return Prepared(backbone, method, trained, tokens_added)

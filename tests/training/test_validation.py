@@ -79,6 +79,14 @@ def test_a_checkpoint_is_chosen_by_what_its_adapter_scores(train, choosing, monk
         assert (abs(score(encoder) - kept[best]) < 1e-6) == wanted
 
 
+@pytest.mark.parametrize("kind", ["added_bias", "lora", "full"])
+def test_a_model_in_half_precision_is_validated_as_it_is_trained(train, choosing, kind):
+    """Its trained parts are float32 beside weights in bfloat16."""
+    more = [f"recipe.trainable.kind={kind}", "model.dtype=bfloat16", "run.every=2"]
+    folder = train("method=sgpt", *choosing, *more).run()
+    assert json.loads((folder / "training.json").read_text())["best"]["step"] in (2, 4, 6)
+
+
 def test_nothing_that_is_scored_changes_what_is_learnt(train, choosing, monkeypatch):
     """The same steps with and without validation, each with the model in training mode."""
     losses, modes, plain = {}, [], TrainerExtensions.training_step
