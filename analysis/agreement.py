@@ -112,7 +112,7 @@ def match_tasks(full: Sequence[str], small: Sequence[str]) -> dict[str, str]:
 def find_separated(drawn: Resampled | None, keys: Any) -> list[tuple[Any, Any]]:
     """Return the pairs (higher, lower) of rows that examples separate."""
     known = [key for key in keys if key in drawn.estimate] if drawn else []
-    found = {pair: drawn.difference(*pair) for pair in combinations(known, 2)} if drawn else {}
+    found = {pair: drawn.subtract(*pair) for pair in combinations(known, 2)} if drawn else {}
     adjusted = holm({pair: difference.p_value for pair, difference in found.items()})
     apart = [pair for pair in found if adjusted[pair] < 0.05]
     return [pair if found[pair].estimate > 0 else pair[::-1] for pair in apart]

@@ -22,9 +22,9 @@ def find_default(comparison: Comparison, key: Any) -> Any:
     own: Any = comparison.rows.loc[[key]].iloc[0]
     rows = comparison.rows[comparison.rows["default"].eq(True)]
     for column in ("method", "model", "revision", "dtype", "adapters"):
-        rows = _equal_rows(rows, column, own)
+        rows = _select_equal(rows, column, own)
     for column in ("instructions", "runs"):
-        equal = _equal_rows(rows, column, own)
+        equal = _select_equal(rows, column, own)
         rows = equal if len(equal) else rows
     return rows.index[0] if len(rows) else None
 
@@ -37,14 +37,14 @@ def find_untrained(comparison: Comparison, key: Any) -> Any:
     own: Any = comparison.rows.loc[[key]].iloc[0]
     rows = comparison.rows[comparison.rows["adapters"].fillna("").eq("")]
     for column in ("method", "model", "revision", "dtype"):
-        rows = _equal_rows(rows, column, own)
+        rows = _select_equal(rows, column, own)
     for column in ("options", *AXES, "runs"):
-        equal = _equal_rows(rows, column, own)
+        equal = _select_equal(rows, column, own)
         rows = equal if len(equal) else rows
     return rows.index[0] if len(rows) else None
 
 
-def _equal_rows(rows: pd.DataFrame, column: str, own: pd.Series) -> pd.DataFrame:
+def _select_equal(rows: pd.DataFrame, column: str, own: pd.Series) -> pd.DataFrame:
     return rows[rows[column].map(as_text).eq(as_text(own[column]))]
 
 
@@ -74,7 +74,7 @@ def compare_with_defaults(
         gap = means[key] - means[base]
         notes.iat[place] = "" if np.isnan(gap) else f" ({gap:+.1f})"
         if drawn is not None and key in drawn.estimate and base in drawn.estimate:
-            difference = drawn.difference(key, base)
+            difference = drawn.subtract(key, base)
             if len(tested) == len(tasks):
                 notes.iat[place] = f" ({gap:+.1f} ± {difference.margin:.1f})"
             if difference.estimate * gap > 0:

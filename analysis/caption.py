@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparison import Comparison
-from analysis.labels import KEY, unique_values
+from analysis.labels import KEY, join_unique
 
 # Phrases that captions share.
 NOT_SIGNIFICANT = (
@@ -27,17 +27,17 @@ def write_caption(comparison: Comparison, about: str, tasks: Sequence[str] | Non
 
     tasks: those whose missing scores are explained; None: all.
     """
-    ours = _run_here(comparison.frame)
+    ours = _select_ours(comparison.frame)
     text = about
     if len(ours):
-        text += f" Models: {unique_values(ours, 'model')}; {unique_values(ours, 'dtype')}; "
-        text += f"commit {unique_values(ours, 'commit')}."
+        text += f" Models: {join_unique(ours, 'model')}; {join_unique(ours, 'dtype')}; "
+        text += f"commit {join_unique(ours, 'commit')}."
     if comparison.common is not None:
         text += f" Over the {len(comparison.common)} tasks that all rows have: "
         text += f"{', '.join(comparison.common)}."
     if splits := _name_splits(comparison):
         text += f" Of what was scored on several splits, shown is: {splits}."
-    if missing := _missing_scores(comparison, comparison.tasks if tasks is None else tasks):
+    if missing := _list_missing_scores(comparison, comparison.tasks if tasks is None else tasks):
         text += f" A dash is a score that is not there: {'; '.join(missing[:MAX_MISSING])}"
         left = len(missing) - MAX_MISSING
         text += f" and {left} more." if left > 0 else "."
@@ -87,13 +87,13 @@ def _parse_commands(commands: Sequence[str]) -> tuple[set[str], dict[str, list[s
     return verbs, given
 
 
-def _run_here(frame: pd.DataFrame) -> pd.DataFrame:
+def _select_ours(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["source"] == "run"]
 
 
 def _name_splits(comparison: Comparison) -> str:
     """Return which splits are shown of the tasks that were scored on several."""
-    ours = _run_here(comparison.frame)
+    ours = _select_ours(comparison.frame)
     old = len(ours) and ours["schema"].eq(0).all()  # older captions do not name the test split
     by_split: dict[str, list[str]] = {}
     for task, splits in comparison.splits.items():
@@ -104,18 +104,18 @@ def _name_splits(comparison: Comparison) -> str:
     return "; ".join(f"{text} ({', '.join(tasks)})" for text, tasks in by_split.items())
 
 
-def _missing_scores(comparison: Comparison, tasks: Sequence[str]) -> list[str]:
+def _list_missing_scores(comparison: Comparison, tasks: Sequence[str]) -> list[str]:
     """Return the missing scores and why: of our rows, or of all where there are none of ours."""
-    ours = _run_here(comparison.frame)
+    ours = _select_ours(comparison.frame)
     frame = ours if len(ours) else comparison.frame
-    reasons = _reasons(frame)
+    reasons = _find_reasons(frame)
     scores = comparison.scores
     rows = scores[scores.index.isin(pd.MultiIndex.from_frame(frame[KEY]))]
     missing = [(*key, task) for task in tasks for key in rows.index[rows[task].isna()]]
     return sorted(f"{k[0]} on {k[2]} ({reasons.get(k, 'not run')})" for k in missing)
 
 
-def _reasons(frame: pd.DataFrame) -> dict[Any, str]:
+def _find_reasons(frame: pd.DataFrame) -> dict[Any, str]:
     """Return why a score is not whole, by row and task: the first reason of several."""
     state = frame["status"].where(frame["status"] != "done", "in part")
     state = state.mask(state.eq("in part") & frame["score"].isna(), "undefined")

@@ -103,7 +103,7 @@ class Comparison:
             return None
         return friedman(self.complete.T)
 
-    def tasks_of(self, type_: str) -> list[str]:
+    def list_ranked_tasks(self, type_: str) -> list[str]:
         """Return the ranked tasks of a type."""
         return [task for task in self.ranked if self.types[task] == type_]
 
@@ -143,7 +143,7 @@ class Comparison:
         drawn = self.resample(tasks)
         if drawn is None or base not in drawn.estimate:
             return {}
-        return {key: drawn.difference(key, base) for key in drawn.estimate.index if key != base}
+        return {key: drawn.subtract(key, base) for key in drawn.estimate.index if key != base}
 
     def find_level_with_best(self, tasks: Sequence[str]) -> list[Any] | None:
         """Return the rows not significantly below the best of those with examples (Holm, 0.05);

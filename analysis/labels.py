@@ -79,7 +79,7 @@ def as_text(value: Any) -> str:
     return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
-def unique_values(frame: pd.DataFrame, column: str) -> str:
+def join_unique(frame: pd.DataFrame, column: str) -> str:
     """Return the values of a column, once each, as text."""
     return ", ".join(sorted(str(value) for value in frame[column].dropna().unique()))
 

@@ -12,7 +12,7 @@ import sys
 
 import pandas as pd
 
-from analysis.labels import unique_values
+from analysis.labels import join_unique
 from analysis.records.results import load_results
 
 
@@ -23,11 +23,11 @@ def describe_origin(frame: pd.DataFrame) -> str:
     """
     rows = frame.drop_duplicates(["folder", "task", "split", "subset"])
     seconds = rows["seconds"].sum()
-    parts = [f"{rows['tokens_computed'].sum():,.0f} tokens in {_duration(seconds)}"]
+    parts = [f"{rows['tokens_computed'].sum():,.0f} tokens in {_format_duration(seconds)}"]
     if rows["train_seconds"].notna().any():
         trained = rows.drop_duplicates("folder")["train_seconds"].sum()
-        parts[0] += f", after {_duration(trained)} of training"
-    parts.append(unique_values(rows, "dtype"))
+        parts[0] += f", after {_format_duration(trained)} of training"
+    parts.append(join_unique(rows, "dtype"))
     records = [json.loads(text) for text in rows["record"].unique()]
     named = sorted({record["processor"] for record in records if record.get("processor")})
     parts += ["; ".join(named)] if named else []
@@ -38,7 +38,7 @@ def describe_origin(frame: pd.DataFrame) -> str:
     return f"({'; '.join(parts)})"
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -61,10 +61,10 @@ def make_sections(frame: pd.DataFrame, options: Options) -> list[Section]:
     """
     made, refused = [], []
     theirs = frame[frame["source"] != "run"]
-    for name, asked, ours in _split_by_report(frame):
+    for name, requested, ours in _split_by_report(frame):
         beside = theirs[theirs["task"].isin(ours["task"])] if len(ours) else theirs
         try:
-            made.append(make_section(name, asked, ours, beside, options))
+            made.append(make_section(name, requested, ours, beside, options))
         except ValueError as error:
             refused.append(f"{name}: {error}")
     if not made:
@@ -80,13 +80,13 @@ def _split_by_report(frame: pd.DataFrame) -> Iterator[tuple[str, Report, pd.Data
     if not len(ours):
         yield OTHERS.name, OTHERS, ours
         return
-    asked = [set(REPORTS).intersection(_names(reports)) for reports in ours["reports"]]
+    requested = [set(REPORTS).intersection(_split_names(reports)) for reports in ours["reports"]]
     taken = ["failures", "overview"]  # ids of the page
     for name, named in REPORTS.items():
-        if any(name in own for own in asked):
+        if any(name in own for own in requested):
             taken.append(name)
-            yield name, named, ours[[name in own for own in asked]]
-    for runs, part in ours[[not own for own in asked]].groupby("runs"):
+            yield name, named, ours[[name in own for own in requested]]
+    for runs, part in ours[[not own for own in requested]].groupby("runs"):
         name = re.sub(r"[^\w.-]", "_", str(runs))
         while name in taken:
             name += "_"
@@ -100,7 +100,7 @@ def find_unknown_reports(frame: pd.DataFrame) -> list[str]:
     No error: a record is not edited, and the rows are shown under their runs folder.
     """
     records = frame[frame["source"] == "run"].drop_duplicates("folder")
-    names = Counter(name for text in records["reports"] for name in _names(text))
+    names = Counter(name for text in records["reports"] for name in _split_names(text))
     found = [
         f"report: {name} is unknown (in {number} records); valid: {', '.join(REPORTS)}"
         for name, number in sorted(names.items())
@@ -111,5 +111,5 @@ def find_unknown_reports(frame: pd.DataFrame) -> list[str]:
     return found
 
 
-def _names(reports: str) -> list[str]:
+def _split_names(reports: str) -> list[str]:
     return [name for name in str(reports).split(", ") if name]

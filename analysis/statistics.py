@@ -49,12 +49,12 @@ class Resampled:
     estimate: pd.Series
     draws: pd.DataFrame
 
-    def interval(self, method: Any, confidence: float = 0.95) -> tuple[float, float]:
+    def find_interval(self, method: Any, confidence: float = 0.95) -> tuple[float, float]:
         """Return the percentile interval of one score."""
-        low, high = np.quantile(self.draws[method], _tails(confidence))
+        low, high = np.quantile(self.draws[method], _find_tails(confidence))
         return float(low), float(high)
 
-    def difference(self, first: Any, second: Any, confidence: float = 0.95) -> Difference:
+    def subtract(self, first: Any, second: Any, confidence: float = 0.95) -> Difference:
         """Return one method minus another, with its percentile interval.
 
         The p-value is of a normal distribution with the bootstrap's standard error: counting
@@ -62,7 +62,7 @@ class Resampled:
         would leave anything significant.
         """
         gaps = (self.draws[first] - self.draws[second]).to_numpy()
-        low, high = np.quantile(gaps, _tails(confidence))
+        low, high = np.quantile(gaps, _find_tails(confidence))
         estimate, spread = float(self.estimate[first] - self.estimate[second]), gaps.std(ddof=1)
         if spread > 1e-12:
             p_value = math.erfc(abs(estimate) / (spread * math.sqrt(2)))
@@ -110,7 +110,7 @@ def resample(
         scorers = [score(frame["value"].to_numpy(float)[rows], gold) for frame in frames]
         for start in range(0, samples + 1, CHUNK):
             size = min(CHUNK, samples + 1 - start)
-            weights = _counts(draw, size, len(rows))
+            weights = _draw_counts(draw, size, len(rows))
             if start == 0:
                 weights[0] = 1
             for column, scorer in enumerate(scorers):
@@ -204,11 +204,11 @@ def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def _tails(confidence: float) -> list[float]:
+def _find_tails(confidence: float) -> list[float]:
     return [(1 - confidence) / 2, (1 + confidence) / 2]
 
 
-def _counts(draw: np.random.Generator, samples: int, examples: int) -> np.ndarray:
+def _draw_counts(draw: np.random.Generator, samples: int, examples: int) -> np.ndarray:
     """Return how often each example is drawn, samples x examples."""
     picks = draw.integers(0, examples, (samples, examples))
     picks += np.arange(samples)[:, None] * examples
@@ -221,12 +221,12 @@ def _mean(value: np.ndarray, gold: np.ndarray) -> Scorer:
 
 
 def _pearson(value: np.ndarray, gold: np.ndarray) -> Scorer:
-    return lambda weights: _correlation(value[None], gold[None], weights)
+    return lambda weights: _correlate(value[None], gold[None], weights)
 
 
 def _spearman(value: np.ndarray, gold: np.ndarray) -> Scorer:
     ranks = [_Ranks(v) for v in (value, gold)]
-    return lambda weights: _correlation(ranks[0](weights), ranks[1](weights), weights)
+    return lambda weights: _correlate(ranks[0](weights), ranks[1](weights), weights)
 
 
 def _average_precision(value: np.ndarray, gold: np.ndarray) -> Scorer:
@@ -260,7 +260,7 @@ class _Ranks:
         return middle[:, self.level]
 
 
-def _correlation(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _correlate(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
     number = weights.sum(axis=1, keepdims=True)
     first = first - (weights * first).sum(axis=1, keepdims=True) / number
     second = second - (weights * second).sum(axis=1, keepdims=True) / number

@@ -70,7 +70,7 @@ def _describe_cell(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         **{name: record.get(name) for name in COLUMNS if name in record},
         "source": "run",
         "reports": ", ".join(record.get("reports", [])),
-        "adapters": "+".join(_stacked_adapters(record)),
+        "adapters": "+".join(_list_adapters(record)),
         "options": ", ".join(f"{key}={value}" for key, value in options.items()),
         "default": bool(own)
         and not options
@@ -94,7 +94,7 @@ def _explain(entry: Mapping[str, Any]) -> str | None:
     return entry.get("error") or "; ".join(reasons) or None
 
 
-def _stacked_adapters(record: Mapping[str, Any]) -> list[str]:
+def _list_adapters(record: Mapping[str, Any]) -> list[str]:
     """Return the names of a cell's adapters, parents first (they lie in below/N_NAME)."""
     given = [Path(adapter).name for adapter in record.get("adapters", [])]
     merged = [part["folder"] for part in record.get("training", []) if "folder" in part]

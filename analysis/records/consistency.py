@@ -14,29 +14,29 @@ def find_inconsistencies(frame: pd.DataFrame) -> list[str]:
     """Return what differs between rows that are compared: dtype, data, code, training, copies."""
     done = frame[(frame["status"] == "done") & (frame["source"] == "run")]
     return [
-        *_mixed_dtypes(done),
-        *_different_data(done),
-        *_different_code(done),
-        *_changed_adapters(done),
-        *_repeated_cells(done),
-        *_different_revisions(frame),
+        *_find_mixed_dtypes(done),
+        *_find_different_data(done),
+        *_find_different_code(done),
+        *_find_changed_adapters(done),
+        *_find_repeated_cells(done),
+        *_find_different_revisions(frame),
     ]
 
 
-def _mixed_dtypes(done: pd.DataFrame) -> Iterator[str]:
+def _find_mixed_dtypes(done: pd.DataFrame) -> Iterator[str]:
     if done["dtype"].nunique() > 1:
         counts = done["dtype"].value_counts().sort_index()
         mixed = ", ".join(f"{number} scores in {dtype}" for dtype, number in counts.items())
         yield f"dtypes are mixed: {mixed}"
 
 
-def _different_data(done: pd.DataFrame) -> Iterator[str]:
+def _find_different_data(done: pd.DataFrame) -> Iterator[str]:
     sets = done.groupby(["task", "split", "subset"])["data"].nunique().groupby("task").max()
     for task, number in sets[sets > 1].items():
         yield f"{task} was scored on {number} different sets of data"
 
 
-def _different_code(done: pd.DataFrame) -> Iterator[str]:
+def _find_different_code(done: pd.DataFrame) -> Iterator[str]:
     """Yield where a method's own code, or the engine shared by all, has several digests."""
     for (method, model), group in done.groupby(["method", "model"]):
         if (number := group["code"].nunique()) > 1:
@@ -52,12 +52,12 @@ def _different_code(done: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _changed_adapters(done: pd.DataFrame) -> Iterator[str]:
+def _find_changed_adapters(done: pd.DataFrame) -> Iterator[str]:
     for (method, adapters, fields), _ in done.groupby(["method", "adapters", "trained_as"]):
         yield f"{method} with {adapters} was trained with {fields} as it is evaluated here"
 
 
-def _repeated_cells(done: pd.DataFrame) -> Iterator[str]:
+def _find_repeated_cells(done: pd.DataFrame) -> Iterator[str]:
     counts = done.groupby([*CELL, "task", "split", "subset"], dropna=False, as_index=False).agg(
         times=("score", "size"), runs=("runs", lambda names: ", ".join(sorted(set(names))))
     )
@@ -71,7 +71,7 @@ def _repeated_cells(done: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _different_revisions(frame: pd.DataFrame) -> Iterator[str]:
+def _find_different_revisions(frame: pd.DataFrame) -> Iterator[str]:
     """Yield the tasks whose data other people scored in another revision than we, or than others
     where none of the scores are ours."""
     theirs = frame[frame["source"] != "run"].dropna(subset=["dataset_revision"])

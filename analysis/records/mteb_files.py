@@ -65,12 +65,12 @@ def read_result(file: Path, data: Any) -> list[dict[str, Any]]:
     if not is_result(data):
         raise Unreadable("neither mteb's layout since 1.11 (task_name, scores) nor an older one")
     name = str(data.get("task_name") or data.get("mteb_dataset_name") or file.stem)
-    splits = data["scores"] if "scores" in data else _older_splits(data)
+    splits = data["scores"] if "scores" in data else _select_splits(data)
     if not isinstance(splits, Mapping):
         raise Unreadable(f"`scores` is {type(splits).__name__}, not an object of splits")
     rows = []
     for split, entries in splits.items():
-        for subset, scores in _by_subset(split, entries):
+        for subset, scores in _iterate_subsets(split, entries):
             row = {
                 "task": RENAMED.get(name, name),
                 "split": split,
@@ -84,11 +84,11 @@ def read_result(file: Path, data: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _older_splits(data: Mapping[str, Any]) -> dict[str, Any]:
+def _select_splits(data: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in data.items() if k not in ABOUT and isinstance(v, Mapping)}
 
 
-def _by_subset(split: str, entries: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _iterate_subsets(split: str, entries: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield (subset, scores) of a split: a list, an object of subsets, or the scores themselves."""
     if isinstance(entries, Mapping):
         inner = {
@@ -114,7 +114,7 @@ def _read_main_score(scores: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, int | float) and math.isfinite(value):
             return {"score": float(value)}
         return {"status": "undefined", "message": f"its main score is {value!r}, no number"}
-    for path in _score_paths(scores):
+    for path in _iterate_score_paths(scores):
         value: Any = scores
         for key in path:
             value = value.get(key) if isinstance(value, Mapping) else None
@@ -123,6 +123,6 @@ def _read_main_score(scores: Mapping[str, Any]) -> dict[str, Any]:
     return {"status": "undefined", "message": "its file holds no main score"}
 
 
-def _score_paths(scores: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _iterate_score_paths(scores: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield from MAIN_SCORES
     yield ("f1",) if {"f1", "precision", "recall"} <= set(scores) else ("accuracy",)

@@ -73,7 +73,7 @@ class Drawing:
 
 
 @contextmanager
-def new_figure(
+def open_figure(
     width: float, height: float, across: int = 1, down: int = 1, **more: Any
 ) -> Iterator[tuple[Figure, list[Any]]]:
     """Open a figure in the style, with its axes. Sizes in inches."""
@@ -82,7 +82,7 @@ def new_figure(
         yield figure, list(np.ravel(figure.subplots(down, across, **more)))
 
 
-def row_styles() -> Iterator[dict[str, Any]]:
+def iterate_styles() -> Iterator[dict[str, Any]]:
     """Yield the colour, marker and dashes of one row after the other."""
     for colour, marker, dash in zip(cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=False):
         yield {"color": colour, "marker": marker, "linestyle": dash}

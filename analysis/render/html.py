@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.labels import label_rows, unique_values
+from analysis.labels import join_unique, label_rows
 from analysis.render.figure import Drawing
 from analysis.render.table import DASH, Table
 
@@ -33,32 +33,32 @@ def make_page(
     frame: pd.DataFrame, sections: Sequence[Section], *, warnings: Sequence[str] = ()
 ) -> str:
     """Return the page. warnings: of no single section."""
-    parts, contents = [_overview(sections)], []
+    parts, contents = [_render_overview(sections)], []
     own = [f"{section.name}: {line}" for section in sections for line in section.warnings]
-    if trouble := list(_trouble(frame, [*warnings, *own])):
-        parts = [f'<section class="warn" id="failures">{"".join(trouble)}</section>', *parts]
+    if problems := list(_render_problems(frame, [*warnings, *own])):
+        parts = [f'<section class="warn" id="failures">{"".join(problems)}</section>', *parts]
         contents.append('<li><a href="#failures">failures and warnings</a></li>')
     contents.append('<li><a href="#overview">what was run</a></li>')
     for section in sections:
         name = escape(section.name)
         contents.append(f'<li><a href="#{name}">{name}</a></li>')
-        parts += _section(section)
+        parts += _render_section(section)
     template = Template(TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(contents="".join(contents), body="\n".join(parts))
 
 
-def _section(section: Section) -> Iterator[str]:
+def _render_section(section: Section) -> Iterator[str]:
     name = escape(section.name)
     yield f'<section id="{name}"><h2>{name}</h2>'
-    yield from map(_table, section.tables)
-    yield from (_figure(drawing, name) for drawing in section.figures)
+    yield from map(_render_table, section.tables)
+    yield from (_render_figure(drawing, name) for drawing in section.figures)
     frame = section.comparison.frame
-    yield from ("<h3>Task by task</h3>", *_tasks(frame))
+    yield from ("<h3>Task by task</h3>", *_render_tasks(frame))
     yield "<h3>Row by row: the command and the resolved config</h3>"
-    yield from (*_cells(frame), "</section>")
+    yield from (*_render_cells(frame), "</section>")
 
 
-def _figure(drawing: Drawing, section: str) -> str:
+def _render_figure(drawing: Drawing, section: str) -> str:
     image = base64.b64encode(drawing.png).decode()
     caption = escape(drawing.caption)
     return (
@@ -67,7 +67,7 @@ def _figure(drawing: Drawing, section: str) -> str:
     )
 
 
-def _trouble(frame: pd.DataFrame, warnings: Sequence[str]) -> Iterator[str]:
+def _render_problems(frame: pd.DataFrame, warnings: Sequence[str]) -> Iterator[str]:
     named = label_rows(frame)
     named["row"] = (named["label"] + " " + named["setting"]).str.strip()
     open_ = named[named["status"] != "done"]
@@ -75,11 +75,11 @@ def _trouble(frame: pd.DataFrame, warnings: Sequence[str]) -> Iterator[str]:
     if len(open_):
         yield f"<h2>{len(open_)} scores are not there</h2>"
         rows = [
-            [r.row, r.task, r.status, _or_blank(r.message), _or_blank(r.command)]
+            [r.row, r.task, r.status, _replace_missing(r.message), _replace_missing(r.command)]
             for r in open_.sort_values(["status", "task", "row"]).itertuples()
         ]
         heads = ["row", "task", "status", "why", "command"]
-        yield _plain(heads, rows, long=(3, 4), name="what is not there")
+        yield _render_plain_table(heads, rows, long=(3, 4), name="what is not there")
     notes = [*warnings, *(f"{r.row} on {r.task}: {r.message}" for r in partial.itertuples())]
     if notes:
         yield "<h2>Warnings</h2><ul>"
@@ -87,7 +87,7 @@ def _trouble(frame: pd.DataFrame, warnings: Sequence[str]) -> Iterator[str]:
         yield "</ul>"
 
 
-def _overview(sections: Sequence[Section]) -> str:
+def _render_overview(sections: Sequence[Section]) -> str:
     rows = []
     for section in sections:
         frame = section.comparison.frame
@@ -102,64 +102,68 @@ def _overview(sections: Sequence[Section]) -> str:
                     len(section.comparison.scores),
                     len(section.comparison.scores.columns),
                 ),
-                *(unique_values(ours, column) for column in ("model", "dtype", "commit", "date")),
+                *(join_unique(ours, column) for column in ("model", "dtype", "commit", "date")),
                 *(float(tokens), round(float(seconds))),
             ]
         )
     heads = "section rows tasks models dtype commit date tokens seconds".split()
-    table = _plain(heads, rows, long=(3,), name="what was run")
+    table = _render_plain_table(heads, rows, long=(3,), name="what was run")
     return f'<section id="overview"><h2>What was run</h2>{table}</section>'
 
 
-def _table(table: Table) -> str:
-    texts = table.cells("<b>{}</b>", "<u>{}</u>", escape)
+def _render_table(table: Table) -> str:
+    texts = table.format_cells("<b>{}</b>", "<u>{}</u>", escape)
     rows = [
         [(row, None), *zip(texts.iloc[place], table.values.iloc[place], strict=True)]
-        for place, row in enumerate(map(escape, table.rows()))
+        for place, row in enumerate(map(escape, table.name_rows()))
     ]
     first = table.values.index.names[0] or "label"
     heads = ["row" if first == "label" else str(first), *texts.columns]
+    grid = _render_data_table(heads, rows, name=table.name)
     return (
-        f"<h3>{escape(table.name.replace('_', ' '))}</h3>{_box(heads, rows, name=table.name)}"
+        f"<h3>{escape(table.name.replace('_', ' '))}</h3>{grid}"
         f'<p class="caption">{escape(table.caption)} ({escape(table.name)}.tex, .md, .csv)</p>'
     )
 
 
-def _tasks(frame: pd.DataFrame) -> Iterator[str]:
+def _render_tasks(frame: pd.DataFrame) -> Iterator[str]:
     named = frame.assign(row=(frame["label"] + " " + frame["setting"]).str.strip())
     for task, group in named.groupby("task"):
         shown = group.sort_values("score", ascending=False)[list(TASK_COLUMNS)]
         shown = shown.assign(score=pd.to_numeric(shown["score"]) * 100)
         rows = [
-            [_cell(value, DIGITS.get(name)) for name, value in zip(TASK_COLUMNS, row, strict=True)]
+            [
+                _format_cell(value, DIGITS.get(name))
+                for name, value in zip(TASK_COLUMNS, row, strict=True)
+            ]
             for row in shown.itertuples(index=False)
         ]
-        box = _box(list(TASK_COLUMNS.values()), rows, name=str(task))
+        box = _render_data_table(list(TASK_COLUMNS.values()), rows, name=str(task))
         yield f"<details><summary>{escape(str(task))}</summary>{box}</details>"
 
 
-def _cells(frame: pd.DataFrame) -> Iterator[str]:
+def _render_cells(frame: pd.DataFrame) -> Iterator[str]:
     ours = frame[frame["source"] == "run"].drop_duplicates("folder")
     for row in ours.itertuples():
         name = escape(f"{row.label} {row.setting}".strip())
         yield (
-            f"<details><summary>{name}</summary><pre>{escape(_or_blank(row.command))}</pre>"
+            f"<details><summary>{name}</summary><pre>{escape(_replace_missing(row.command))}</pre>"
             f"<pre>{escape(str(row.record))}</pre></details>"
         )
 
 
-def _plain(
+def _render_plain_table(
     heads: Sequence[str], rows: Sequence[Sequence[Any]], *, name: str, long: Sequence[int] = ()
 ) -> str:
-    cells = [[_cell(value, 0) for value in row] for row in rows]
-    return _box(heads, cells, name=name, long=long)
+    cells = [[_format_cell(value, 0) for value in row] for row in rows]
+    return _render_data_table(heads, cells, name=name, long=long)
 
 
-def _or_blank(text: Any) -> str:
+def _replace_missing(text: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _cell(value: Any, digits: int | None) -> tuple[str, float | None]:
+def _format_cell(value: Any, digits: int | None) -> tuple[str, float | None]:
     """Return text and sort value; text sorts as text."""
     if isinstance(value, str):
         return escape(value), None
@@ -168,7 +172,7 @@ def _cell(value: Any, digits: int | None) -> tuple[str, float | None]:
     return f"{value:,.{digits or 0}f}", float(value)
 
 
-def _box(
+def _render_data_table(
     heads: Sequence[str],
     rows: Sequence[Sequence[tuple[str, float | None]]],
     *,

@@ -43,17 +43,17 @@ class Table:
 
     def to_markdown(self) -> str:
         """Return a Markdown table with its caption."""
-        cells = self.cells("**{}**", "*{}*")
-        cells.index = [_one_line(row) for row in self.rows()]
-        cells.columns = [_one_line(str(column)) for column in cells.columns]
+        cells = self.format_cells("**{}**", "*{}*")
+        cells.index = [_join_lines(row) for row in self.name_rows()]
+        cells.columns = [_join_lines(str(column)) for column in cells.columns]
         align = ("left", *["right"] * len(cells.columns))
         text = cells.to_markdown(colalign=align, disable_numparse=True)
         return f"{text}\n\n{self.caption}\n"
 
     def to_latex(self) -> str:
         """Return a LaTeX table (booktabs); a wide one spans both columns, in smaller type."""
-        cells = self.cells("\\textbf{{{}}}", "\\underline{{{}}}", escape)
-        cells.index = [escape(row) for row in self.rows()]
+        cells = self.format_cells("\\textbf{{{}}}", "\\underline{{{}}}", escape)
+        cells.index = [escape(row) for row in self.name_rows()]
         cells.columns = [escape(str(column)) for column in cells.columns]
         wide = len(cells.columns) > 5
         text = cells.style.to_latex(
@@ -88,12 +88,14 @@ class Table:
             files.append(file)
         return files
 
-    def rows(self) -> list[str]:
+    def name_rows(self) -> list[str]:
         """Return the name of each row."""
         keys = [key if isinstance(key, tuple) else (key,) for key in self.values.index]
         return [" ".join(filter(None, map(str, key))) for key in keys]
 
-    def cells(self, best: str, second: str, change: Callable[[str], str] = str) -> pd.DataFrame:
+    def format_cells(
+        self, best: str, second: str, change: Callable[[str], str] = str
+    ) -> pd.DataFrame:
         """Return what is printed. best, second: like "**{}**"; change: for what is no number."""
         cells = pd.DataFrame(DASH, index=self.values.index, columns=self.values.columns)
         notes = np.full(cells.shape, "") if self.notes is None else self.notes.to_numpy(str)
@@ -120,7 +122,7 @@ def fill(index: pd.Index, columns: Any, value: Any = np.nan) -> pd.DataFrame:
     return pd.DataFrame(value, index=index, columns=list(columns))
 
 
-def _one_line(text: str) -> str:
+def _join_lines(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 

@@ -13,7 +13,7 @@ from analysis.baselines import compare_with_defaults, describe_defaults, find_de
 from analysis.caption import write_caption
 from analysis.comparison import Comparison
 from analysis.labels import drop_settings, order_attentions, order_poolings
-from analysis.render.figure import COLOURS, TWO_COLUMNS, new_figure
+from analysis.render.figure import COLOURS, TWO_COLUMNS, open_figure
 from analysis.render.table import Table
 from analysis.view import Options, View
 
@@ -64,7 +64,7 @@ def draw_combinations(comparison: Comparison, options: Options) -> Figure | None
     )
     if not np.isfinite(numbers).any():
         return None
-    with new_figure(TWO_COLUMNS, 0.3 * len(keys) + 1.1) as (figure, [axes]):
+    with open_figure(TWO_COLUMNS, 0.3 * len(keys) + 1.1) as (figure, [axes]):
         image = axes.imshow(numbers, cmap="cividis", aspect="auto")
         middle = np.nanmean([np.nanmin(numbers), np.nanmax(numbers)])
         for (row, column), number in np.ndenumerate(numbers):

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from analysis.caption import write_caption
 from analysis.comparison import Comparison
 from analysis.labels import KEY
-from analysis.render.figure import MAX_ROWS, TWO_COLUMNS, new_figure, row_styles
+from analysis.render.figure import MAX_ROWS, TWO_COLUMNS, iterate_styles, open_figure
 from analysis.render.table import Table
 from analysis.view import Options, View
 
@@ -81,9 +81,9 @@ def draw_cost(comparison: Comparison, options: Options) -> Figure | None:
     if not 2 <= len(costs) <= MAX_ROWS or not shown:
         return None
     names = [comparison.names[key] for key in costs.index]
-    with new_figure(TWO_COLUMNS, 2.7, len(shown), sharey=True) as (figure, every):
+    with open_figure(TWO_COLUMNS, 2.7, len(shown), sharey=True) as (figure, every):
         for axes, (column, label) in zip(every, shown.items(), strict=True):
-            for row, style in zip(range(len(costs)), row_styles(), strict=False):
+            for row, style in zip(range(len(costs)), iterate_styles(), strict=False):
                 point = costs.iloc[row]
                 style = {**style, "linestyle": ""}
                 axes.plot(point[column], point["score"], label=names[row], markersize=5, **style)

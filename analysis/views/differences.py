@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.caption import INTERVALS, NOT_TESTED, SIGNIFICANT, write_caption
 from analysis.comparison import Comparison
 from analysis.labels import order_types
-from analysis.render.figure import COLOURS, MAX_ROWS, TWO_COLUMNS, new_figure
+from analysis.render.figure import COLOURS, MAX_ROWS, TWO_COLUMNS, open_figure
 from analysis.render.table import Table, fill
 from analysis.statistics import holm, wilcoxon
 from analysis.view import Options, View
@@ -30,7 +30,7 @@ def tabulate_differences(comparison: Comparison, options: Options) -> Table | No
         return None
     base = _find_base(comparison, options.base)
     types = order_types(comparison.types)
-    columns = {type_: tasks for type_ in types if (tasks := comparison.tasks_of(type_))}
+    columns = {type_: tasks for type_ in types if (tasks := comparison.list_ranked_tasks(type_))}
     if len(columns) > 1:
         columns["Average"] = comparison.ranked
     values, notes = _subtract(comparison, base, columns)
@@ -99,7 +99,7 @@ def draw_ranks(comparison: Comparison, options: Options) -> Figure | None:
     joined = find_cliques(ranks.to_list(), critical)
     number, half = len(ranks), (len(ranks) + 1) // 2
     lowest = half + 0.9 + 0.35 * len(joined)
-    with new_figure(TWO_COLUMNS, 0.2 * lowest + 0.5) as (figure, [axes]):
+    with open_figure(TWO_COLUMNS, 0.2 * lowest + 0.5) as (figure, [axes]):
         axes.set(xlim=(number + 1.8, -0.8), ylim=(lowest, -1.7))
         axes.axis("off")
         axes.plot([1, number], [0, 0], color="black", linewidth=0.9)

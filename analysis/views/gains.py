@@ -57,7 +57,7 @@ def _compare_with_untrained(
             values.loc[[key], f"{column} zero-shot"] = means[base]
             text = f"{means[key] - means[base]:+.1f}"
             if drawn is not None and key in drawn.estimate and base in drawn.estimate:
-                one = drawn.difference(key, base)
+                one = drawn.subtract(key, base)
                 text += f" [{one.low:.1f}, {one.high:.1f}]"
                 p_values[key, f"{column} trained"] = one.p_value
             if means[base] == means[base]:

@@ -37,7 +37,7 @@ def tabulate_genres(comparison: Comparison, options: Options) -> Table | None:
             values.loc[[key], genre] = drawn.estimate[key]
             base = find_untrained(comparison, key)
             if base in examples:
-                one = drawn.difference(key, base)
+                one = drawn.subtract(key, base)
                 text = f" ({one.estimate:+.1f} [{one.low:.1f}, {one.high:.1f}])"
                 notes.loc[[key], genre] = text
                 p_values[key, genre] = one.p_value

@@ -9,7 +9,7 @@ from analysis.caption import write_caption
 from analysis.comparison import Comparison
 from analysis.labels import KEY
 from analysis.records.columns import GEOMETRY
-from analysis.render.figure import COLOURS, MAX_ROWS, TWO_COLUMNS, new_figure, row_styles
+from analysis.render.figure import COLOURS, MAX_ROWS, TWO_COLUMNS, iterate_styles, open_figure
 from analysis.render.table import Table
 from analysis.view import Options, View
 
@@ -73,14 +73,14 @@ def draw_geometry(comparison: Comparison, options: Options) -> Figure | None:
         return None
     pairs = measures["score"].notna().any()
     size = (TWO_COLUMNS, 0.17 * number + 0.9, 3 if pairs else 2)
-    with new_figure(*size, sharey=True) as (figure, every):
+    with open_figure(*size, sharey=True) as (figure, every):
         places = range(number)
         every[0].barh(places, measures["mean_cosine"], color=COLOURS[5], height=0.7)
         every[0].set_title("mean cosine of random pairs")
         every[1].barh(places, measures["effective_rank"], color=COLOURS[5], height=0.7)
         every[1].set_title("effective rank")
         if pairs:
-            for column, style in zip(PAIR_SCORES, row_styles(), strict=False):
+            for column, style in zip(PAIR_SCORES, iterate_styles(), strict=False):
                 style = {**style, "linestyle": "", "markersize": 5}
                 every[2].plot(measures[column], places, label=column, **style)
             every[2].set_title("score on pairs")

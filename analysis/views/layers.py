@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.caption import write_caption
 from analysis.comparison import Comparison
 from analysis.labels import drop_settings
-from analysis.render.figure import MAX_ROWS, ONE_COLUMN, new_figure, row_styles
+from analysis.render.figure import MAX_ROWS, ONE_COLUMN, iterate_styles, open_figure
 from analysis.render.table import Table
 from analysis.view import Options, View
 
@@ -51,8 +51,8 @@ def draw_layers(comparison: Comparison, options: Options) -> Figure | None:
     values = average_by_layer(comparison)
     if values is None or values.shape[1] > MAX_ROWS:
         return None
-    with new_figure(ONE_COLUMN, 3.2) as (figure, [axes]):
-        for name, style in zip(values.columns, row_styles(), strict=False):
+    with open_figure(ONE_COLUMN, 3.2) as (figure, [axes]):
+        for name, style in zip(values.columns, iterate_styles(), strict=False):
             curve = values[name].dropna()
             curve = curve.rename({-1: max(curve.index, default=0) + 1})
             axes.plot(curve.index, curve, label=name, markersize=3, linewidth=1.1, **style)

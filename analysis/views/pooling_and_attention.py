@@ -36,7 +36,7 @@ def tabulate_trained_poolings(comparison: Comparison, options: Options) -> Table
             elif (
                 base is not None and drawn is not None and {key, base} <= set(drawn.estimate.index)
             ):
-                one = drawn.difference(key, base)
+                one = drawn.subtract(key, base)
                 notes.loc[name, column] = f" ({one.estimate:+.1f} [{one.low:.1f}, {one.high:.1f}])"
                 p_values[name, column] = one.p_value
     star_significant(notes, p_values)

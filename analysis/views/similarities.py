@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.comparison import Comparison
 from analysis.labels import KEY
 from analysis.records.results import load_examples
-from analysis.render.figure import COLOURS, MAX_ROWS, TWO_COLUMNS, new_figure
+from analysis.render.figure import COLOURS, MAX_ROWS, TWO_COLUMNS, open_figure
 from analysis.view import Options, View
 
 ALIKE, UNLIKE = 0.8, 0.2  # of the scale: rated above, rated below
@@ -27,7 +27,7 @@ def draw_similarities(comparison: Comparison, options: Options) -> Figure | None
     across = min(3, len(rows))
     down = -(-len(rows) // across)
     size = (TWO_COLUMNS, 1.05 * down + 0.6, across, down)
-    with new_figure(*size, sharex=True) as (figure, every):
+    with open_figure(*size, sharex=True) as (figure, every):
         for axes, key in zip(every, rows, strict=False):
             _draw_histograms(axes, pairs[key])
             axes.set_title(comparison.names[key])

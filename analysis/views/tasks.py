@@ -15,7 +15,7 @@ def tabulate_tasks(comparison: Comparison, options: Options) -> Table:
     for type_ in order_types(comparison.types):
         tasks = [task for task in comparison.tasks if comparison.types[task] == type_]
         columns |= {comparison.short[task]: [task] for task in tasks}
-        if len(ranked := comparison.tasks_of(type_)) > 1:
+        if len(ranked := comparison.list_ranked_tasks(type_)) > 1:
             columns[f"{type_} avg"] = ranked
     return make_score_table("tasks", comparison, columns, "Main scores by task.")
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from analysis.baselines import compare_with_defaults, describe_defaults
 from analysis.caption import write_caption
 from analysis.comparison import Comparison
-from analysis.render.figure import MAX_ROWS, TWO_COLUMNS, new_figure, row_styles
+from analysis.render.figure import MAX_ROWS, TWO_COLUMNS, iterate_styles, open_figure
 from analysis.render.table import Table, fill
 from analysis.view import Options, View
 
@@ -37,13 +37,15 @@ def draw_templates(comparison: Comparison, options: Options) -> Figure | None:
     drawn, means = comparison.resample(tasks), comparison.mean(tasks)
     if not 2 <= len(means) <= MAX_ROWS:
         return None
-    with new_figure(TWO_COLUMNS, 0.17 * len(means) + 0.6) as (figure, [axes]):
+    with open_figure(TWO_COLUMNS, 0.17 * len(means) + 0.6) as (figure, [axes]):
         methods = comparison.rows["method"]
-        styles = dict(zip(methods.unique(), row_styles(), strict=False))
+        styles = dict(zip(methods.unique(), iterate_styles(), strict=False))
         for place, key in enumerate(means.index):
             style = {**styles[methods.iloc[place]], "linestyle": "", "markersize": 5}
             if drawn is not None and key in drawn.estimate:
-                axes.plot(drawn.interval(key), [place, place], color="0.3", linewidth=1.2, zorder=1)
+                axes.plot(
+                    drawn.find_interval(key), [place, place], color="0.3", linewidth=1.2, zorder=1
+                )
             axes.plot(means[key], place, **style)
         axes.set_yticks(range(len(means)), list(comparison.names.values()))
         axes.invert_yaxis()

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from analysis.comparison import Comparison
 from analysis.labels import order_types
-from analysis.render.figure import COLOURS, MAX_ROWS, TWO_COLUMNS, new_figure
+from analysis.render.figure import COLOURS, MAX_ROWS, TWO_COLUMNS, open_figure
 from analysis.render.table import Table
 from analysis.score_table import make_score_table
 from analysis.view import Options, View
@@ -16,7 +16,7 @@ from analysis.view import Options, View
 def tabulate_types(comparison: Comparison, options: Options) -> Table:
     """Return rows x task types, with the average over all tasks whose scores are ranked."""
     columns = {
-        type_: comparison.tasks_of(type_)
+        type_: comparison.list_ranked_tasks(type_)
         or [task for task in comparison.tasks if comparison.types[task] == type_]
         for type_ in order_types(comparison.types)
     }
@@ -31,14 +31,16 @@ def tabulate_types(comparison: Comparison, options: Options) -> Table:
 
 def draw_types(comparison: Comparison, options: Options) -> Figure | None:
     """Draw a bar a row for each type, with 95 % intervals where examples are recorded."""
-    types = [type_ for type_ in order_types(comparison.types) if comparison.tasks_of(type_)]
+    types = [
+        type_ for type_ in order_types(comparison.types) if comparison.list_ranked_tasks(type_)
+    ]
     number = len(comparison.scores)
     if not types or number > MAX_ROWS:
         return None
     size = (TWO_COLUMNS, 0.16 * number + 0.8, len(types))
-    with new_figure(*size, sharey=True) as (figure, every):
+    with open_figure(*size, sharey=True) as (figure, every):
         for axes, type_ in zip(every, types, strict=True):
-            tasks = comparison.tasks_of(type_)
+            tasks = comparison.list_ranked_tasks(type_)
             means, drawn = comparison.mean(tasks), comparison.resample(tasks)
             for place, key in enumerate(comparison.scores.index):
                 if np.isnan(means[key]):
@@ -46,7 +48,9 @@ def draw_types(comparison: Comparison, options: Options) -> Figure | None:
                     continue
                 axes.barh(place, means[key], color=COLOURS[5], height=0.7)
                 if drawn is not None and key in drawn.estimate:
-                    axes.plot(drawn.interval(key), [place, place], color="black", linewidth=1.4)
+                    axes.plot(
+                        drawn.find_interval(key), [place, place], color="black", linewidth=1.4
+                    )
             axes.set_title(f"{type_} ({len(tasks)})")
         every[0].set_ylim(-0.5, number - 0.5)
         every[0].set_yticks(range(number), list(comparison.names.values()))

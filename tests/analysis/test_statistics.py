@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from analysis.statistics import _SCORES, _counts, average, friedman, holm, resample, wilcoxon
+from analysis.statistics import _SCORES, _draw_counts, average, friedman, holm, resample, wilcoxon
 
 # Demsar (JMLR 7, 2006), table 6: AUC of four variants of C4.5 on fourteen data sets.
 DEMSAR = pd.DataFrame(
@@ -41,7 +41,7 @@ def examples(value, gold=None, group=None):
 
 def difference(one, other, *, statistic, samples=1000):
     found = resample({"one": one, "other": other}, statistic=statistic, samples=samples)
-    return found.difference("one", "other")
+    return found.subtract("one", "other")
 
 
 def test_friedman_and_nemenyi_as_in_demsars_example():
@@ -142,7 +142,7 @@ def test_weights_mean_what_copies_mean(statistic):
     """Every resample, ties and all, has the score of the examples written out as often as drawn."""
     draw = np.random.default_rng(5)
     value, label = draw.integers(0, 6, 40).astype(float), draw.integers(0, 2, 40).astype(float)
-    weights = _counts(draw, 20, 40)
+    weights = _draw_counts(draw, 20, 40)
     found = _SCORES[statistic](value, label)(weights)
     whole = {
         "pearson": lambda v, g: stats.pearsonr(v, g)[0],
@@ -166,7 +166,7 @@ def test_an_average_over_tasks_is_narrower_than_its_tasks():
     mean = average(tasks)
     assert list(mean.estimate.index) == ["a", "b"]  # one task lacks c
     assert mean.estimate["a"] == pytest.approx(np.mean([t.estimate["a"] for t in tasks]))
-    widths = [np.diff(t.interval("a"))[0] for t in (*tasks, mean)]
+    widths = [np.diff(t.find_interval("a"))[0] for t in (*tasks, mean)]
     assert widths[-1] == pytest.approx(np.mean(widths[:-1]) / 2, rel=0.15)  # 1 / sqrt(4)
 
 
