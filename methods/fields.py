@@ -73,7 +73,7 @@ def build(target: type[T], values: Mapping[str, Any], *, key: str = "") -> T:
 def check_value(key: str, value: Any, hint: Any) -> None:
     """Check one value against one type hint. Raises ValueError with the key and what is valid."""
     if not fits(value, hint):
-        raise ValueError(_fault(key, value, hint))
+        raise ValueError(_explain_fault(key, value, hint))
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -128,69 +128,70 @@ def _is_sequence_of(value: Any, kind: Any, arguments: tuple[Any, ...]) -> bool:
     return all(fits(one, arguments[0]) for one in value) if arguments else True
 
 
-def _fault(key: str, value: Any, hint: Any) -> str:
+def _explain_fault(key: str, value: Any, hint: Any) -> str:
     """What is wrong with a value: its key, what was got, what is valid, what to write."""
-    shown = f"{key} {value!r}" if isinstance(value, str) else f"{key} {_written(value)}"
-    options = _options(hint)
-    choices = [one for option in options for one in _choices(option)]
-    kinds = [option for option in options if not _choices(option) and option is not type(None)]
+    shown = f"{key} {value!r}" if isinstance(value, str) else f"{key} {_format_value(value)}"
+    options = _list_options(hint)
+    choices = [one for option in options for one in _list_choices(option)]
+    kinds = [option for option in options if not _list_choices(option) and option is not type(None)]
     several = isinstance(value, list | tuple | set | frozenset)
     takes_several = any((get_origin(one) or one) in SEQUENCES for one in options)
     takes_mapping = any((get_origin(one) or one) in MAPPINGS for one in options)
     if isinstance(value, str) and takes_several:
         return f"{shown} is one value where a list is meant; write {key}=[{value}]"
     if several and not takes_several and not takes_mapping:
-        first = _written(next(iter(value))) if value else "VALUE"
+        first = _format_value(next(iter(value))) if value else "VALUE"
         return f"{shown} is a list where one value is meant, for instance {key}={first}"
     if choices and not kinds:
         valid = ", ".join(map(str, choices))
         return f"{shown} is unknown; valid: {valid}{nearest(value, map(str, choices))}"
-    valid = ", ".join([*map(str, choices), *map(_named, kinds)])
+    valid = ", ".join([*map(str, choices), *map(_name_hint, kinds)])
     none = ", null" if type(None) in options else ""
     message = f"{shown} is not valid; it takes {valid}{none}"
     if str in kinds and isinstance(value, int | float):
-        message += f". Quote it to make it text: \"{key}='{_written(value)}'\""
+        message += f". Quote it to make it text: \"{key}='{_format_value(value)}'\""
     if bool in kinds and str(value).lower() in ("true", "false"):
         message += f". Write it without quotes: {key}={str(value).lower()}"
     return message
 
 
-def _options(hint: Any) -> list[Any]:
+def _list_options(hint: Any) -> list[Any]:
     if get_origin(hint) in (Union, types.UnionType):
-        return [option for one in get_args(hint) for option in _options(one)]
+        return [option for one in get_args(hint) for option in _list_options(one)]
     return [hint]
 
 
-def _choices(hint: Any) -> tuple[Any, ...]:
+def _list_choices(hint: Any) -> tuple[Any, ...]:
     if hint is bool:
         return (True, False)
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
-def _named(hint: Any) -> str:
+def _name_hint(hint: Any) -> str:
     origin, arguments = get_origin(hint) or hint, get_args(hint)
     if origin in MAPPINGS:
-        return "a mapping, {NAME: VALUE}" + (f" of {_plural(arguments[1])}" if arguments else "")
+        of = f" of {_name_plural(arguments[1])}" if arguments else ""
+        return "a mapping, {NAME: VALUE}" + of
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-        return f"a list of {len(arguments)}: [{', '.join(map(_named, arguments))}]"
+        return f"a list of {len(arguments)}: [{', '.join(map(_name_hint, arguments))}]"
     if origin in SEQUENCES:
-        return "a list" + (f" of {_plural(arguments[0])}" if arguments else "")
+        return "a list" + (f" of {_name_plural(arguments[0])}" if arguments else "")
     return NAMES.get(hint) or getattr(hint, "__name__", str(hint))
 
 
-def _plural(hint: Any) -> str:
+def _name_plural(hint: Any) -> str:
     plain = {int: "whole numbers", float: "numbers", str: "texts", bool: "true or false"}
     if (get_origin(hint) or hint) in SEQUENCES:
         return "lists"
     return plain.get(hint, str(getattr(hint, "__name__", hint)))
 
 
-def _written(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """A value as it is written on the command line."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     if isinstance(value, list | tuple | set | frozenset):
-        return f"[{','.join(map(_written, value))}]"
+        return f"[{','.join(map(_format_value, value))}]"
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{k}:{_written(v)}" for k, v in value.items()) + "}"
+        return "{" + ",".join(f"{k}:{_format_value(v)}" for k, v in value.items()) + "}"
     return str(value)

@@ -46,14 +46,14 @@ def digest_files(*files: Path) -> str:
 
     Computed once per state of the files: in this process for all, across processes for large ones.
     """
-    states = tuple(_state(file) for file in files)
+    states = tuple(_read_state(file) for file in files)
     return _digests[states] if states in _digests else _read_and_remember(states, files)
 
 
 _digests: dict[Any, str] = {}
 
 
-def _state(file: Path) -> tuple[Any, ...]:
+def _read_state(file: Path) -> tuple[Any, ...]:
     """What changes whenever a file's content does: ctime also where mtime was set back."""
     stat = file.stat()
     place = str(file.resolve())
@@ -73,7 +73,7 @@ def _read_and_remember(states: tuple[Any, ...], files: tuple[Path, ...]) -> str:
             while block := stream.read(1 << 20):
                 whole.update(block)
     found = whole.hexdigest()
-    if tuple(_state(file) for file in files) == states:  # nobody wrote while we read
+    if tuple(_read_state(file) for file in files) == states:  # nobody wrote while we read
         _digests[states] = found
         if note is not None:
             _write_note(note, found)
@@ -150,22 +150,22 @@ def digest_class(cls: type) -> str:
                 raise OSError("a class of no module")
             inspect.getsource(part)
         except (OSError, TypeError):  # a notebook or a prompt: what runs is all there is
-            unread.append(_bytecode(part))
+            unread.append(_digest_bytecode(part))
         else:
             file = Path(str(module.__file__))
             package = module.__package__.split(".") if module.__package__ else []
-            files |= dict.fromkeys([file, *_neighbours(file, package)])
-    found = _digest_sources(map(_source, files))
+            files |= dict.fromkeys([file, *_find_neighbours(file, package)])
+    found = _digest_sources(map(_read_source, files))
     return digest([found, unread], 16) if unread else found
 
 
 def digest_file_code(file: Path) -> str:
     """Return a digest of the code in a file of no package and in the modules beside it that it
     imports, docstrings and comments aside."""
-    return _digest_sources(map(_source, [file, *_neighbours(file, [])]))
+    return _digest_sources(map(_read_source, [file, *_find_neighbours(file, [])]))
 
 
-def _neighbours(file: Path, package: list[str]) -> list[Path]:
+def _find_neighbours(file: Path, package: list[str]) -> list[Path]:
     """The files that a plugin's file imports and that belong to it: those of its package, or of
     its folder. They are found by name, so that one that is imported later counts already."""
     root = file.parents[max(len(package) - 1, 0)]
@@ -178,7 +178,7 @@ def _neighbours(file: Path, package: list[str]) -> list[Path]:
 
 def _follow(file: Path, package: list[str], base: Path, found: list[Path]) -> None:
     """Append the files under `base` that a file of a package imports, and what those import."""
-    for node in ast.walk(ast.parse(_source(file))):
+    for node in ast.walk(ast.parse(_read_source(file))):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -203,7 +203,7 @@ def _is_plugins(file: Path, parts: list[str]) -> bool:
     )
 
 
-def _source(file: Path) -> str:
+def _read_source(file: Path) -> str:
     with tokenize.open(file) as stream:  # inspect takes an empty file for one without a source
         return stream.read()
 
@@ -219,18 +219,18 @@ def _digest_sources(sources: Iterable[str]) -> str:
     return whole.hexdigest()[:16]
 
 
-def _bytecode(cls: type) -> str:
+def _digest_bytecode(cls: type) -> str:
     found = {}
     for name, value in vars(cls).items():
         function = getattr(value, "fget", value)
         function = getattr(function, "__func__", function)
         if isinstance(function, FunctionType):
-            found[name] = _code(function.__code__)
+            found[name] = _list_code(function.__code__)
         elif not name.startswith(("__", "_abc_")):
             found[name] = repr(value).split(" at 0x")[0]  # an address is no content
     return digest(found, 16)
 
 
-def _code(code: CodeType) -> list[Any]:
-    constants = [_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+def _list_code(code: CodeType) -> list[Any]:
+    constants = [_list_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
     return [code.co_code.hex(), code.co_names, constants]

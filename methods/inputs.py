@@ -99,7 +99,7 @@ def encode_spans(
     A row without a token that may be pooled (an empty text behind an instruction) is pooled whole.
     Raises ValueError if what may not be cut is already longer than `max_length`.
     """
-    pieces = [_split_pieces(row) for row in rows]
+    pieces = [_join_pieces(row) for row in rows]
     encoded = _encode_pieces([piece for row in pieces for piece in row], tokenizer)
     ids: list[list[int]] = []
     masks: list[list[bool]] = []
@@ -146,7 +146,7 @@ class _Encoded(NamedTuple):
 _Piece = tuple[Span, ...]
 
 
-def _split_pieces(row: Sequence[Span]) -> list[_Piece]:
+def _join_pieces(row: Sequence[Span]) -> list[_Piece]:
     """Return the spans of a row that are tokenised in one go, together."""
     pieces: list[_Piece] = []
     for span in row:

@@ -34,7 +34,7 @@ class OwnPooling(str):
     code: str
 
 
-def built_in() -> dict[str, Function]:
+def list_built_in() -> dict[str, Function]:
     """Return the poolings of methods/pooling.py by name, in their order there."""
     module = built_in_poolings
     return {
@@ -53,11 +53,11 @@ def find_pooling(name: Any, folder: str | Path | None = None) -> Any:
     if not isinstance(name, str) or isinstance(name, OwnPooling):
         return name
     file = Path(folder or ".").expanduser().resolve() / FILE
-    own = _functions_in(file) if folder is not None and file.is_file() else []
+    own = _list_functions(file) if folder is not None and file.is_file() else []
     if name not in own:
         check_pooling(name, own)
         return name
-    if name in built_in():
+    if name in list_built_in():
         raise ValueError(f"pooling {name} is built in and defined in {file} too; rename that one")
     found = OwnPooling(name)
     found.function, found.code = getattr(_load(file), name), digest_file_code(file)
@@ -76,7 +76,7 @@ def check_pooling(name: str, own: list[str] | None = None) -> None:
 
     own: the names that a folder of one's own has.
     """
-    valid = [*built_in(), *(own or [])]
+    valid = [*list_built_in(), *(own or [])]
     if isinstance(name, OwnPooling) or name in valid:
         return
     if name in ("eos", "eos_token", "cls"):
@@ -91,7 +91,7 @@ def pool_by_name(hidden_BLD: Tensor, pool_mask_BL: Tensor, name: str) -> Tensor:
     """Pool right-padded hidden states: [B, D]. One of your own is handed them in float32."""
     if isinstance(name, OwnPooling):
         return name.function(hidden_BLD.float(), pool_mask_BL)
-    return built_in()[name](hidden_BLD, pool_mask_BL)
+    return list_built_in()[name](hidden_BLD, pool_mask_BL)
 
 
 def identify_pooling(name: str) -> Any:
@@ -99,7 +99,7 @@ def identify_pooling(name: str) -> Any:
     return [str(name), name.code] if isinstance(name, OwnPooling) else name
 
 
-def _functions_in(file: Path) -> list[str]:
+def _list_functions(file: Path) -> list[str]:
     """The public functions that a file defines. It is parsed, so that a name is known cheaply."""
     try:
         tree = ast.parse(file.read_bytes())

@@ -17,19 +17,19 @@ from methods.folders import ROOT
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "mteb", "datasets", "numpy")
 
 
-def environment() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
     """Return what numbers are made with: package versions, machine, processor, commit."""
     return {
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "processor": processor(),
-        **commit(),
+        "processor": find_processor(),
+        **find_commit(),
     }
 
 
 @cache
-def processor() -> str:
+def find_processor() -> str:
     """Return the processor's name and its widest units, as far as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -43,35 +43,35 @@ def processor() -> str:
 
 
 @cache
-def commit() -> dict[str, Any]:
+def find_commit() -> dict[str, Any]:
     """Return the commit of this code, and whether tracked files were changed since; None for both
     where this code is in no repository of its own."""
 
-    def git(*words: str) -> str:
+    def run_git(*words: str) -> str:
         done = subprocess.run(
             ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
         )
         return done.stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "methods/provenance.py")  # not another's repository
-        name = git("rev-parse", "--short=12", "HEAD")
-        changed = git("status", "--porcelain", "--untracked-files=no")
+        run_git("ls-files", "--error-unmatch", "methods/provenance.py")  # not another's repository
+        name = run_git("rev-parse", "--short=12", "HEAD")
+        changed = run_git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
     return {"commit": name, "dirty": bool(changed)}
 
 
-def portable(value: Any) -> Any:
+def make_portable(value: Any) -> Any:
     """Return a config value with absolute paths written relative to where the command runs.
 
     A record is read on other machines: where its author keeps folders is no part of it. A path that
     shares nothing with the working folder stays as it was given.
     """
     if isinstance(value, Mapping):
-        return {key: portable(part) for key, part in value.items()}
+        return {key: make_portable(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [portable(part) for part in value]
+        return [make_portable(part) for part in value]
     if isinstance(value, str) and os.path.isabs(value) and os.path.exists(value):
         here = os.getcwd()
         if os.path.commonpath([here, os.path.abspath(value)]) != os.path.sep:
@@ -79,11 +79,11 @@ def portable(value: Any) -> Any:
     return value
 
 
-def command_of(verb: str, overrides: Iterable[str], config_dir: str | None = None) -> str:
+def format_command(verb: str, overrides: Iterable[str], config_dir: str | None = None) -> str:
     """Return the command that asks for the same again, to be pasted where this one was given."""
-    options = [] if config_dir is None else ["--config-dir", portable(config_dir)]
+    options = [] if config_dir is None else ["--config-dir", make_portable(config_dir)]
     given = []
     for override in overrides:
         key, equals, value = override.partition("=")
-        given.append(f"{key}{equals}{portable(value)}")
+        given.append(f"{key}{equals}{make_portable(value)}")
     return f"dec2vec {verb} {shlex.join([*options, *given])}".rstrip()

@@ -20,14 +20,14 @@ Status = Literal["done", "failed", "missing", "running"]
 
 
 @dataclass(kw_only=True)
-class _Written:
+class _JsonRecord:
     """What records share: they are read and written as JSON, unknown fields refused."""
 
     KEEPS_NULLS: ClassVar[bool] = True
 
     def to_json(self) -> dict[str, Any]:
         """Return the record in JSON's terms."""
-        found = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        found = {f.name: _to_plain(getattr(self, f.name)) for f in fields(self)}
         return found if self.KEEPS_NULLS else {k: v for k, v in found.items() if v is not None}
 
     @classmethod
@@ -39,15 +39,15 @@ class _Written:
         if unknown or (lacking := sorted(needed - set(values))):
             wrong = f"unknown: {', '.join(unknown)}" if unknown else f"lacking: {lacking}"
             raise ValueError(f"no {cls.__name__} of schema {SCHEMA}: fields {wrong}")
-        return cls(**cls._nested(dict(values)))
+        return cls(**cls._build_nested(dict(values)))
 
     @classmethod
-    def _nested(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _build_nested(cls, values: dict[str, Any]) -> dict[str, Any]:
         return values
 
 
 @dataclass(kw_only=True)
-class PartRecord(_Written):
+class PartRecord(_JsonRecord):
     """Where one score comes from: one split and subset of a task.
 
     data: digest of what was evaluated (and trained on, by a classifier). code: of the method's own
@@ -64,7 +64,7 @@ class PartRecord(_Written):
 
 
 @dataclass(kw_only=True)
-class TaskRecord(_Written):
+class TaskRecord(_JsonRecord):
     """How a task stands: of the last run that was asked for it, and of each part that is scored.
 
     splits, subsets: those that are scored or were asked for. parts: split -> subset -> PartRecord.
@@ -108,7 +108,7 @@ class TaskRecord(_Written):
     geometry_error: str | None = None
 
     @classmethod
-    def _nested(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _build_nested(cls, values: dict[str, Any]) -> dict[str, Any]:
         parts = values.get("parts") or {}
         values["parts"] = {
             split: {subset: PartRecord.from_json(part) for subset, part in subsets.items()}
@@ -118,7 +118,7 @@ class TaskRecord(_Written):
 
 
 @dataclass(kw_only=True)
-class CellRecord(_Written):
+class CellRecord(_JsonRecord):
     """One cell: a method with its attention, pooling, layer and dtype on one model.
 
     command, config, config_dir: what was asked for; paths are relative to where the command ran.
@@ -156,14 +156,14 @@ class CellRecord(_Written):
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
 
     @classmethod
-    def _nested(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _build_nested(cls, values: dict[str, Any]) -> dict[str, Any]:
         tasks = values.get("tasks") or {}
         values["tasks"] = {name: TaskRecord.from_json(entry) for name, entry in tasks.items()}
         return values
 
 
 @dataclass(kw_only=True)
-class TrainingRecord(_Written):
+class TrainingRecord(_JsonRecord):
     """One training: what was asked for, what it was made on and with, and what came of it.
 
     base: name, weights (and dtype) of the model, config: digest of its other files, if it is a
@@ -215,7 +215,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file aside and rename it. An OSError names the folder it could not write to."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -244,11 +244,11 @@ def check_writable(folder: Path, *, key: str = "runs") -> None:
         ) from error
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, _Written):
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, _JsonRecord):
         return value.to_json()
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: _to_plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [_to_plain(part) for part in value]
     return value

@@ -31,15 +31,15 @@ def test_a_commit_is_one_whatever_tags_there_are(repository):
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "one")
     git(repository, "tag", "-am", "a release", "v1.0")
-    said = provenance.commit.__wrapped__()
+    said = provenance.find_commit.__wrapped__()
     assert git(repository, "rev-parse", "HEAD").startswith(said["commit"])
     assert len(said["commit"]) == 12 and said["dirty"] is False
     (repository / "methods" / "provenance.py").write_text("changed")
-    assert provenance.commit.__wrapped__()["dirty"] is True
+    assert provenance.find_commit.__wrapped__()["dirty"] is True
 
 
 def test_code_that_no_repository_tracks_has_no_commit(repository):
-    assert provenance.commit.__wrapped__() == {"commit": None, "dirty": None}
+    assert provenance.find_commit.__wrapped__() == {"commit": None, "dirty": None}
 
 
 def test_peak_memory_is_of_what_ran_since_the_last_reset():

@@ -230,13 +230,13 @@ USES = [
         (
             "mteb.cache:ResultCache.save_to_cache",
             "result files are written whole",
-            "follow the new method in WholeResultCache",
+            "follow the new method in AtomicResultCache",
             ("task_result", "model_name", "model_revision"),
         ),
         (
             "mteb.cache:ResultCache.load_task_result",
             "unreadable results count as none",
-            "follow the new method in WholeResultCache",
+            "follow the new method in AtomicResultCache",
             ("task_name", "model_name"),
         ),
         (

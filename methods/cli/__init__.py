@@ -61,19 +61,19 @@ def _run(verb: str) -> None:
     if verb == "-sc":
         _complete()
     elif verb in ("", *HELP):
-        print(manual.overview(VERBS))
+        print(manual.describe_verbs(VERBS))
     elif verb in ("-V", "--version", "version"):
-        print(manual.version_line())
+        print(manual.describe_version())
     elif verb not in VERBS:
-        sys.exit(_unknown(verb))
+        sys.exit(_explain_unknown(verb))
     elif manual.has_config(verb) and any(word in HELP for word in words):
-        print(manual.page(verb, VERBS[verb]))
+        print(manual.describe_verb(verb, VERBS[verb]))
     else:
         sys.argv = [f"dec2vec {verb}", *words]
         import_module(f"methods.cli.{MODULES.get(verb, verb)}").main()
 
 
-def _unknown(verb: str) -> str:
+def _explain_unknown(verb: str) -> str:
     """Return the message for a word that is no verb, with the command that was probably meant."""
     from methods.config.names import list_choices, list_groups
     from methods.fields import find_nearest_name

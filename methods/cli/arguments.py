@@ -10,8 +10,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 from hydra.errors import OverrideParseException
 
-from methods.cli.manual import experiment_verb
-from methods.cli.mistakes import no_choice, no_key, quote, unreadable
+from methods.cli.manual import find_experiment_verb
+from methods.cli.mistakes import (
+    explain_unknown_choice,
+    explain_unknown_key,
+    explain_unreadable,
+    quote,
+)
 from methods.config.names import OPTIONAL, list_choices, list_groups, list_root_keys
 from methods.fields import find_nearest_name
 
@@ -21,7 +26,7 @@ VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--co
 VALUED += ("-cd", "--config-dir", "-i", "--info", "--experimental-rerun")
 
 
-def ordered(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return Hydra's options and the KEY=VALUE words: its parser wants each kind together.
 
     Raises ValueError for an option that Hydra does not have.
@@ -54,10 +59,10 @@ def check_arguments(verb: str, options: Sequence[str], words: Sequence[str]) -> 
     folder = next(
         (b for a, b in zip(options, options[1:], strict=False) if a == "--config-dir"), ""
     )
-    overrides = [_parsed(verb, words, place) for place in range(len(words))]
+    overrides = [_parse_word(verb, words, place) for place in range(len(words))]
     given = [override.key_or_group for override in overrides]
     if twice := next((key for key in given if given.count(key) > 1), None):
-        values = ",".join(_value(o) for o in overrides if o.key_or_group == twice)
+        values = ",".join(_get_value(o) for o in overrides if o.key_or_group == twice)
         job = f"; for a job each write -m {twice}={values}" if twice in list_groups(verb) else ""
         raise ValueError(f"{twice} is given {given.count(twice)} times; give it once{job}")
     searched = any(o.key_or_group == "hydra.searchpath" for o in overrides)
@@ -65,7 +70,7 @@ def check_arguments(verb: str, options: Sequence[str], words: Sequence[str]) -> 
         key = override.key_or_group
         root = re.split(r"[./@:]", key)[0]
         if root != "hydra" and root not in list_root_keys(verb):
-            raise ValueError(no_key(verb, key, _value(override)))
+            raise ValueError(explain_unknown_key(verb, key, _get_value(override)))
         if override.is_delete() and key in list_root_keys(verb) and key not in OPTIONAL:
             raise ValueError(
                 f"~{key} takes away what is needed; write {key}=VALUE, or leave it out"
@@ -74,26 +79,26 @@ def check_arguments(verb: str, options: Sequence[str], words: Sequence[str]) -> 
             _check_choice(verb, override, folder or None)
 
 
-def _parsed(verb: str, words: Sequence[str], place: int) -> Override:
+def _parse_word(verb: str, words: Sequence[str], place: int) -> Override:
     word = words[place]
     following = words[place + 1 : place + 2]
     if "=" not in word and not word.startswith("~"):
-        raise ValueError(_no_assignment(verb, words, place))
+        raise ValueError(_explain_no_assignment(verb, words, place))
     if word.endswith(",") and (word + "".join(following)).count("[") == word.count("]"):
-        raise ValueError(_ends_in_comma(verb, word, *following))
+        raise ValueError(_explain_comma(verb, word, *following))
     if re.fullmatch(r"[\w.]+=", word) and following and "=" not in following[0]:
         raise ValueError(f"{word} has no value; write {word}{following[0]}, without a space")
     if word.startswith("="):
         raise ValueError(f"{word!r} has no key; write KEY=VALUE without spaces")
-    if (whole := _unclosed(words[place:])) is not None:
+    if (whole := _close_brackets(words[place:])) is not None:
         raise ValueError(f"{word} has a bracket that is not closed; write {shlex.quote(whole)}")
     try:
         return OverridesParser.create().parse_overrides([word])[0]
     except OverrideParseException as error:
-        raise ValueError(unreadable(word, str(error).splitlines()[0])) from error
+        raise ValueError(explain_unreadable(word, str(error).splitlines()[0])) from error
 
 
-def _ends_in_comma(verb: str, word: str, following: str = "") -> str:
+def _explain_comma(verb: str, word: str, following: str = "") -> str:
     """Return the message for values that a shell split behind a comma."""
     key, _, value = word.partition("=")
     if not following or "=" in following:
@@ -105,7 +110,7 @@ def _ends_in_comma(verb: str, word: str, following: str = "") -> str:
     )
 
 
-def _no_assignment(verb: str, words: Sequence[str], place: int) -> str:
+def _explain_no_assignment(verb: str, words: Sequence[str], place: int) -> str:
     """Return the message for a word without `=`."""
     word = words[place]
     if word in list_groups(verb) or word in list_root_keys(verb):
@@ -126,7 +131,7 @@ def _no_assignment(verb: str, words: Sequence[str], place: int) -> str:
     return f"{word} is no KEY=VALUE; dec2vec {verb} --help lists the keys"
 
 
-def _unclosed(words: Sequence[str]) -> str | None:
+def _close_brackets(words: Sequence[str]) -> str | None:
     """Return the value that a shell split, joined; None if its brackets are closed."""
     pairs = (("[", "]"), ("{", "}"), ("(", ")"))
     whole = ""
@@ -142,7 +147,7 @@ def _unclosed(words: Sequence[str]) -> str | None:
     return words[0].rstrip(",") + closing
 
 
-def _value(override: Override) -> str:
+def _get_value(override: Override) -> str:
     if not override.is_sweep_override() and isinstance(override._value, QuotedString):
         return override._value.text
     return override.get_value_element_as_str() if override._value is not None else ""
@@ -152,7 +157,7 @@ def _check_choice(verb: str, override: Override, folder: str | None) -> None:
     """Refuse a name that a group does not have, several where one is taken, and `+group=`."""
     group, value = override.key_or_group, override._value
     if override.is_add():
-        raise ValueError(f"+{group}= is not needed; write {quote(group, _value(override))}")
+        raise ValueError(f"+{group}= is not needed; write {quote(group, _get_value(override))}")
     valid = list_choices(group, config_dir=folder)
     if override.is_sweep_override():
         given = [] if isinstance(value, Glob) else [str(one) for one in override.sweep_iterator()]
@@ -168,13 +173,13 @@ def _check_choice(verb: str, override: Override, folder: str | None) -> None:
         names = ", ".join(valid)
         raise ValueError(f"{group}=null names none; write {group}=NAME, one of: {names}")
     else:
-        given = [] if value is None else [_value(override)]
+        given = [] if value is None else [_get_value(override)]
     for name in given:
         if name not in valid:
-            raise ValueError(no_choice(verb, group, name, valid, given))
+            raise ValueError(explain_unknown_choice(verb, group, name, valid, given))
     if group == "experiment":
         for name in given:
-            own = experiment_verb(name) if name in list_choices(group) else verb
+            own = find_experiment_verb(name) if name in list_choices(group) else verb
             if own not in (verb, None):
                 raise ValueError(
                     f"experiment={name} is one of dec2vec {own}: dec2vec {own} experiment={name}"

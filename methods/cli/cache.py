@@ -25,7 +25,7 @@ def main() -> None:
     if not (folder / "data.mdb").is_file():
         sys.exit(f"dec2vec cache: there is none in {folder}; valid: a folder given as cache.folder")
     try:
-        cache = open_cache(folder, int(_default_gib() * 2**30))
+        cache = open_cache(folder, int(_read_default_gib() * 2**30))
         if arguments.action == "clear":
             cache.clear()
         about = cache.info()
@@ -37,6 +37,6 @@ def main() -> None:
     )
 
 
-def _default_gib() -> float:
+def _read_default_gib() -> float:
     text = (CONF / "base.yaml").read_text(encoding="utf-8")
     return float(re.search(r"^  gib: ([\d.]+)", text, re.MULTILINE)[1])  # pyright: ignore

@@ -14,7 +14,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from methods.cli.jobs import check_report, given_config_dir, job_status, run_verb
+from methods.cli.jobs import check_report, get_config_dir, record_status, run_verb
 from methods.config.names import CONF
 
 log = logging.getLogger(__name__)
@@ -23,25 +23,25 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
 def run(config: DictConfig) -> float | None:
     """Run one job; return its mean score, which a sweeper may maximise."""
-    with job_status():
-        return job(config).run()
+    with record_status():
+        return build_job(config).run()
 
 
-def job(config: DictConfig) -> Any:
+def build_job(config: DictConfig) -> Any:
     """Return the job that a composed config describes."""
     check_report(config)
     from methods.config.resolve import resolve_evaluation
-    from methods.config.settings import task_list
+    from methods.config.settings import build_task_list
     from methods.evaluation.job import Job
 
     hydra_config = HydraConfig.get()
     overrides = list(hydra_config.overrides.task)
-    name, folder = hydra_config.runtime.choices["method"], given_config_dir()
-    resolved = resolve_evaluation(config, name=name, asked=overrides, config_dir=folder)
+    name, folder = hydra_config.runtime.choices["method"], get_config_dir()
+    resolved = resolve_evaluation(config, name=name, overrides=overrides, config_dir=folder)
     values: Any = OmegaConf.to_container(config, resolve=True)
     return Job(
         evaluation=resolved,
-        tasks=task_list(values["tasks"], key="tasks", mirror=values["mirror"]),
+        tasks=build_task_list(values["tasks"], key="tasks", mirror=values["mirror"]),
         runs=Path(config.runs),
         cache=values["cache"],
         overrides=overrides,

@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from methods.cli.arguments import check_arguments, ordered
+from methods.cli.arguments import check_arguments, split_arguments
 from methods.cli.cards import add_processes, take_card
 from methods.cli.mistakes import explain
 from methods.config.plugins import export_importable
@@ -45,13 +45,13 @@ class JobFailed(RuntimeError):
 def run_verb(verb: str, run: Callable[[], Any]) -> None:
     """Run a Hydra verb with the arguments of the command line; exit with a message if it fails."""
     if os.environ.get(FULL) == "1":
-        hydra_arguments(verb)
+        prepare_arguments(verb)
         run()
         return
     try:
-        hydra_arguments(verb)
+        prepare_arguments(verb)
         os.environ[FULL] = "1"  # Hydra then raises what it would print with a traceback
-        _in_a_folder(run)
+        _run_jobs(run)
     except JobFailed as error:
         sys.exit(f"dec2vec {verb}: {error}")
     except MISTAKES as error:
@@ -60,7 +60,7 @@ def run_verb(verb: str, run: Callable[[], Any]) -> None:
         os.environ.pop(FULL, None)
 
 
-def _in_a_folder(run: Callable[[], Any]) -> None:
+def _run_jobs(run: Callable[[], Any]) -> None:
     """Run jobs, which end by themselves; what is left to fail is the folder they are run in."""
     try:
         run()
@@ -71,7 +71,7 @@ def _in_a_folder(run: Callable[[], Any]) -> None:
 
 
 @contextmanager
-def job_status() -> Iterator[None]:
+def record_status() -> Iterator[None]:
     """Write status.json when the job ends, and log what ended it.
 
     What the user can mend is logged without a traceback. Raises JobFailed for what was logged.
@@ -97,24 +97,24 @@ def job_status() -> Iterator[None]:
         file.write_text(json.dumps(status, indent=2) + "\n")
 
 
-def hydra_arguments(verb: str) -> None:
+def prepare_arguments(verb: str) -> None:
     """Leave on the command line what Hydra takes: checked, and a --config-dir made importable."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd")
     chosen, rest = parser.parse_known_args(sys.argv[1:])
-    options, words = ordered(rest)
+    options, words = split_arguments(rest)
     words = rename_overrides(words, verb=verb)
     if chosen.config_dir is not None:
         export_importable(chosen.config_dir)
         options = ["--config-dir", chosen.config_dir, *options]
     if verb == "evaluate":
-        words = with_trained_method(words, config_dir=chosen.config_dir)
+        words = add_trained_method(words, config_dir=chosen.config_dir)
     check_arguments(verb, options, words)
     words = add_processes(words)
     sys.argv = [sys.argv[0], *options, *words]
 
 
-def with_trained_method(words: list[str], *, config_dir: str | None) -> list[str]:
+def add_trained_method(words: list[str], *, config_dir: str | None) -> list[str]:
     """Return overrides with the method that the adapter was trained with, where none is chosen."""
     keys = {word.lstrip("+").partition("=")[0]: word.partition("=")[2] for word in words}
     if "adapter" not in keys or keys.keys() & {"method", "experiment", "template"}:
@@ -137,7 +137,7 @@ def with_trained_method(words: list[str], *, config_dir: str | None) -> list[str
     return [f"method={name}", *words] if (name := names.pop()) else words
 
 
-def given_config_dir() -> str | None:
+def get_config_dir() -> str | None:
     """Return the --config-dir of the command line, as it was given."""
     for source in HydraConfig.get().runtime.config_sources:
         if source.provider == "command-line":

@@ -30,7 +30,7 @@ A value with a comma, a bracket, a quote, a space or = is quoted twice: "mirror=
 """
 
 
-def overview(verbs: Mapping[str, str]) -> str:
+def describe_verbs(verbs: Mapping[str, str]) -> str:
     """Return what `dec2vec --help` prints: the verbs, one line each."""
     lines = ["dec2vec: text embeddings from decoder-only language models", ""]
     lines += [f"  dec2vec {name:10} {about}" for name, about in verbs.items()]
@@ -38,23 +38,23 @@ def overview(verbs: Mapping[str, str]) -> str:
     return "\n".join([*lines, "", "dec2vec VERB --help explains a verb. For instance:", first[1:]])
 
 
-def version_line() -> str:
+def describe_version() -> str:
     """Return the package's version and the commit of this code."""
     try:
         found = version("dec2vec")
     except PackageNotFoundError:  # run from a folder that was never installed
         text = (CONF.parent / "pyproject.toml").read_text(encoding="utf-8")
         found = re.search(r'^version = "(.+)"', text, re.MULTILINE)[1]  # pyright: ignore
-    commit = _git("rev-parse", "--short=12", "HEAD")
+    commit = _run_git("rev-parse", "--short=12", "HEAD")
     if commit is None:
         return f"dec2vec {found} (commit unknown: {CONF.parent} is no git repository)"
     changed = (
-        ", with changes that are not committed" if _git("status", "--porcelain", "-uno") else ""
+        ", with changes that are not committed" if _run_git("status", "--porcelain", "-uno") else ""
     )
     return f"dec2vec {found} (commit {commit}{changed})"
 
 
-def _git(*words: str) -> str | None:
+def _run_git(*words: str) -> str | None:
     command = ["git", "-C", str(Path(__file__).parent), *words]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -67,41 +67,41 @@ def has_config(verb: str) -> bool:
     return (CONF / f"{verb}.yaml").is_file()
 
 
-def page(verb: str, about: str) -> str:
+def describe_verb(verb: str, about: str) -> str:
     """Return what `dec2vec VERB --help` prints."""
-    parts_of_config = [_body(text) for text in read_config_texts(verb)]
+    parts_of_config = [_select_body(text) for text in read_config_texts(verb)]
     header = read_config_texts(verb)[0].split("\ndefaults:\n")[0].splitlines()
     examples = [line[1:].rstrip() for line in header if line.startswith("#   ")]
-    comments = dict(comment for lines in parts_of_config for comment in _group_comments(lines))
+    comments = dict(comment for lines in parts_of_config for comment in _find_group_comments(lines))
     launchers = ", ".join(list_choices("hydra/launcher"))
     parts = [
         f"dec2vec {verb} KEY=VALUE ...: {about}",
         "Examples\n" + "\n".join(examples),
-        "What is chosen by name (a file in conf/)\n" + "\n".join(_groups(verb, comments)),
-        *(section for lines in parts_of_config for section in _sections(lines)),
+        "What is chosen by name (a file in conf/)\n" + "\n".join(_describe_groups(verb, comments)),
+        *(section for lines in parts_of_config for section in _describe_sections(lines)),
         SWEEPS.format(launchers=launchers),
     ]
     return "\n\n".join(parts).rstrip()
 
 
-def _body(text: str) -> list[str]:
+def _select_body(text: str) -> list[str]:
     """Return the lines of a config from its defaults list to Hydra's own settings."""
     lines = text.split("\nhydra:\n")[0].splitlines()
     return lines[lines.index("defaults:") :]
 
 
-def _group_comments(lines: list[str]) -> Iterator[tuple[str, str]]:
+def _find_group_comments(lines: list[str]) -> Iterator[tuple[str, str]]:
     for line in lines:
         if named := re.match(r"  - (\w+): \S+ +# (.*)", line):
             yield named[1], named[2]
 
 
-def _groups(verb: str, comments: Mapping[str, str]) -> Iterator[str]:
+def _describe_groups(verb: str, comments: Mapping[str, str]) -> Iterator[str]:
     for group, default in list_groups(verb).items():
         given = {"???": " (to be given)", "null": ""}.get(default, f" [{default}]")
-        names = [
-            n for n in list_choices(group) if group != "experiment" or experiment_verb(n) == verb
-        ]
+        names = list_choices(group)
+        if group == "experiment":
+            names = [name for name in names if find_experiment_verb(name) == verb]
         yield f"  {group}=NAME{given}  {comments.get(group, '')}".rstrip()
         yield textwrap.fill(
             ", ".join(names),
@@ -112,14 +112,14 @@ def _groups(verb: str, comments: Mapping[str, str]) -> Iterator[str]:
         )
 
 
-def experiment_verb(name: str) -> str | None:
+def find_experiment_verb(name: str) -> str | None:
     """Return the verb of a committed experiment, which its comment names."""
     file = CONF / "experiment" / f"{name}.yaml"
     found = re.search(r"^# dec2vec (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     return found[1] if found else None
 
 
-def _sections(lines: list[str]) -> Iterator[str]:
+def _describe_sections(lines: list[str]) -> Iterator[str]:
     """Yield the parts under `## ` headings: notes, and a line for each key with its default."""
     part: list[str] = []
     above: list[tuple[int, str]] = []

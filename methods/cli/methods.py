@@ -20,10 +20,10 @@ def main() -> None:
     if folder is not None and not Path(folder).is_dir():
         sys.exit(f"{parser.prog}: --config-dir {folder} is no folder")
     for name in list_choices("method", config_dir=folder):
-        print(f"{name:18} {about(name, config_dir=folder)}")
+        print(f"{name:18} {describe_method(name, config_dir=folder)}")
 
 
-def about(name: str, *, config_dir: str | None = None) -> str:
+def describe_method(name: str, *, config_dir: str | None = None) -> str:
     """Return the first line of a method's docstring, or why it cannot be found."""
     folders = [Path(folder) for folder in (config_dir, CONF) if folder]
     file = next(f for folder in folders if (f := folder / "method" / f"{name}.yaml").is_file())
@@ -31,7 +31,7 @@ def about(name: str, *, config_dir: str | None = None) -> str:
     if found is None:
         return f"({file} names no class: it has no _target_)"
     module, _, cls = found[1].rpartition(".")
-    source = _source(module, Path(config_dir) if config_dir else None)
+    source = _find_source(module, Path(config_dir) if config_dir else None)
     if source is None:
         return f"({file} names {found[1]}, and there is no module {module})"
     try:
@@ -44,7 +44,7 @@ def about(name: str, *, config_dir: str | None = None) -> str:
     return f"({source} has no class {cls})"
 
 
-def _source(module: str, folder: Path | None) -> Path | None:
+def _find_source(module: str, folder: Path | None) -> Path | None:
     """Return the file of a module: beside a --config-dir, else where Python finds it."""
     inside = Path(*module.split(".")) if module else Path("none")
     for root in filter(None, (folder, CONF.parent)):

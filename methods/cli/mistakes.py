@@ -54,11 +54,11 @@ def explain(error: BaseException, verb: str) -> str:
     """Return an error in a line or two, Hydra's and OmegaConf's in our words."""
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return unreadable(error.override, text.splitlines()[0])
+        return explain_unreadable(error.override, text.splitlines()[0])
     if isinstance(error, MissingConfigException):
-        return _missing(error, verb)
+        return _explain_missing(error, verb)
     if isinstance(error, ConfigCompositionException):
-        return _composition(error, text, verb)
+        return _explain_composition(error, text, verb)
     if isinstance(error, OmegaConfBaseException):
         key = f" ({error.full_key})" if error.full_key else ""
         return f"{(error.msg or text).splitlines()[0]}{key}"
@@ -75,7 +75,7 @@ def quote(key: str, value: str) -> str:
     return shlex.quote(word)
 
 
-def unreadable(word: str, reason: str) -> str:
+def explain_unreadable(word: str, reason: str) -> str:
     """Return what to say of a word that Hydra cannot parse."""
     key, _, value = word.partition("=")
     if value.startswith("="):
@@ -87,7 +87,7 @@ def unreadable(word: str, reason: str) -> str:
     return f"{word} cannot be read ({reason}); write KEY=VALUE"
 
 
-def no_key(verb: str, key: str, value: str) -> str:
+def explain_unknown_key(verb: str, key: str, value: str) -> str:
     """Return what to say of a key that a verb does not have."""
     other = ELSEWHERE.get(verb, {})
     root = re.split(r"[./@:]", key)[0]
@@ -105,7 +105,7 @@ def no_key(verb: str, key: str, value: str) -> str:
         for elsewhere in ELSEWHERE:
             if root in list_root_keys(elsewhere):
                 return f"{problem}, but of dec2vec {elsewhere}; dec2vec {verb} --help lists its own"
-    known = list(known_keys(verb))
+    known = list(iterate_keys(verb))
     tail = key.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == tail]
     beside = [one for one in known if one.startswith(f"{root}.")]
@@ -125,20 +125,20 @@ def quote_words(start: str, value: str) -> str:
     return " ".join([*before, quote(key, value or "VALUE")])
 
 
-def known_keys(verb: str) -> Iterable[str]:
+def iterate_keys(verb: str) -> Iterable[str]:
     """Yield every key of a verb's config and of its default groups, dotted."""
     import yaml
 
-    def below(prefix: str, part: Any) -> Iterable[str]:
+    def walk(prefix: str, part: Any) -> Iterable[str]:
         for name, value in part.items():
             key = f"{prefix}.{name}" if prefix else str(name)
             yield key
             if isinstance(value, dict):
-                yield from below(key, value)
+                yield from walk(key, value)
 
     for text in read_config_texts(verb):
         own = yaml.safe_load(text)
-        yield from below("", {k: v for k, v in own.items() if k not in ("defaults", "hydra")})
+        yield from walk("", {k: v for k, v in own.items() if k not in ("defaults", "hydra")})
     for group, name in list_groups(verb).items():
         yield group
         if group not in OPTIONAL:
@@ -148,14 +148,14 @@ def known_keys(verb: str) -> Iterable[str]:
                 yield from (f"{group}.{name}" for name in names if group != "recipe")
 
 
-def no_choice(
+def explain_unknown_choice(
     verb: str, group: str, name: str, valid: Sequence[str], given: Sequence[str] = ()
 ) -> str:
     """Return what to say of a name that a group does not have."""
     problem = f"{group}={name}: there is no {group} of that name"
     if not name:
         return f"{group}= has no value; valid: {', '.join(valid)}"
-    if group == "model" and (meant := _model(name)):
+    if group == "model" and (meant := _suggest_model(name)):
         return f"{problem}; write {meant}"
     if group == "data" and ("/" in name or "." in name):
         return f"{problem}; for a file write data=file {quote('data.sources.mine.path', name)}"
@@ -179,7 +179,7 @@ def no_choice(
     return message
 
 
-def _model(name: str) -> str | None:
+def _suggest_model(name: str) -> str | None:
     """Return the overrides that choose a folder, a GGUF file or a model of the Hub."""
     path = Path(name).expanduser()
     if name.endswith(".gguf"):
@@ -189,15 +189,15 @@ def _model(name: str) -> str | None:
     return f"model=hub {quote('model.source.id', name)}" if name.count("/") == 1 else None
 
 
-def _missing(error: MissingConfigException, verb: str) -> str:
+def _explain_missing(error: MissingConfigException, verb: str) -> str:
     """Return the message for a config file that does not exist."""
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if error.options and group:
-        return no_choice(verb, group, name, error.options)
+        return explain_unknown_choice(verb, group, name, error.options)
     return str(error).splitlines()[0]
 
 
-def _composition(error: Exception, text: str, verb: str) -> str:
+def _explain_composition(error: Exception, text: str, verb: str) -> str:
     """Return Hydra's message for a config that cannot be composed, in our words."""
     first = text.splitlines()[0]
     if found := re.match(r"You must specify '(\w+)'", text):
@@ -218,9 +218,9 @@ def _composition(error: Exception, text: str, verb: str) -> str:
         inner = re.search(r"full_key: (\S+)", str(error.__cause__ or ""))
         if inner and inner[1].startswith(f"{key}."):  # of a mapping that was given as one value
             return f"{key} has no {inner[1].removeprefix(f'{key}.')}"
-        return no_key(verb, key, "")
+        return explain_unknown_key(verb, key, "")
     if found := re.match(r"Could not delete from config.*'([^']+)'", first):
-        return no_key(verb, found[1], "").replace("=VALUE?", "?")
+        return explain_unknown_key(verb, found[1], "").replace("=VALUE?", "?")
     if found := re.match(r"Could not append to config. An item is already at '([^']+)'", first):
         return f"+{found[1]} is there already; write {found[1]}=VALUE, without +"
     cause = str(error.__cause__ or "").splitlines()[:1]

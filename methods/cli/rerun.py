@@ -54,7 +54,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for name in ("httpx", "mteb", "datasets"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    from methods.cli.again import rerun  # torch comes with it
+    from methods.cli.remake import rerun  # torch comes with it
 
     try:
         report = rerun(

@@ -14,10 +14,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from methods.cli.jobs import check_report, given_config_dir, job_status, run_verb
+from methods.cli.jobs import check_report, get_config_dir, record_status, run_verb
 from methods.cli.mistakes import quote
 from methods.config.names import CONF
-from methods.provenance import portable
+from methods.provenance import make_portable
 
 log = logging.getLogger(__name__)
 
@@ -25,28 +25,28 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def run(config: DictConfig) -> None:
     """Run one training, and score it where the config says so."""
-    with job_status():
+    with record_status():
         check_report(config)
-        from methods.training.config import score, train_job
+        from methods.training.config import build_train_job, score
 
         chosen: Any = HydraConfig.get().runtime.choices
         overrides = list(HydraConfig.get().overrides.task)
-        job = train_job(
+        job = build_train_job(
             config,
             title=chosen["recipe"],
             overrides=overrides,
             name=chosen["method"],
-            config_dir=given_config_dir(),
+            config_dir=get_config_dir(),
         )
         folder = job.run()
         if job.processes.is_main_process:
             log.info("trained: %s", folder)
             if config.evaluate.names:
                 score(job, folder, config, name=chosen["method"])
-            log.info("%s", evaluation_command(job, folder, chosen, overrides))
+            log.info("%s", make_evaluation_command(job, folder, chosen, overrides))
 
 
-def evaluation_command(
+def make_evaluation_command(
     job: Any, folder: Path, chosen: Mapping[str, str], overrides: Sequence[str]
 ) -> str:
     """Return the command that evaluates what was trained, as it is pasted into a shell.
@@ -59,7 +59,7 @@ def evaluation_command(
             "model=folder",
             quote("model.source.path", str(folder)),
         ]
-        words += method_words(job.method, chosen["method"])
+        words += list_method_overrides(job.method, chosen["method"])
         given = [word for word in overrides if word.startswith(("model.", "+model."))]
         given = [word for word in given if not word.lstrip("+").startswith("model.source.")]
     else:
@@ -72,15 +72,15 @@ def evaluation_command(
     if scored["names"]:
         for key in ("names", "splits", "subsets"):
             if scored.get(key):
-                words.append(shlex.quote(f"tasks.{key}={_written(scored[key])}"))
+                words.append(shlex.quote(f"tasks.{key}={_format_value(scored[key])}"))
     if job.config["runs"] != "runs":
         words.append(quote("runs", str(job.config["runs"])))
     if job.config_dir is not None:
-        words.insert(0, f"--config-dir {shlex.quote(str(portable(job.config_dir)))}")
+        words.insert(0, f"--config-dir {shlex.quote(str(make_portable(job.config_dir)))}")
     return " ".join(["dec2vec evaluate", *words])
 
 
-def method_words(method: Any, name: str) -> list[str]:
+def list_method_overrides(method: Any, name: str) -> list[str]:
     """Return method.FIELD=VALUE for the fields in which a method differs from its YAML."""
     file = CONF / "method" / f"{name}.yaml"
     usual: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}
@@ -90,15 +90,15 @@ def method_words(method: Any, name: str) -> list[str]:
         plain = list(value) if isinstance(value, tuple) else value
         if plain != usual.get(field.name, list(d) if isinstance(d := field.default, tuple) else d):
             added = "" if field.name in usual or not usual else "+"
-            words.append(shlex.quote(f"{added}method.{field.name}={_written(plain)}"))
+            words.append(shlex.quote(f"{added}method.{field.name}={_format_value(plain)}"))
     return words
 
 
-def _written(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, list):
-        return f"[{','.join(map(_written, value))}]"
+        return f"[{','.join(map(_format_value, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{_written(one)}' for key, one in value.items())}}}"
+        return f"{{{','.join(f'{key}:{_format_value(one)}' for key, one in value.items())}}}"
     if isinstance(value, str):
         return "'" + value.replace("'", "\\'") + "'" if not value.isidentifier() else value
     if value is None or isinstance(value, bool):

@@ -62,7 +62,7 @@ def main() -> None:
         rows, left_out = compare(request)
     except (ValueError, OSError) as error:
         sys.exit(f"dec2vec try: {error}")
-    print("\n".join(lines(request, rows)))
+    print("\n".join(format_output(request, rows)))
     for name, reason in left_out.items():
         print(f"\n{name} is not shown: {reason}")
     print(f"\n{len(rows)} methods, {len(request.texts)} texts, {time.perf_counter() - start:.1f} s")
@@ -98,7 +98,7 @@ def parse(arguments: list[str], *, prog: str = "dec2vec try") -> Request:
         key = key.removeprefix("model.").removeprefix("method.")
         if key in keys:
             raise ValueError(f"{key} is given twice; give one value, several methods as method=A,B")
-        keys[key] = _value(key, value)
+        keys[key] = _parse_value(key, value)
     texts += arguments[end + 1 :]
     if len(texts) < 2:
         raise ValueError(
@@ -127,7 +127,7 @@ def compare(request: Request) -> tuple[dict[str, Row], dict[str, str]]:
     left_out: dict[str, str] = {}
     for name in sorted(dict.fromkeys(names), key=lambda name: name == BASELINE):  # one model a time
         try:
-            rows[name] = _row(request, name)
+            rows[name] = _measure_row(request, name)
         except (ValueError, OSError) as error:
             left_out[name] = str(error)
             if named:
@@ -139,7 +139,7 @@ def compare(request: Request) -> tuple[dict[str, Row], dict[str, str]]:
     return rows, left_out
 
 
-def _row(request: Request, name: str) -> Row:
+def _measure_row(request: Request, name: str) -> Row:
     from methods import load_encoder
 
     keys = request.keys
@@ -152,15 +152,15 @@ def _row(request: Request, name: str) -> Row:
     matrix = None
     if request.matrix or len(request.methods) == 1:
         alike = encoder.encode(request.texts, instruction=instruction)
-        matrix = _cosines(alike, alike)
+        matrix = _compute_cosines(alike, alike)
     model = f"{encoder.backbone.identity['name']} ({encoder.backbone.identity['dtype']})"
-    return Row(model, encoder.method.uses_instructions, _cosines(query, others)[0], matrix)
+    return Row(model, encoder.method.uses_instructions, _compute_cosines(query, others)[0], matrix)
 
 
-def lines(request: Request, rows: dict[str, Row]) -> list[str]:
+def format_output(request: Request, rows: dict[str, Row]) -> list[str]:
     """Return what is printed: the texts, the table of methods, and the matrices."""
-    printed = [f"query: {_shortened(request.texts[0])}"]
-    printed += [f"{at:5}: {_shortened(text)}" for at, text in enumerate(request.texts[1:], 1)]
+    printed = [f"query: {_shorten(request.texts[0])}"]
+    printed += [f"{at:5}: {_shorten(text)}" for at, text in enumerate(request.texts[1:], 1)]
     printed += [
         "",
         "Cosine x 100 of the query with each text; * is a method's nearest. Compare within",
@@ -169,13 +169,13 @@ def lines(request: Request, rows: dict[str, Row]) -> list[str]:
     table = {name: row.to_query for name, row in rows.items()}
     printed += [
         "",
-        *_table(table, [str(at + 1) for at in range(len(request.texts) - 1)], mark=True),
+        *_format_table(table, [str(at + 1) for at in range(len(request.texts) - 1)], mark=True),
     ]
     names = ["query", *(str(at) for at in range(1, len(request.texts)))]
     for name, row in rows.items():
         if row.matrix is not None:
             printed += ["", f"{name}: all texts with each other, encoded as symmetric texts"]
-            printed += _table(dict(zip(names, row.matrix, strict=True)), names)
+            printed += _format_table(dict(zip(names, row.matrix, strict=True)), names)
     printed.append("")
     models = dict.fromkeys(row.model for row in rows.values())
     for model in models:
@@ -191,7 +191,9 @@ def lines(request: Request, rows: dict[str, Row]) -> list[str]:
     return printed
 
 
-def _table(rows: dict[str, np.ndarray], columns: list[str], *, mark: bool = False) -> list[str]:
+def _format_table(
+    rows: dict[str, np.ndarray], columns: list[str], *, mark: bool = False
+) -> list[str]:
     label = max(map(len, rows))
     printed = [" " * label + "".join(f"{name:>9} " for name in columns)]
     for name, values in rows.items():
@@ -204,7 +206,7 @@ def _table(rows: dict[str, np.ndarray], columns: list[str], *, mark: bool = Fals
     return [line.rstrip() for line in printed]
 
 
-def _cosines(one_ND: np.ndarray, other_MD: np.ndarray) -> np.ndarray:
+def _compute_cosines(one_ND: np.ndarray, other_MD: np.ndarray) -> np.ndarray:
     """Cosine similarities [N, M]; not a number for a vector of zeros."""
     with np.errstate(invalid="ignore"):
         one, other = (
@@ -214,7 +216,7 @@ def _cosines(one_ND: np.ndarray, other_MD: np.ndarray) -> np.ndarray:
     return one @ other.T
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     """Shorten a text to one line of at most WIDTH columns; East Asian characters take two."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
     width = 0
@@ -226,7 +228,7 @@ def _shortened(text: str) -> str:
     return line or "(an empty text)"
 
 
-def _value(key: str, value: str) -> Any:
+def _parse_value(key: str, value: str) -> Any:
     """Parse a value as a config does; texts, names and folders stay as they are typed."""
     if key in ("method", "model", "instruction"):
         return value

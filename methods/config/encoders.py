@@ -54,9 +54,9 @@ def compose_encoder(
             check_imported_from(Path(folder), config.method._target_)
         set_fields(config, overrides, method=method)
         config.adapter = check_adapter(adapter)
-        asked = [f"method.{key}=" for key in overrides]
-        asked += ["instructions="] if instructions != "mteb" else []
-        resolved = resolve_evaluation(config, name=method, asked=asked, config_dir=folder)
+        words = [f"method.{key}=" for key in overrides]
+        words += ["instructions="] if instructions != "mteb" else []
+        resolved = resolve_evaluation(config, name=method, overrides=words, config_dir=folder)
         store = _open_encoder_store(cache, config.cache.gib)
         backbone = load_backbone(resolved.spec)
         shared = Embedder(backbone, resolved.cells, store)

@@ -50,16 +50,16 @@ class EvaluationSpec:
 
 
 def resolve_evaluation(
-    config: DictConfig, *, name: str, asked: Iterable[str] = (), config_dir: str | None = None
+    config: DictConfig, *, name: str, overrides: Iterable[str] = (), config_dir: str | None = None
 ) -> EvaluationSpec:
     """Resolve an evaluation before a model is loaded. Raises ValueError on bad input.
 
-    asked: overrides on the command line, which an adapter's own settings do not replace.
+    overrides: those of the command line, which an adapter's own settings do not replace.
     config_dir: the folder that may hold poolings of one's own.
     """
     check_config(config)
-    asked = list(asked)
-    config = _as_trained(config, list_overridden_fields(asked))
+    overrides = list(overrides)
+    config = _apply_training(config, list_overridden_fields(overrides))
     axes = {axis: _read_axis(axis, config[axis]) for axis in ROOT_AXES if axis in config}
     if len(axes.get("attention", [])) > 1:
         raise ValueError(
@@ -86,9 +86,9 @@ def resolve_evaluation(
             f"{name} with delimiters=new reads {', '.join(method.new_tokens)}, whose rows only an "
             f"adapter has: give adapter=PATH, or use method.delimiters=reuse"
         )
-    instructions = build(Instructions, _plain(config.instructions), key="instructions")
+    instructions = build(Instructions, _to_container(config.instructions), key="instructions")
     if not method.uses_instructions and any(
-        word.lstrip("+").startswith("instructions") for word in asked
+        word.lstrip("+").startswith("instructions") for word in overrides
     ):
         log.warning("%s reads no instruction; instructions=... has no effect", name)
     return EvaluationSpec(name, spec, cells, instructions, all_layers)
@@ -108,28 +108,28 @@ def list_overridden_fields(overrides: Iterable[str]) -> set[str]:
     return found
 
 
-def _as_trained(config: DictConfig, asked: set[str]) -> DictConfig:
-    """Return the config with the method as it was trained, but for what is asked for by name."""
+def _apply_training(config: DictConfig, overridden: set[str]) -> DictConfig:
+    """Return the config with the method as it was trained, except for overridden fields."""
     adapters = [str(path) for path in as_list(config.adapter)] if config.get("adapter") else []
     folders = list_trained_folders(adapters, OmegaConf.select(config, "model.source.path"))
     if not read_training(folders):
         return config
     target = import_class(OmegaConf.select(config, "method._target_"), "method._target_")
     usual = {f.name: f.default for f in fields(target)}
-    composed = _plain(config.method)
-    other = {k for k, v in composed.items() if k in usual and v != _tuples_as_lists(usual[k])}
-    trained = list_trained_fields(target, folders, asked=asked | other)
-    changed = {k: v for k, v in trained.items() if composed.get(k, usual[k]) != _tuples_as_lists(v)}
+    composed = _to_container(config.method)
+    other = {k for k, v in composed.items() if k in usual and v != _replace_tuple(usual[k])}
+    trained = list_trained_fields(target, folders, overridden=overridden | other)
+    changed = {k: v for k, v in trained.items() if composed.get(k, usual[k]) != _replace_tuple(v)}
     if changed:
         settings = ", ".join(f"{key}={value}" for key, value in changed.items())
         log.info("as %s was trained: %s", folders[-1], settings)
         config = copy.deepcopy(config)
         with open_dict(config):
-            config.method.update({key: _tuples_as_lists(value) for key, value in changed.items()})
+            config.method.update({key: _replace_tuple(value) for key, value in changed.items()})
     return config
 
 
-def _tuples_as_lists(value: Any) -> Any:
+def _replace_tuple(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -137,7 +137,7 @@ def build_method(config: DictConfig, *, config_dir: str | None = None, **axes: A
     """Build the method that a YAML names, with its fields checked and its pooling found."""
     if not isinstance(config, DictConfig) or "_target_" not in config:
         raise ValueError("no method is chosen; give method=NAME (dec2vec methods lists them)")
-    values = _plain(config)
+    values = _to_container(config)
     target = import_class(values.pop("_target_"), "method._target_")
     check_attributes(target)
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
@@ -168,9 +168,9 @@ def build_backbone_spec(
 
     kernel: how it runs (KernelSettings), but for what the model's own section says.
     """
-    switches = _plain(kernel) if kernel is not None else {}
+    switches = _to_container(kernel) if kernel is not None else {}
     values = {("kernel" if key == "attention" else key): v for key, v in switches.items()}
-    values |= _plain(config)
+    values |= _to_container(config)
     if values.pop("adapters", None):
         raise ValueError("model.adapters is no key; give adapter=DIR, or adapter=[DIR,DIR]")
     source = values.pop("source", None)
@@ -218,7 +218,7 @@ def _read_axis(axis: str, value: Any) -> list[Any]:
     return values
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def _to_container(config: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
 
 

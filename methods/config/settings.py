@@ -94,7 +94,7 @@ def check_config(config: DictConfig, *, verb: str = "evaluate") -> None:
         if key in (*OPTIONAL, "recipe") or isinstance(config.get(key), DictConfig):
             continue
         raise ValueError(f"no {key} is chosen; give {key}=NAME: {', '.join(list_choices(key))}")
-    for key in _missing("", OmegaConf.to_container(config, resolve=False)):
+    for key in _find_missing("", OmegaConf.to_container(config, resolve=False)):
         raise ValueError(f"{key} has no value yet; give {key}={key.rpartition('.')[2].upper()}")
     for key, hint in ROOT_TYPES.items():
         if key in config:
@@ -104,15 +104,15 @@ def check_config(config: DictConfig, *, verb: str = "evaluate") -> None:
                 raise ValueError(f"{key} is empty; give {key}=VALUE")
     for key, settings in (("kernel", KernelSettings), ("cache", CacheSettings)):
         if key in config:
-            given = section(config, key)
+            given = get_section(config, key)
             build(settings, given, key=key)
             for lost in [f.name for f in fields(settings) if f.name not in given]:
                 raise ValueError(f"{key}.{lost} was taken out; leave ~{key}.{lost} out")
     if "tasks" in config:
-        task_list(section(config, "tasks"), key="tasks")
+        build_task_list(get_section(config, "tasks"), key="tasks")
 
 
-def section(config: DictConfig, key: str) -> dict[str, Any]:
+def get_section(config: DictConfig, key: str) -> dict[str, Any]:
     """Return a section of a config as plain values. Raises ValueError if it is no section."""
     if not isinstance(config[key], DictConfig):
         known = {"kernel": KernelSettings, "cache": CacheSettings, "tasks": TaskList}
@@ -124,7 +124,7 @@ def section(config: DictConfig, key: str) -> dict[str, Any]:
     return OmegaConf.to_container(config[key], resolve=True)  # pyright: ignore[reportReturnType]
 
 
-def task_list(values: Mapping[str, Any], *, key: str, mirror: str | None = None) -> TaskList:
+def build_task_list(values: Mapping[str, Any], *, key: str, mirror: str | None = None) -> TaskList:
     """Return the tasks a section names, its names and types checked; null is as if not given.
 
     mirror: the root's, where the section has none of its own. Raises ValueError for two.
@@ -136,20 +136,20 @@ def task_list(values: Mapping[str, Any], *, key: str, mirror: str | None = None)
     wanted = build(TaskList, {k: v for k, v in values.items() if v is not None}, key=key)
     if wanted.names and wanted.benchmark:
         raise ValueError(
-            f"{key}.names={_short(wanted.names)} and {key}.benchmark={wanted.benchmark} are both "
+            f"{key}.names={_shorten(wanted.names)} and {key}.benchmark={wanted.benchmark} are both "
             f"given; to evaluate the benchmark add {key}.names=[], else {key}.benchmark=null"
         )
     return wanted
 
 
-def _short(names: Any) -> str:
+def _shorten(names: Any) -> str:
     return f"[{','.join(names[:3])}{',...' if len(names) > 3 else ''}]"
 
 
-def _missing(key: str, value: Any) -> Iterator[str]:
+def _find_missing(key: str, value: Any) -> Iterator[str]:
     """Yield the keys of a config whose value is still to be given (`???`)."""
     if value == "???":
         yield key
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _missing(f"{key}.{name}" if key else str(name), inner)
+            yield from _find_missing(f"{key}.{name}" if key else str(name), inner)

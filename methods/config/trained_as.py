@@ -63,7 +63,7 @@ def find_method_name(adapters: Sequence[str], *, config_dir: str | None = None) 
 
 
 def list_trained_fields(
-    method: type[Method], adapters: Sequence[str], *, asked: Collection[str]
+    method: type[Method], adapters: Sequence[str], *, overridden: Collection[str]
 ) -> dict[str, Any]:
     """Return the fields that the last adapter was trained with, those asked for by name aside.
 
@@ -76,11 +76,11 @@ def list_trained_fields(
     return {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in trained.items()
-        if name in known and name not in asked
+        if name in known and name not in overridden
     }
 
 
-def differences(cell: Method, adapters: Sequence[str]) -> dict[str, Any]:
+def find_differences(cell: Method, adapters: Sequence[str]) -> dict[str, Any]:
     """Return where a method is not what the last adapter was trained with: field -> [trained,
     evaluated]. What is not read or pooled by (normalisation) does not count."""
     trained: Mapping[str, Any] = read_training(adapters).get("method", {})

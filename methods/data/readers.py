@@ -229,14 +229,14 @@ def _open_parquet(file: Path) -> Table:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
-    def opened() -> ParquetFile:
+    def open_file() -> ParquetFile:
         try:
             return ParquetFile(file)
         except (pyarrow.ArrowException, OSError) as error:
             raise ValueError(f"{file} is no whole parquet file: {error}") from error
 
     def rows() -> Iterator[dict[str, Any]]:
-        with opened() as parts:
+        with open_file() as parts:
             batches = parts.iter_batches(batch_size=1000)
             while True:
                 try:
@@ -247,7 +247,7 @@ def _open_parquet(file: Path) -> Table:
                     raise ValueError(f"{file} cannot be read to its end: {error}") from error
                 yield from batch
 
-    with opened() as parts:
+    with open_file() as parts:
         return Table(str(file), tuple(parts.schema_arrow.names), rows)
 
 

@@ -91,7 +91,7 @@ def find_layout(
         number = most if negatives is None else min(negatives, most)
         if negatives is not None and negatives > most:
             level = logging.WARNING if most else logging.INFO
-            log.log(level, "data %s: %d negatives asked, rows have %d", name, negatives, most)
+            log.log(level, "data %s: %d negatives requested, rows have %d", name, negatives, most)
         layout = Layout(
             None, wanted["query"][0], wanted["positive"][0], tuple(hard), frozenset(listed),
             most, number,

@@ -36,7 +36,9 @@ from methods.data.wordnet import draw_demo_synsets
 from methods.evaluation.mteb_internals import RetrievalSplitData, encode_column
 
 
-def _metadata(name: str, type_: str, score: str, prompt: Any, about: str, url: str) -> TaskMetadata:
+def _make_metadata(
+    name: str, type_: str, score: str, prompt: Any, about: str, url: str
+) -> TaskMetadata:
     return TaskMetadata(
         name=name,
         description=about,
@@ -54,7 +56,7 @@ def _metadata(name: str, type_: str, score: str, prompt: Any, about: str, url: s
 class DemoReverseDictionary(AbsTaskRetrieval):
     """Find the dictionary entry (the words of a synset) that a definition defines."""
 
-    metadata = _metadata(
+    metadata = _make_metadata(
         "DemoReverseDictionary",
         "Retrieval",
         "ndcg_at_10",
@@ -92,7 +94,7 @@ class DemoReverseDictionary(AbsTaskRetrieval):
 class DemoNewsgroups(AbsTaskClustering):
     """Group newsgroup posts by the group they were posted to."""
 
-    metadata = _metadata(
+    metadata = _make_metadata(
         "DemoNewsgroups",
         "Clustering",
         "ami",
@@ -140,8 +142,8 @@ class DemoNewsgroups(AbsTaskClustering):
         from sklearn.cluster import KMeans
         from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
 
-        asked = {"encode_kwargs": encode_kwargs, "hf_split": hf_split, "hf_subset": hf_subset}
-        vectors = encode_column(self, model, data_split, "sentences", **asked)
+        options = {"encode_kwargs": encode_kwargs, "hf_split": hf_split, "hf_subset": hf_subset}
+        vectors = encode_column(self, model, data_split, "sentences", **options)
         labels = data_split["labels"]
         amis, v_measures = [], []
         for seed in range(10):
@@ -160,7 +162,7 @@ class DemoNewsgroups(AbsTaskClustering):
 class DemoReuters(AbsTaskClassification):
     """Name the topic of a newswire from sixteen examples of each topic."""
 
-    metadata = _metadata(
+    metadata = _make_metadata(
         "DemoReuters",
         "Classification",
         "accuracy",
@@ -192,7 +194,7 @@ class DemoReuters(AbsTaskClassification):
 class DemoLee(AbsTaskSTS):
     """Agree with people on how similar two short news documents are."""
 
-    metadata = _metadata(
+    metadata = _make_metadata(
         "DemoLee",
         "STS",
         "cosine_pearson",
@@ -228,11 +230,11 @@ class DemoLee(AbsTaskSTS):
         hf_subset: str,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        asked = {"encode_kwargs": encode_kwargs, "hf_split": hf_split, "hf_subset": hf_subset}
-        scores = super()._evaluate_subset(model, data_split, **asked, **kwargs)
+        options = {"encode_kwargs": encode_kwargs, "hf_split": hf_split, "hf_subset": hf_subset}
+        scores = super()._evaluate_subset(model, data_split, **options, **kwargs)
         documents = list(dict.fromkeys([*data_split["sentence1"], *data_split["sentence2"]]))
         texts = Dataset.from_dict({"text": documents})
-        vectors = encode_column(self, model, texts, "text", **asked)
+        vectors = encode_column(self, model, texts, "text", **options)
         place = {document: i for i, document in enumerate(documents)}
         human = np.full((len(documents), len(documents)), np.nan)
         for first, second, score in zip(

@@ -17,9 +17,9 @@ from methods.encoding.embedder import Usage
 from methods.evaluation.own_data import SHOWN, describe_data
 from methods.evaluation.per_example import find_statistic
 from methods.evaluation.records import Part, Record, nest_stamps
-from methods.evaluation.task_data import DataDigest, list_asked_parts
+from methods.evaluation.task_data import DataDigest, list_requested_parts
 from methods.identity import digest, digest_class, digest_engine
-from methods.provenance import commit
+from methods.provenance import find_commit
 from methods.records import PartRecord, Status, TaskRecord
 
 log = logging.getLogger(__name__)
@@ -32,14 +32,14 @@ def stamp_parts(task: Any, cell: Method, data: DataDigest) -> dict[Part, PartRec
         "engine": digest_engine(),
         "mteb": mteb.__version__,
         "date": time.strftime("%Y-%m-%d"),
-        "commit": commit()["commit"],
+        "commit": find_commit()["commit"],
     }
-    return {part: PartRecord(data=data.parts[part], **made) for part in list_asked_parts(task)}
+    return {part: PartRecord(data=data.parts[part], **made) for part in list_requested_parts(task)}
 
 
-def is_same_score(there: PartRecord | None, asked: PartRecord) -> bool:
+def is_same_score(stored: PartRecord | None, requested: PartRecord) -> bool:
     """Return whether a score is the requested one: of the same data and the same method code."""
-    return there is not None and (there.data, there.code) == (asked.data, asked.code)
+    return stored is not None and (stored.data, stored.code) == (requested.data, requested.code)
 
 
 def make_entry(
@@ -53,17 +53,17 @@ def make_entry(
     """Return a task's entry. before: the entry until now, whose costs and details stay."""
     known = {field.name for field in fields(TaskRecord)} - {"error"}
     stays = {key: value for key, value in (before or {}).items() if key in known}
-    asked = list_asked_parts(task)
+    requested = list_requested_parts(task)
     made = {
         "status": status,
         "type": task.metadata.type,
         "main_score": task.metadata.main_score,
-        "splits": list(dict.fromkeys(split for split, _ in [*parts, *asked])),
-        "subsets": list(dict.fromkeys(subset for _, subset in [*parts, *asked])),
+        "splits": list(dict.fromkeys(split for split, _ in [*parts, *requested])),
+        "subsets": list(dict.fromkeys(subset for _, subset in [*parts, *requested])),
         "missing_parts": getattr(task, "missing_parts", []),
         "parts": nest_stamps(parts),
         "date": time.strftime("%Y-%m-%d"),
-        "commit": commit()["commit"],
+        "commit": find_commit()["commit"],
         **{key: _merge_values(key, parts.values()) for key in ("data", "code", "engine")},
         **describe_data(task),
     }

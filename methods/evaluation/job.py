@@ -24,7 +24,7 @@ from methods.backbone.loader import Backbone, identify_backbone, load_backbone, 
 from methods.base import Method
 from methods.config.resolve import EvaluationSpec, open_store
 from methods.config.settings import TaskList
-from methods.config.trained_as import differences, list_trained_folders
+from methods.config.trained_as import find_differences, list_trained_folders
 from methods.encoding.embedder import Embedder
 from methods.encoding.encoder import Encoder
 from methods.encoding.mteb_interface import Variant, describe_method, describe_variant
@@ -34,7 +34,7 @@ from methods.evaluation.records import Record
 from methods.evaluation.task_data import load_data, unload_data
 from methods.evaluation.tasks import explain_missing, load_tasks
 from methods.identity import digest_engine
-from methods.provenance import command_of, environment, portable
+from methods.provenance import describe_environment, format_command, make_portable
 from methods.records import CellRecord, PartRecord, TaskRecord, check_writable
 
 log = logging.getLogger(__name__)
@@ -215,9 +215,9 @@ class Job:
         return CellRecord(
             model=spec.name,
             revision=self.identity["weights"],
-            adapters=portable(list(spec.adapters)),
+            adapters=make_portable(list(spec.adapters)),
             training=[summarize_training(adapter) for adapter in stack_adapters(spec.adapters)],
-            trained_as=differences(cell, list_trained_folders(spec.adapters, path)),
+            trained_as=find_differences(cell, list_trained_folders(spec.adapters, path)),
             method=self.evaluation.name,
             options=_list_options(cell),
             default={axis: getattr(type(cell), axis) for axis in AXES},
@@ -230,10 +230,10 @@ class Job:
             method_config=describe_method(cell),
             backbone=self.identity,
             reports=[self.config["report"]] if self.config.get("report") else [],
-            command=command_of(self.verb, self.overrides, self.config_dir),
-            config_dir=portable(self.config_dir),
-            config=portable(dict(self.config)),
-            **environment(),
+            command=format_command(self.verb, self.overrides, self.config_dir),
+            config_dir=make_portable(self.config_dir),
+            config=make_portable(dict(self.config)),
+            **describe_environment(),
         )
 
 

@@ -23,7 +23,7 @@ from mteb.cache import ResultCache
 from mteb.get_tasks import _TASKS_REGISTRY
 from mteb.models.model_meta import ModelMeta
 
-from methods.records import write_whole
+from methods.records import write_atomically
 
 __all__ = ["RetrievalSplitData"]  # what demo tasks fill
 SIMILARITIES = {  # first word of a metric -> the key of its values in a file of predictions
@@ -138,8 +138,8 @@ def find_score_column(task: Any) -> str | None:
 def list_needed_columns(task: Any) -> list[str]:
     """Return the columns that a task reads; none where its class does not name them."""
     named = ("column_names", "input_column_name", "input1_column_name", "input2_column_name")
-    found = [name for one in named for name in _listed(getattr(task, one, ()))]
-    found += _listed(getattr(task, "label_column_name", ()))
+    found = [name for one in named for name in _list_columns(getattr(task, one, ()))]
+    found += _list_columns(getattr(task, "label_column_name", ()))
     return [*found, *(["score"] if task.metadata.type == "STS" else [])]
 
 
@@ -178,7 +178,7 @@ def keep_metadata(task: Any) -> Iterator[None]:
             task.metadata = own
 
 
-class WholeResultCache(ResultCache):
+class AtomicResultCache(ResultCache):
     """mteb's result cache, except that a result file is there whole or not at all."""
 
     def find_result_file(self, task: str, meta: ModelMeta) -> Path:
@@ -195,10 +195,10 @@ class WholeResultCache(ResultCache):
                 task_name=task_result.task_name,
             )
         )
-        write_whole(path, json.dumps(task_result.to_dict(), indent=2, default=str))
+        write_atomically(path, json.dumps(task_result.to_dict(), indent=2, default=str))
         if isinstance(model_name, ModelMeta):
             meta = json.dumps(model_name.to_dict(), indent=2, default=str)
-            write_whole(path.parent / "model_meta.json", meta)
+            write_atomically(path.parent / "model_meta.json", meta)
 
     def load_task_result(self, *args: Any, **kwargs: Any) -> TaskResult | None:
         """Return a stored result, or None where there is none that can be read."""
@@ -208,5 +208,5 @@ class WholeResultCache(ResultCache):
             return None
 
 
-def _listed(columns: Any) -> list[str]:
+def _list_columns(columns: Any) -> list[str]:
     return [columns] if isinstance(columns, str) else [str(column) for column in columns]

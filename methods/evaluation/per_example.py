@@ -50,7 +50,7 @@ TOLERANCE = 5e-5  # of the main score (0-1): what rounding values may cost
 DIGITS = (6, 9, 17)  # of a value: the fewest that reproduce the main score
 
 
-def _correlation(of: Any, gold: np.ndarray, value: np.ndarray) -> float:
+def _correlate(of: Any, gold: np.ndarray, value: np.ndarray) -> float:
     """Return a correlation: NaN, as scipy but without a warning, for constant or single values."""
     if len(value) < 2 or (gold == gold[0]).all() or (value == value[0]).all():
         return math.nan
@@ -64,8 +64,8 @@ def _average_precision(value: np.ndarray, gold: np.ndarray) -> float:
 
 STATISTICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "mean": lambda value, gold: float(value.mean()),
-    "spearman": lambda value, gold: _correlation(stats.spearmanr, gold, value),
-    "pearson": lambda value, gold: _correlation(stats.pearsonr, gold, value),
+    "spearman": lambda value, gold: _correlate(stats.spearmanr, gold, value),
+    "pearson": lambda value, gold: _correlate(stats.pearsonr, gold, value),
     "average_precision": _average_precision,
 }
 
@@ -80,7 +80,7 @@ class Examples:
     frame: pd.DataFrame
 
 
-class CannotKeep(ValueError):
+class CannotStore(ValueError):
     """Raised where a task's examples cannot be stored; the message says why and what follows."""
 
 
@@ -91,13 +91,13 @@ def collect(task: Any, folder: Path, result: TaskResult) -> Examples | None:
     """
     try:
         return collect_or_raise(task, folder, result)
-    except CannotKeep as error:
+    except CannotStore as error:
         log.warning("%s", error)
         return None
 
 
 def collect_or_raise(task: Any, folder: Path, result: TaskResult) -> Examples | None:
-    """Return `collect`'s result; raises CannotKeep where the examples cannot be stored."""
+    """Return `collect`'s result; raises CannotStore where the examples cannot be stored."""
     kinds = (
         (AbsTaskSTS, "pair", _read_similarities),
         (AbsTaskPairClassification, "pair", _read_distances),
@@ -115,7 +115,7 @@ def collect_or_raise(task: Any, folder: Path, result: TaskResult) -> Examples | 
         frames = list(_iterate_frames(task, predicted, read, statistic, result))
     except (KeyError, ValueError, TypeError, IndexError) as error:
         reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-        raise CannotKeep(
+        raise CannotStore(
             f"{task.metadata.name} has no values per example, so its score is without a confidence "
             f"interval and in no significance test: {reason}"
         ) from error

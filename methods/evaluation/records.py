@@ -22,9 +22,9 @@ import pandas as pd
 from filelock import FileLock
 from mteb.models.model_meta import ModelMeta
 
-from methods.evaluation.mteb_internals import WholeResultCache
+from methods.evaluation.mteb_internals import AtomicResultCache
 from methods.evaluation.per_example import Examples
-from methods.records import CellRecord, PartRecord, TaskRecord, read_json, write_whole
+from methods.records import CellRecord, PartRecord, TaskRecord, read_json, write_atomically
 
 Part = tuple[str, str]  # a split and a subset
 
@@ -33,7 +33,7 @@ class Record:
     """The record of one cell, read and written as a whole."""
 
     def __init__(self, runs: Path, meta: ModelMeta) -> None:
-        self.cache = WholeResultCache(runs)
+        self.cache = AtomicResultCache(runs)
         self.meta = meta
         self.path = self.find_result_file("any").parent / "record" / "run.json"
 
@@ -113,7 +113,7 @@ class Record:
         else:
             self.find_result_file(task).unlink(missing_ok=True)
 
-    def keep_examples(self, task: str, examples: Examples) -> dict[str, Any]:
+    def write_examples(self, task: str, examples: Examples) -> dict[str, Any]:
         """Write a task's examples beside the record; return what its entry states of them.
 
         Splits and subsets that were written before and not scored now stay; a column that one of
@@ -132,7 +132,7 @@ class Record:
             )
             frame = pd.concat([before[stays], new])
             text = frame.to_csv(index=False)
-        write_whole(path, gzip.compress(text.encode(), mtime=0))
+        write_atomically(path, gzip.compress(text.encode(), mtime=0))
         return {"statistic": examples.statistic, "unit": examples.unit, "count": len(frame)}
 
     def list_without_examples(self, task: str, parts: Iterable[Part]) -> list[Part]:
@@ -147,7 +147,9 @@ class Record:
     def _change(self, change: Any) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_suffix(".lock")):
-            write_whole(self.path, json.dumps(change(self.read()), indent=2, default=str) + "\n")
+            write_atomically(
+                self.path, json.dumps(change(self.read()), indent=2, default=str) + "\n"
+            )
 
 
 def nest_stamps(stamps: Mapping[Part, PartRecord]) -> dict[str, dict[str, PartRecord]]:

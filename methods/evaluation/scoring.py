@@ -46,7 +46,7 @@ class Todo:
     before: Mapping[str, Any]
 
     @property
-    def asked(self) -> dict[Part, PartRecord]:
+    def requested(self) -> dict[Part, PartRecord]:
         """Return the stamps of all parts that will have a score."""
         return {**self.kept, **self.new}
 
@@ -84,7 +84,7 @@ def score_missing(
     """
     task, record, name = todo.task, todo.record, todo.task.metadata.name
     record.drop_scores(name, todo.stale)
-    running = entries.make_entry(task, "running", todo.asked, before=todo.before)
+    running = entries.make_entry(task, "running", todo.requested, before=todo.before)
     record.write_entry(name, running)
     start = time.perf_counter()
     recorder = geometry.make_recorder(task)
@@ -99,10 +99,10 @@ def score_missing(
             details = _collect_details(task, record, recorder, Path(folder), result)
             entries.add_earlier(todo.before if todo.kept else {}, cost, details)
             if details["examples"]:
-                details |= entries.explain_lost_examples(task, record, todo.asked)
+                details |= entries.explain_lost_examples(task, record, todo.requested)
         except Exception as error:  # recorded and reported; the other tasks run
             return _record_failure(todo, error, title)
-    record.write_entry(name, entries.make_entry(task, "done", todo.asked, **cost, **details))
+    record.write_entry(name, entries.make_entry(task, "done", todo.requested, **cost, **details))
     score = 100 * (summary.compute_main_score(result, task) or 0)
     log.log(level, "%s %s, %s: %.2f", title, name, summary.format_splits(task), score)
     return None
@@ -129,7 +129,9 @@ def _record_failure(todo: Todo, error: Exception, title: str) -> str:
     # A full disk is no fault of the code, so its message is enough.
     shown = message if isinstance(error, OSError) else f"\n{traceback.format_exc()}"
     log.error("%s failed on %s: %s", title, name, shown)
-    entry = entries.make_entry(todo.task, "failed", todo.asked, before=todo.before, error=message)
+    entry = entries.make_entry(
+        todo.task, "failed", todo.requested, before=todo.before, error=message
+    )
     todo.record.write_entry(name, entry)
     return f"{name} ({message.splitlines()[0][:200]})"
 
@@ -143,8 +145,8 @@ def _collect_details(
     details: dict[str, Any] = {"geometry": measured, "examples": None}
     try:
         found = per_example.collect_or_raise(task, folder, result)
-        details["examples"] = found and record.keep_examples(task.metadata.name, found)
-    except per_example.CannotKeep as error:  # the score is valid without them
+        details["examples"] = found and record.write_examples(task.metadata.name, found)
+    except per_example.CannotStore as error:  # the score is valid without them
         log.warning("%s", error)
         details["examples_error"] = str(error)
     for fault in faults:

@@ -50,7 +50,7 @@ def load_data(task: Any) -> DataDigest:
         except Exception as error:  # whatever mteb and datasets raise; the error names the data
             raise ValueError(
                 f"the data of {part.metadata.name} cannot be read from "
-                f"{part.metadata.dataset['path']}: {_with_cause(error)}"
+                f"{part.metadata.dataset['path']}: {_format_causes(error)}"
                 f"{explain_key_error(part, error)}"
             ) from error
         _check_columns(part)
@@ -62,16 +62,16 @@ def load_data(task: Any) -> DataDigest:
     name_own_data(task)
     digest = whole.hexdigest()[:16]
     if members != [task]:  # an aggregate's score is made of all its parts
-        return DataDigest(digest, {p: digest for p in list_asked_parts(task)})
+        return DataDigest(digest, {p: digest for p in list_requested_parts(task)})
     return DataDigest(digest, {place: part.hexdigest()[:16] for place, part in parts.items()})
 
 
-def list_asked_parts(task: Any) -> list[tuple[str, str]]:
+def list_requested_parts(task: Any) -> list[tuple[str, str]]:
     """Return the splits and subsets that a task is asked for, in order."""
     return [(split, subset) for split in task.eval_splits for subset in task.hf_subsets]
 
 
-def _with_cause(error: BaseException) -> str:
+def _format_causes(error: BaseException) -> str:
     """Return an error with its causes: only in those `datasets` names the file and the line."""
     lines = [f"{type(error).__name__}: {error}"]
     while (error := error.__cause__) is not None:  # pyright: ignore[reportAssignmentType]

@@ -30,7 +30,8 @@ def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
 
     Raises ValueError for names that do not exist and a mirror that is no folder.
     """
-    tasks = [_own(task) for task in map(_task, wanted.names)] or _benchmark(wanted.benchmark)
+    tasks = [_make_independent(_get_task(name)) for name in wanted.names]
+    tasks = tasks or _get_benchmark(wanted.benchmark)
     names = [task.metadata.name for task in tasks]
     for option in ("splits", "subsets"):
         if unknown := set(getattr(wanted, option)) - set(names):
@@ -74,11 +75,11 @@ def list_scored_splits(task: Any, scored: Iterable[str] | None = None) -> list[s
     return benchmark or (["test"] if "test" in splits else splits)
 
 
-def _own(task: Any) -> Any:
+def _make_independent(task: Any) -> Any:
     """Make a task independent of mteb's own objects, its parts too, and without its warnings."""
     parts = getattr(task.metadata, "tasks", None)
     if parts:
-        set_parts(task, [_own(copy.deepcopy(part)) for part in parts])
+        set_parts(task, [_make_independent(copy.deepcopy(part)) for part in parts])
     if newer := task.metadata.superseded_by:  # mteb says so twice for every evaluation
         _log_superseded(task.metadata.name, newer)
         task.metadata = task.metadata.model_copy(update={"superseded_by": None})
@@ -90,7 +91,7 @@ def _log_superseded(name: str, newer: str) -> None:
     log.warning("%s is superseded by %s in mteb; benchmarks may still ask for it", name, newer)
 
 
-def _task(name: str) -> Any:
+def _get_task(name: str) -> Any:
     import mteb
 
     from methods.evaluation.demo_small import SMALL_TASKS
@@ -116,13 +117,13 @@ def _task(name: str) -> Any:
         return mteb.get_task(name)
 
 
-def _benchmark(name: str | None) -> list[Any]:
+def _get_benchmark(name: str | None) -> list[Any]:
     import mteb
 
     if name is None:
         raise ValueError("no tasks: give tasks.names=[...] or tasks.benchmark=NAME")
     try:
-        tasks = [_own(copy.deepcopy(task)) for task in mteb.get_benchmark(name).tasks]
+        tasks = [_make_independent(copy.deepcopy(task)) for task in mteb.get_benchmark(name).tasks]
     except KeyError as error:
         known = [benchmark.name for benchmark in mteb.get_benchmarks()]
         close = difflib.get_close_matches(name, known, n=3) or sorted(known)[:10]

@@ -16,7 +16,7 @@ from methods.backbone.sources import Folder
 from methods.backbone.trained_pooling import TrainedPoolingKind, TrainedPoolingSpec
 from methods.base import Method
 from methods.config.resolve import ROOT_AXES, EvaluationSpec, build_backbone_spec, build_method
-from methods.config.settings import TaskList, check_config, task_list
+from methods.config.settings import TaskList, build_task_list, check_config
 from methods.data.rows import COLUMNS
 from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job
@@ -31,7 +31,7 @@ from methods.training.recipe import Masking, Recipe, RunOptions, Trainable
 POOLER = "recipe.trainable.pooler"
 
 
-def train_job(
+def build_train_job(
     config: DictConfig,
     *,
     title: str,
@@ -45,7 +45,7 @@ def train_job(
     """
     check_config(config, verb="train")
     values: Any = OmegaConf.to_container(config, resolve=True)
-    method = build_method(config.method, config_dir=config_dir, **_axes(config))
+    method = build_method(config.method, config_dir=config_dir, **_read_axes(config))
     spec = build_backbone_spec(config.model, kernel=config.kernel, adapter=config.adapter)
     instructions = build(Instructions, values["instructions"], key="instructions")
     recipe = build_recipe(values["recipe"])
@@ -63,7 +63,7 @@ def train_job(
     for key in ("run.gradient_checkpointing", "recipe.attention_dropout"):
         if config.kernel.packed is True and OmegaConf.select(config, key):
             raise ValueError(f"kernel.packed=true, but not with {key}; give kernel.packed=auto")
-    chosen_on = task_list(wanted, key="run.validate", mirror=values["mirror"])
+    chosen_on = build_task_list(wanted, key="run.validate", mirror=values["mirror"])
     if chosen_on.names:
         run["validate"] = chosen_on
     _check_scored_tasks(values, method, instructions)
@@ -130,10 +130,10 @@ def resolve_scored_tasks(values: Mapping[str, Any]) -> tuple[bool, TaskList]:
     wanted = _get_section(values, "evaluate")
     before = wanted.pop("before", False)
     check_value("evaluate.before", before, bool)
-    return before, task_list(wanted, key="evaluate", mirror=values["mirror"])
+    return before, build_task_list(wanted, key="evaluate", mirror=values["mirror"])
 
 
-def _axes(config: DictConfig) -> dict[str, Any]:
+def _read_axes(config: DictConfig) -> dict[str, Any]:
     """The method's axes at the root of a config. Raises ValueError for several values of one."""
     axes = {axis: config[axis] for axis in ROOT_AXES}
     for axis, value in axes.items():

@@ -151,7 +151,7 @@ def _check_rows(
     turns = [source.instruction] if isinstance(source.instruction, str) else source.instruction
     turns = list(turns or [""])
 
-    def valid_rows() -> Iterator[dict[str, Any]]:
+    def check_rows() -> Iterator[dict[str, Any]]:
         nonlocal number
         read = tqdm(iterate_rows(tables, source.limit), desc="checking data", leave=False)
         for place, (_, row) in enumerate(read):
@@ -172,7 +172,7 @@ def _check_rows(
     schema = pa.schema([(column, pa.string()) for column in columns])
     if not texts_only:
         schema = schema.append(pa.field("symmetric", pa.bool_()))
-    return _store(valid_rows(), schema), number, faults
+    return _store(check_rows(), schema), number, faults
 
 
 def digest_rows(rows: Dataset) -> str:
@@ -186,7 +186,9 @@ def digest_rows(rows: Dataset) -> str:
 def find_overlap(rows: DatasetDict, texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Count, for each evaluation task, its texts that are also training texts, letters and digits
     compared; with up to three of them as examples."""
-    ours = {_normalize(text) for part in rows.values() for row in part for text in _texts(row)}
+    ours = {
+        _normalize(text) for part in rows.values() for row in part for text in _iterate_texts(row)
+    }
     found = {}
     for task, own in texts.items():
         shared = sorted({text for text in own if _normalize(text) in ours})
@@ -199,7 +201,7 @@ def find_text_columns(rows: Dataset) -> list[str]:
     return [c for c in rows.column_names if c not in ("instruction", "symmetric")]
 
 
-def _texts(row: Any) -> Iterator[str]:
+def _iterate_texts(row: Any) -> Iterator[str]:
     yield from (v for k, v in row.items() if isinstance(v, str) and k != "instruction")
 
 

@@ -35,15 +35,19 @@ from methods.backbone.hardware import resolve_device
 from methods.backbone.loader import BackboneSpec
 from methods.base import Method
 from methods.encoding.instructions import Instructions
-from methods.records import check_writable, write_whole
+from methods.records import check_writable, write_atomically
 from methods.training import data, validation
 from methods.training.arguments import build_arguments
-from methods.training.asked import describe_asked, refuse_other, write_asked
 from methods.training.curve import Curve
 from methods.training.objective import Objective, Setup
 from methods.training.prepare import Prepared, prepare_model
 from methods.training.recipe import Recipe, RunOptions
 from methods.training.record import build_record
+from methods.training.stored_settings import (
+    describe_settings,
+    refuse_other_settings,
+    write_settings,
+)
 from methods.training.trainable import supports_four_bit
 from methods.training.trainer import count_steps, find_last_checkpoint
 
@@ -76,21 +80,21 @@ class TrainJob:
         """
         check_writable(self.folder, key="out" if self.config.get("out") else "runs")
         datasets.disable_progress_bars()
-        asked = describe_asked(self)
-        refuse_other(self.folder, asked)
+        settings = describe_settings(self)
+        refuse_other_settings(self.folder, settings)
         if (self.folder / "training.json").is_file():
             log.info("%s is trained already, with these settings", self.folder)
             return self.folder
         rows, about = self._load_rows()
         held = about["sources"].items()
-        asked["decides"]["rows"] = {name: source["sha256"] for name, source in held}
+        settings["decides"]["rows"] = {name: source["sha256"] for name, source in held}
         prepared = self.prepare()
         with attention_mode(prepared.backbone.model, prepared.method.attention):
             trainer = self.build_trainer(prepared, rows)
             with self.processes.main_process_first():  # which removes incomplete checkpoints
-                refuse_other(self.folder, asked)
+                refuse_other_settings(self.folder, settings)
                 if self.processes.is_main_process:
-                    write_asked(self.folder, asked)
+                    write_settings(self.folder, settings)
                 done = find_last_checkpoint(self.folder / "checkpoints")
             trainer.train(resume_from_checkpoint=str(done) if done else None)
         self._finish(prepared, trainer, about)
@@ -167,11 +171,13 @@ class TrainJob:
             num_processes=self.processes.num_processes,
             seed=self.run_options.seed,
             validates=self.run_options.validate is not None,
-            trainer_options=partial(self._trainer_options, prepared),
+            trainer_options=partial(self._build_trainer_options, prepared),
         )
         return self.objective.build_trainer(setup, rows)
 
-    def _trainer_options(self, prepared: Prepared, kind: Any, *, num_rows: int) -> dict[str, Any]:
+    def _build_trainer_options(
+        self, prepared: Prepared, kind: Any, *, num_rows: int
+    ) -> dict[str, Any]:
         """Return what every trainer is given (Setup.trainer_options)."""
         steps, schedule_steps = count_steps(self.recipe, num_rows)
         validate = None
@@ -209,12 +215,12 @@ class TrainJob:
         try:
             if not self.trains_all_weights:
                 trainer.save_model(str(self.folder))
-            spent = trainer.spent()
+            spent = trainer.count_spent()
             if trainer.is_world_process_zero():
                 self._write_folder(prepared)
                 record = build_record(self, prepared, trainer, about=about, spent=spent)
                 text = json.dumps(record.to_json(), indent=2, default=str) + "\n"
-                write_whole(self.folder / "training.json", text)
+                write_atomically(self.folder / "training.json", text)
                 shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         except (OSError, SafetensorError) as error:
             raise OSError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from methods.backbone.loader import identify_backbone
 from methods.identity import digest_engine
-from methods.provenance import command_of, environment, portable
+from methods.provenance import describe_environment, format_command, make_portable
 from methods.records import TrainingRecord
 from methods.training.trainable import count_parameters
 
@@ -51,8 +51,8 @@ def build_record(
         loss=next((e["loss"] for e in reversed(state.log_history) if "loss" in e), None),
         best=None if state.best_metric is None else best,
         engine=digest_engine(),
-        command=command_of("train", job.overrides, job.config_dir),
-        config_dir=portable(job.config_dir),
-        config=portable(dict(job.config)),
-        **environment(),
+        command=format_command("train", job.overrides, job.config_dir),
+        config_dir=make_portable(job.config_dir),
+        config=make_portable(dict(job.config)),
+        **describe_environment(),
     )

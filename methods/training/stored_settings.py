@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from methods.backbone.loader import identify_backbone
 from methods.pooling_names import identify_pooling
-from methods.records import read_json, write_whole
+from methods.records import read_json, write_atomically
 from methods.training.objective import digest_own_code
 from methods.training.trainer import find_last_checkpoint
 
@@ -32,7 +32,7 @@ FOREIGN = ("adapter_config.json", "adapter_model.safetensors", "model.safetensor
 NOTHING = "nothing"
 
 
-def describe_asked(job: TrainJob) -> dict[str, Any]:
+def describe_settings(job: TrainJob) -> dict[str, Any]:
     """Return both parts of asked.json, as JSON gives them back."""
     method, data = job.method, job.data
     learnt, ran = asdict(job.recipe), asdict(job.run_options)
@@ -49,7 +49,7 @@ def describe_asked(job: TrainJob) -> dict[str, Any]:
         decides["every"] = ran.pop("every")
         free["mirror"] = validate.pop("mirror")
     code = digest_own_code(job.objective)
-    asked = {
+    settings = {
         "decides": {
             "method": {"class": f"{type(method).__module__}.{type(method).__qualname__}"}
             | asdict(method)
@@ -62,17 +62,17 @@ def describe_asked(job: TrainJob) -> dict[str, Any]:
         | ({"objective": {"code": code}} if code else {}),
         "may_differ": free | {"run": ran},
     }
-    return json.loads(json.dumps(asked, default=str))
+    return json.loads(json.dumps(settings, default=str))
 
 
-def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
+def refuse_other_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Raise ValueError if the folder holds what another training learnt, naming what differs.
 
     Parts that one side lacks are not compared: rows are known only once the data is loaded.
     """
     finished = (folder / TRAINED).is_file()
     begun = find_last_checkpoint(folder / "checkpoints", clean=False)
-    there = _read_record(folder, asked) if finished else None
+    there = _read_record(folder, settings) if finished else None
     if (folder / FILE).is_file():
         there = read_json(folder / FILE)
         if not isinstance(there.get("decides"), Mapping):
@@ -90,22 +90,22 @@ def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
         return
     if not finished and begun is None:
         return  # nothing was learnt that could be taken over
-    parts = asked["decides"].keys() & there["decides"].keys()
-    if found := list(_find_differences(there["decides"], asked["decides"], parts)):
+    parts = settings["decides"].keys() & there["decides"].keys()
+    if found := list(_find_differences(there["decides"], settings["decides"], parts)):
         state = "is a finished training" if finished else f"holds {begun.name if begun else ''}"
         raise ValueError(
             f"{folder} {state} with other settings: {'; '.join(found[:8])}"
             f"{f'; and {len(found) - 8} more' if len(found) > 8 else ''}. Give another out=DIR, "
             f"ask for the settings that it has, or remove the folder"
         )
-    free = asked["may_differ"].keys() & there.get("may_differ", {}).keys()
-    for difference in _find_differences(there.get("may_differ", {}), asked["may_differ"], free):
+    free = settings["may_differ"].keys() & there.get("may_differ", {}).keys()
+    for difference in _find_differences(there.get("may_differ", {}), settings["may_differ"], free):
         log.info("%s: %s; the same is learnt", folder, difference)
 
 
-def write_asked(folder: Path, asked: Mapping[str, Any]) -> None:
+def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write asked.json, before a step is taken."""
-    write_whole(folder / FILE, json.dumps(asked, indent=2) + "\n")
+    write_atomically(folder / FILE, json.dumps(settings, indent=2) + "\n")
 
 
 def _refuse_unknown(folder: Path, begun: Path | None) -> None:
@@ -121,7 +121,7 @@ def _refuse_unknown(folder: Path, begun: Path | None) -> None:
         )
 
 
-def _read_record(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _read_record(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings in training.json of a folder without asked.json; those it lacks as they
     are asked for."""
     record = read_json(folder / TRAINED)
@@ -132,25 +132,25 @@ def _read_record(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
         "model": record.get("base", {}) | {"adapters": record.get("below", [])},
         "run": {} if seed is None else {"seed": seed},
     }
-    if asked["decides"]["method"]["layer"] < 0:
+    if settings["decides"]["method"]["layer"] < 0:
         stated["method"].pop("layer", None)  # the record has it resolved
-    decides = asked["decides"]
+    decides = settings["decides"]
     return {"decides": {part: _fill_in(own, decides[part]) for part, own in stated.items()}}
 
 
-def _fill_in(stated: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: stated.get(key, value) for key, value in asked.items()}
+def _fill_in(stated: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: stated.get(key, value) for key, value in settings.items()}
 
 
 def _find_differences(
-    there: Mapping[str, Any], asked: Mapping[str, Any], keys: Any, above: str = ""
+    there: Mapping[str, Any], settings: Mapping[str, Any], keys: Any, above: str = ""
 ) -> Iterator[str]:
     for key in sorted(keys):
-        one, other = there.get(key, NOTHING), asked.get(key, NOTHING)
+        one, other = there.get(key, NOTHING), settings.get(key, NOTHING)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             yield from _find_differences(one, other, one.keys() | other.keys(), f"{above}{key}.")
         elif one != other:
-            yield f"{above}{key} is {_format(one)} there, {_format(other)} asked"
+            yield f"{above}{key} is {_format(one)} there, {_format(other)} requested"
 
 
 def _format(value: Any) -> str:

@@ -77,7 +77,7 @@ class TrainerExtensions:
         parent: Any = super()
         return parent.train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
-    def spent(self: Any) -> dict[str, float]:
+    def count_spent(self: Any) -> dict[str, float]:
         """Return seconds and tokens so far, those before a resumption included. All processes call
         it together; their tokens are summed."""
         seconds = self.before["seconds"] + time.perf_counter() - self.start
@@ -94,7 +94,7 @@ class TrainerExtensions:
         """Take a step. Raises NotFinite for a loss that is none."""
         parent: Any = super()
         # Autocast rounds LoRA's inputs to its own dtype; PEFT would widen them to float32 first.
-        with _without_input_cast(self.trained if self.args.bf16 or self.args.fp16 else None):
+        with _disable_input_cast(self.trained if self.args.bf16 or self.args.fp16 else None):
             loss = parent.training_step(*args, **kwargs)
         if not torch.isfinite(loss):
             kept = find_last_checkpoint(Path(self.args.output_dir), clean=False)
@@ -153,7 +153,7 @@ class TrainerExtensions:
 
     def _save_checkpoint(self: Any, *args: Any, **kwargs: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        spent = self.spent()
+        spent = self.count_spent()
         try:
             if self.is_world_process_zero():
                 folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ class TrainerExtensions:
 
 
 @contextmanager
-def _without_input_cast(model: torch.nn.Module | None) -> Iterator[None]:
+def _disable_input_cast(model: torch.nn.Module | None) -> Iterator[None]:
     layers = [part for part in model.modules() if isinstance(part, LoraLayer)] if model else []
     for layer in layers:
         layer.cast_input_dtype_enabled = False

@@ -38,7 +38,7 @@ from methods.backbone import forward as engine
 from methods.backbone.linears import PrepackedLinear
 from methods.encoding.embedder import Embedder
 from methods.encoding.store import MemoryStore, open_cache
-from methods.provenance import environment
+from methods.provenance import describe_environment
 
 METHODS = "cpt_text sgpt prompteol echo repllama udever e5_instruct llm2vec".split()
 POOLINGS = ("last", "mean", "weighted_mean")
@@ -309,7 +309,7 @@ def main() -> None:
         for row in PARTS[name](args):
             lines.append("| " + " | ".join(row) + " |")
             print(lines[-1], flush=True)
-    about = environment()
+    about = describe_environment()
     cpu = next(
         (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")),
         platform.processor(),

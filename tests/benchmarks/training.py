@@ -17,7 +17,7 @@ from measure import passages, race, ratio, sentences
 from methods.backbone.attention import attention_mode
 from methods.config.resolve import compose
 from methods.training import data
-from methods.training.config import train_job
+from methods.training.config import build_train_job
 
 
 def trained_rows(args: argparse.Namespace) -> list[tuple[str, str, str]]:
@@ -73,7 +73,7 @@ class Training:
             "run.every=1000",
             f"out={file.parent / f'{file.stem}_{dtype}_{packed}'}",
         ]
-        self.job = train_job(compose(given, verb="train"), title="bench", overrides=given)
+        self.job = build_train_job(compose(given, verb="train"), title="bench", overrides=given)
         rows = data.load(self.job.data, texts_only=False, negatives=1, seed=0).rows
         self.prepared = self.job.prepare()
         self.trainer: Any = self.job.build_trainer(self.prepared, rows)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from methods.cli.train import evaluation_command
+from methods.cli.train import make_evaluation_command
 from methods.config.resolve import build_method, compose
 from methods.config.settings import TaskList
 from methods.evaluation.job import Job
@@ -126,7 +126,7 @@ def test_the_command_that_a_training_ends_with_can_be_pasted():
     overrides = ["recipe=demo", "model=tiny", "model.dtype=float32", "method.max_length=75"]
     scored = {"names": ["STS12"], "splits": {"STS12": ["test"]}, "subsets": {"STS12": ["default"]}}
     adapter = trained(mirror="/tmp/it's here", runs="runs/mine", scored=scored)
-    line = evaluation_command(adapter, Path("runs/my adapter"), chosen, overrides)
+    line = make_evaluation_command(adapter, Path("runs/my adapter"), chosen, overrides)
     start, verb, *words = shlex.split(line)
     assert (start, verb) == ("dec2vec", "evaluate")
     config = compose(["method=sgpt", *words])  # an adapter folder brings its method
@@ -136,7 +136,7 @@ def test_the_command_that_a_training_ends_with_can_be_pasted():
 
     method = build_method(compose(["method=sgpt", "method.max_length=75"]).method)
     whole = trained(all_weights=True, method=method)
-    words = shlex.split(evaluation_command(whole, Path("runs/full"), chosen, overrides))[2:]
+    words = shlex.split(make_evaluation_command(whole, Path("runs/full"), chosen, overrides))[2:]
     config = compose(words)
     assert config.model.source.path == "runs/full" and config.method.max_length == 75
 

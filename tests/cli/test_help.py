@@ -65,12 +65,12 @@ def test_report_and_cache_import_nothing_heavy(tmp_path):
 
 @pytest.mark.parametrize("verb", ["evaluate", "train"])
 def test_the_page_of_a_verb_has_every_key_and_three_examples(verb):
-    from methods.cli.mistakes import known_keys
+    from methods.cli.mistakes import iterate_keys
     from methods.config.names import list_groups
 
-    page = manual.page(verb, VERBS[verb])
+    page = manual.describe_verb(verb, VERBS[verb])
     assert page.count(f"\n   dec2vec {verb} ") >= 3
-    own = [key for key in known_keys(verb) if key.split(".")[0] not in list_groups(verb)]
+    own = [key for key in iterate_keys(verb) if key.split(".")[0] not in list_groups(verb)]
     inline = ("recipe.",)  # a mapping in one line is shown as one
     assert not [
         k

@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 
-from methods.cli import _unknown
-from methods.cli.arguments import check_arguments, ordered
+from methods.cli import _explain_unknown
+from methods.cli.arguments import check_arguments, split_arguments
 from methods.cli.mistakes import explain, quote
 from methods.config.resolve import CONF, compose, list_choices, resolve_evaluation
-from methods.training.config import train_job
+from methods.training.config import build_train_job
 
 WORDS = [
     ("evaluate method=ecko", "did you mean method=echo?"),
@@ -71,7 +71,7 @@ WORDS = [
 def test_a_word_that_names_nothing_is_answered_with_what_was_meant(line, told):
     verb, *words = line.split()
     with pytest.raises(ValueError) as error:
-        check_arguments(verb, *ordered(words))
+        check_arguments(verb, *split_arguments(words))
     assert re.search(told if ".*" in told else re.escape(told), str(error.value))
     assert len(str(error.value).splitlines()) <= 2
 
@@ -211,16 +211,16 @@ TRAINED = [
 def test_a_training_is_checked_as_an_evaluation_is(overrides, told):
     config = compose(["recipe=demo", "model=tiny", *overrides], verb="train")
     with pytest.raises(ValueError, match=told):
-        train_job(config, title="demo", overrides=[])
+        build_train_job(config, title="demo", overrides=[])
 
 
 def test_a_word_that_is_no_verb_is_answered_with_a_command(monkeypatch):
     monkeypatch.setattr("sys.argv", ["dec2vec", "method", "echo"])
-    assert _unknown("method").endswith("Did you mean: dec2vec evaluate method=echo")
+    assert _explain_unknown("method").endswith("Did you mean: dec2vec evaluate method=echo")
     monkeypatch.setattr("sys.argv", ["dec2vec", "-m", "method=echo,sgpt"])
-    assert _unknown("-m").endswith("Did you mean: dec2vec evaluate -m method=echo,sgpt")
+    assert _explain_unknown("-m").endswith("Did you mean: dec2vec evaluate -m method=echo,sgpt")
     monkeypatch.setattr("sys.argv", ["dec2vec", "evalute", "method=echo"])
-    assert _unknown("evalute").endswith("Did you mean: dec2vec evaluate method=echo")
+    assert _explain_unknown("evalute").endswith("Did you mean: dec2vec evaluate method=echo")
 
 
 @pytest.mark.parametrize("names", ["STS12 STS13", "sts12, sts13"])
@@ -275,7 +275,7 @@ def test_every_recorded_command_still_composes():
     assert len(commands) > 50
     for command in sorted(commands, key=len, reverse=True)[::3]:  # the longest, and a third of all
         _, verb, *words = shlex.split(command)
-        check_arguments(verb, *ordered(words))
+        check_arguments(verb, *split_arguments(words))
         check_config(compose(words, verb=verb), verb=verb)
 
 
@@ -288,21 +288,21 @@ def test_the_commands_that_the_demo_ends_with_compose():
     assert [verb for _, verb, *_ in commands] == ["try", "evaluate", "train"]
     assert all(program == ".venv/bin/dec2vec" for program, *_ in commands)
     assert len(commands[0]) == 5  # three texts
-    options, words = ordered(commands[1][2:])
+    options, words = split_arguments(commands[1][2:])
     check_arguments("evaluate", options, words)
     assert options == ["-m"] and words[0] == "method=glob(*)"
     config = compose(["method=echo", *words[1:]])
     names = ["DemoReverseDictionary", "DemoNewsgroups", "DemoReuters", "DemoLee"]
     assert resolve_evaluation(config, name="echo").cells and config.tasks.names == names
-    options, words = ordered(commands[2][2:])
+    options, words = split_arguments(commands[2][2:])
     check_arguments("train", options, words)
     config = compose([*words, "model=tiny"], verb="train")
-    assert train_job(config, title="demo", overrides=words).data.sources
+    assert build_train_job(config, title="demo", overrides=words).data.sources
     assert config.evaluate.names == ["DemoReutersSmall", "DemoLeeSmall"]
 
 
 def test_options_stand_where_hydra_takes_them():
-    assert ordered(["method=sgpt", "-m", "layer=1,-1", "--cfg", "job"]) == (
+    assert split_arguments(["method=sgpt", "-m", "layer=1,-1", "--cfg", "job"]) == (
         ["-m", "--cfg", "job"],
         ["method=sgpt", "layer=1,-1"],
     )

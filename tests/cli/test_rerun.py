@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from methods.cli import again
-from methods.cli.again import rerun
+from methods.cli import remake
+from methods.cli.remake import rerun
 from methods.config.names import list_choices
 from tests.cli.test_evaluate import base, dec2vec, small_mirror
 from tests.cli.test_train import pairs
@@ -98,7 +98,7 @@ def test_a_record_of_a_dtype_that_the_machine_lacks_asks_for_float32(tmp_path, b
     file = one_record(tmp_path, base)
     record = json.loads(file.read_text())
     file.write_text(json.dumps({**record, "dtype": "bfloat16"}))
-    monkeypatch.setattr(again, "resolve_dtype", lambda *_: "float32")
+    monkeypatch.setattr(remake, "resolve_dtype", lambda *_: "float32")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"in bfloat16.*give model.dtype=float32.*about 1.5 poin"):
         rerun(file, runs=tmp_path / "again")
@@ -141,7 +141,7 @@ def test_what_cannot_be_made_again_is_said_in_one_line(tmp_path, base):
         copied.write_text(json.dumps({**record, **changed}))
         cases.append(([name], told))
     (tmp_path / "other.json").write_text('{"a": 1}')
-    cases.append((["other.json"], "other.json is no record that can be made again: it lacks comm"))
+    cases.append((["other.json"], "other.json is no record that can be rerun: it lacks command"))
     for given, told in cases:
         code, said = dec2vec("rerun", *given, cwd=tmp_path)
         assert code == 1 and told in said and said.count("\n") == 1, said

@@ -8,7 +8,7 @@ import pytest
 
 from methods import load_encoder
 from methods.cli import VERBS
-from methods.cli.try_ import Request, Row, compare, lines, parse
+from methods.cli.try_ import Request, Row, compare, format_output, parse
 from tests.cli.test_evaluate import dec2vec, write_readme_files
 
 TEXTS = ["a cat", "a kitten", "the market"]
@@ -82,7 +82,9 @@ def test_all_methods_have_a_row_the_baseline_last_and_without_the_fields(no_base
     rows, left_out = compare(Request(TEXTS, [], "Find it:", False, {**TINY, "layer": 1}))
     assert list(rows)[-1] == "sentence_encoder" and len(rows) == 9 and not left_out
     assert all(row.matrix is None and row.to_query.shape == (2,) for row in rows.values())
-    said = "\n".join(lines(Request(TEXTS, [], "Find it:", False, {**TINY, "layer": 1}), rows))
+    said = "\n".join(
+        format_output(Request(TEXTS, [], "Find it:", False, {**TINY, "layer": 1}), rows)
+    )
     assert "with dtype=float32 layer=1, sentence_encoder as it is" in said
     assert "instruction of e5_instruct, llm2vec: 'Find it:'" in said
 
@@ -131,7 +133,7 @@ def test_the_tables_mark_the_nearest_and_keep_texts_on_one_line():
         "same": Row("org/model (float32)", False, np.array([0.7, 0.7]), None),
     }
     texts = ["a\n  cat", "猫" * 80, "\x1b[31mred"]
-    assert lines(Request(texts, ["one"], "Find it", True, {}), rows) == [
+    assert format_output(Request(texts, ["one"], "Find it", True, {}), rows) == [
         "query: a cat",
         "    1: " + "猫" * 36 + "…",
         "    2: \\x1b[31mred",

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from methods.config.encoders import compose_encoder
 from methods.config.resolve import CONF, compose, list_choices, resolve_evaluation
-from methods.training.config import train_job
+from methods.training.config import build_train_job
 
 
 @pytest.mark.parametrize("model", list_choices("model"))
@@ -52,7 +52,7 @@ def test_every_cell_of_every_experiment_instantiates(experiment):
             ).cells
         else:
             config = compose([f"experiment={experiment}", "model=tiny", *job], verb=verb)
-            assert train_job(config, title=str(job), overrides=[]).data.sources
+            assert build_train_job(config, title=str(job), overrides=[]).data.sources
 
 
 @pytest.mark.parametrize("experiment", ["attention_x_pooling", "layers", "templates"])

@@ -9,8 +9,8 @@ from methods import load_encoder
 from methods.config.names import CONF, list_root_keys
 from methods.config.renamed import RENAMED, rename_overrides
 from methods.config.resolve import compose, resolve_evaluation
-from methods.config.settings import section, task_list
-from methods.training.config import train_job
+from methods.config.settings import build_task_list, get_section
+from methods.training.config import build_train_job
 
 SHARED = ["pooling=mean", "layer=1", "attention=bidirectional", "normalize=true", "model=tiny"]
 SHARED += ["kernel.packed=false", "kernel.attention=eager", "mirror=DIR", "instructions=llm2vec"]
@@ -30,7 +30,7 @@ def test_the_same_words_mean_the_same_in_both_verbs():
     evaluated = resolve_evaluation(compose(["method=sgpt", *SHARED]), name="sgpt")
     (cell,) = evaluated.cells
     config = compose(["recipe=demo", "method=sgpt", *SHARED], verb="train")
-    trained = train_job(config, title="demo", overrides=[])
+    trained = build_train_job(config, title="demo", overrides=[])
     axes = ("attention", "pooling", "layer", "normalize")
     assert [getattr(cell, axis) for axis in axes] == ["bidirectional", "mean", 1, True]
     assert [getattr(trained.method, axis) for axis in axes] == ["bidirectional", "mean", 1, True]
@@ -44,14 +44,14 @@ def test_the_same_words_mean_the_same_in_both_verbs():
 def test_a_training_has_one_value_of_an_axis(axis):
     config = compose(["recipe=demo", axis], verb="train")
     with pytest.raises(ValueError, match="but a training has one"):
-        train_job(config, title="demo", overrides=[])
+        build_train_job(config, title="demo", overrides=[])
 
 
 @pytest.mark.parametrize("key", ["run.gradient_checkpointing=true", "recipe.attention_dropout=0.1"])
 def test_packing_that_is_asked_for_and_cannot_be_is_an_error(key):
     config = compose(["recipe=demo", "kernel.packed=true", key], verb="train")
     with pytest.raises(ValueError, match="kernel.packed=true, but not with"):
-        train_job(config, title="demo", overrides=[])
+        build_train_job(config, title="demo", overrides=[])
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_a_yaml_of_ones_own_may_still_say_what_was_renamed(tmp_path):
     (tmp_path / "model" / "mine.yaml").write_text(own)
     config = compose(["method=sgpt", "tasks=mine", "model=mine"], config_dir=str(tmp_path))
     assert resolve_evaluation(config, name="sgpt").spec.kernel == "eager"
-    tasks = section(config, "tasks")
-    assert task_list(tasks, key="tasks", mirror=config.mirror).mirror == "HERE"
+    tasks = get_section(config, "tasks")
+    assert build_task_list(tasks, key="tasks", mirror=config.mirror).mirror == "HERE"
     with pytest.raises(ValueError, match=r"mirror=OTHER and tasks.mirror=HERE are both given"):
-        task_list(tasks, key="tasks", mirror="OTHER")
+        build_task_list(tasks, key="tasks", mirror="OTHER")
 
 
 def test_a_page_with_an_old_attribute_is_refused(tmp_path):

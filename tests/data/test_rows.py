@@ -305,7 +305,7 @@ def test_a_column_that_only_later_rows_have_is_seen(tmp_path):
 
 def test_more_negatives_than_there_are_is_logged(tmp_path, caplog):
     read(DataSource(path=written(tmp_path, PAIRS)), negatives=7)
-    assert "data mine: 7 negatives asked, rows have 2" in caplog.text
+    assert "data mine: 7 negatives requested, rows have 2" in caplog.text
 
 
 @pytest.mark.parametrize(

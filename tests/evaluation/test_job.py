@@ -10,14 +10,16 @@ from mteb.abstasks import AbsTaskSTS
 from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
-from methods.evaluation.demo_tasks import _metadata
+from methods.evaluation.demo_tasks import _make_metadata
 from methods.evaluation.job import Job, TasksFailed
 
 SENTENCES = ["a dog runs", "a cat sleeps", "the sun is hot", "ice is cold", "we eat bread"]
 
 
 class ToySTS(AbsTaskSTS):
-    metadata = _metadata("ToySTS", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+    metadata = _make_metadata(
+        "ToySTS", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
+    )
     shift = 0.0
 
     def load_data(self, num_proc=None, **kwargs):
@@ -32,28 +34,32 @@ class ToySTS(AbsTaskSTS):
 
 
 class Broken(ToySTS):
-    metadata = _metadata("Broken", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+    metadata = _make_metadata(
+        "Broken", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
+    )
 
     def _evaluate_subset(self, *args, **kwargs):
         raise RuntimeError("the disk caught fire")
 
 
 class Full(ToySTS):
-    metadata = _metadata("Full", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+    metadata = _make_metadata("Full", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
 
     def _evaluate_subset(self, *args, **kwargs):
         raise OSError("no space left; give another folder")
 
 
 class Unreadable(ToySTS):
-    metadata = _metadata("Unreadable", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+    metadata = _make_metadata(
+        "Unreadable", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
+    )
 
     def load_data(self, num_proc=None, **kwargs):
         raise KeyError("no such column")
 
 
 class WrongColumns(ToySTS):
-    metadata = _metadata(
+    metadata = _make_metadata(
         "WrongColumns", "STS", "cosine_spearman", "Find it", "toy", "https://x.org"
     )
 
@@ -66,8 +72,8 @@ class WrongColumns(ToySTS):
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
     known = {t.metadata.name: t for t in (ToySTS, Broken, Full, Unreadable, WrongColumns)}
-    find = task_module._task
-    monkeypatch.setattr(task_module, "_task", lambda n: known[n]() if n in known else find(n))
+    find = task_module._get_task
+    monkeypatch.setattr(task_module, "_get_task", lambda n: known[n]() if n in known else find(n))
 
 
 def job(runs, *overrides, tasks=("ToySTS",), **more):
@@ -243,7 +249,9 @@ def test_wrong_tasks_are_told(wanted, told):
 class TwoByTwo(ToySTS):
     """Two subsets and two splits, counted where they are scored."""
 
-    metadata = _metadata("TwoByTwo", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+    metadata = _make_metadata(
+        "TwoByTwo", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
+    )
     metadata = metadata.model_copy(
         update={"eval_langs": {"one": ["eng-Latn"], "two": ["eng-Latn"]}, "eval_splits": ["test"]}
     )
@@ -271,8 +279,10 @@ class TwoByTwo(ToySTS):
 @pytest.fixture
 def two_by_two(monkeypatch, tmp_path):
     """A run of some splits and subsets in one runs folder: what it scored, and its job."""
-    find = task_module._task
-    monkeypatch.setattr(task_module, "_task", lambda n: TwoByTwo() if n == "TwoByTwo" else find(n))
+    find = task_module._get_task
+    monkeypatch.setattr(
+        task_module, "_get_task", lambda n: TwoByTwo() if n == "TwoByTwo" else find(n)
+    )
     monkeypatch.setattr(TwoByTwo, "scored", [])
 
     def run(split, *subsets):

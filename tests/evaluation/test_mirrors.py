@@ -88,8 +88,8 @@ TOYS = {toy.metadata.name: toy for toy in TOYS}
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    find = task_module._task
-    monkeypatch.setattr(task_module, "_task", lambda n: TOYS[n]() if n in TOYS else find(n))
+    find = task_module._get_task
+    monkeypatch.setattr(task_module, "_get_task", lambda n: TOYS[n]() if n in TOYS else find(n))
 
 
 def mirrored(root, name, splits, *, config=None, number=4):

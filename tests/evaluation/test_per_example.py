@@ -13,11 +13,11 @@ from mteb.models.model_meta import ModelMeta
 from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
-from methods.evaluation.demo_tasks import DemoReverseDictionary, _metadata
+from methods.evaluation.demo_tasks import DemoReverseDictionary, _make_metadata
 from methods.evaluation.job import Job
 from methods.evaluation.per_example import (
     STATISTICS,
-    CannotKeep,
+    CannotStore,
     Examples,
     collect,
     collect_or_raise,
@@ -29,7 +29,7 @@ WORDS = "red green blue cat dog horse bread cheese wine rain snow wind".split()
 
 
 class ToyPairs(AbsTaskPairClassification):
-    metadata = _metadata(
+    metadata = _make_metadata(
         "ToyPairs", "PairClassification", "max_ap", "Find it.", "toy", "https://x.org"
     )
 
@@ -45,7 +45,7 @@ class ToyPairs(AbsTaskPairClassification):
 
 
 class ToyClasses(AbsTaskClassification):
-    metadata = _metadata(
+    metadata = _make_metadata(
         "ToyClasses", "Classification", "accuracy", "Name it.", "toy", "https://x.org"
     )
     samples_per_label, n_experiments = 2, 3
@@ -58,7 +58,7 @@ class ToyClasses(AbsTaskClassification):
 
 
 class ToyRetrieval(DemoReverseDictionary):
-    metadata = _metadata(
+    metadata = _make_metadata(
         "ToyRetrieval", "Retrieval", "ndcg_at_10", {"query": "Find it."}, "toy", "https://x.org"
     )
 
@@ -76,14 +76,18 @@ class ToyRetrieval(DemoReverseDictionary):
 class Stubborn(ToySTS):
     """Its score is not the one its predictions have."""
 
-    metadata = _metadata("Stubborn", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+    metadata = _make_metadata(
+        "Stubborn", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
+    )
 
     def _evaluate_subset(self, *args, **kwargs):
         return {**super()._evaluate_subset(*args, **kwargs), "cosine_spearman": 0.123}
 
 
 class ToyGenres(ToySTS):
-    metadata = _metadata("ToyGenres", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+    metadata = _make_metadata(
+        "ToyGenres", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
+    )
 
     def load_data(self, num_proc=None, **kwargs):
         super().load_data()
@@ -98,8 +102,8 @@ TOYS = {t.metadata.name: t for t in TOYS}
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    find = task_module._task
-    monkeypatch.setattr(task_module, "_task", lambda n: TOYS[n]() if n in TOYS else find(n))
+    find = task_module._get_task
+    monkeypatch.setattr(task_module, "_get_task", lambda n: TOYS[n]() if n in TOYS else find(n))
 
 
 def run(runs, *names, method="sgpt"):
@@ -190,7 +194,7 @@ def test_examples_of_two_runs_are_merged_digit_by_digit_with_columns_of_either(t
     alone = Record(tmp_path / "alone", describe_meta())
     for kept, frames in ((own, [exact.frame, genre, genre]), (alone, [exact.frame])):
         for frame in frames:
-            stated = kept.keep_examples("ToySTS", Examples("spearman", "pair", frame))
+            stated = kept.write_examples("ToySTS", Examples("spearman", "pair", frame))
     assert stated["count"] == 20
     files = [one.path.parent / "examples" / "ToySTS.csv.gz" for one in (own, alone)]
     merged, first = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in files)
@@ -206,7 +210,7 @@ def describe_meta():
 
 def test_a_caller_can_record_why_examples_are_not_kept(tmp_path, recwarn):
     task, result, _ = close_similarities(tmp_path, score=float("nan"))
-    with pytest.raises(CannotKeep, match="ToySTS has no values per example.*is not a number"):
+    with pytest.raises(CannotStore, match="ToySTS has no values per example.*is not a number"):
         collect_or_raise(task, tmp_path, result)
     nothing = STATISTICS["spearman"](np.ones(5), np.arange(5.0))
     assert np.isnan(nothing) and not recwarn.list

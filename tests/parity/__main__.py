@@ -11,7 +11,7 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from methods.provenance import commit, processor
+from methods.provenance import find_commit, find_processor
 from tests.parity.compare import HEADER, compare, groups
 from tests.parity.texts import texts
 
@@ -33,11 +33,12 @@ def main() -> None:
     options = parser.parse_args()
     start, drawn = time.process_time(), texts()[: options.texts]
     results = [compare(*one, drawn, model=options.model) for one in tqdm(groups(), desc="parity")]
-    made, versions = commit(), f"torch {torch.__version__}, transformers {transformers.__version__}"
+    made = find_commit()
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     changed = " with changes" if made["dirty"] else ""
     foot = (
         f"`python -m tests.parity`, {time.strftime('%Y-%m-%d')}, commit {made['commit']}{changed}, "
-        f"{options.model}, float32, {processor()}, {versions}, "
+        f"{options.model}, float32, {find_processor()}, {versions}, "
         f"{time.process_time() - start:.0f} CPU seconds."
     )
     lines = [HEADER, "|---|---|---:|---:|---:|---:|---|", *(result.line() for result in results)]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from methods.config.resolve import compose
-from methods.training.config import train_job
+from methods.training.config import build_train_job
 from methods.training.job import TrainJob
 
 WORDS = "cat dog sun moon tree car ship road blue red slow fast one two".split()
@@ -42,7 +42,7 @@ def train(tmp_path, pairs):
             f"out={tmp_path / out}",
             *overrides,
         ]
-        return train_job(compose(given, verb="train"), title=recipe, overrides=given)
+        return build_train_job(compose(given, verb="train"), title=recipe, overrides=given)
 
     return make
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from methods import load_encoder
 from methods.config.resolve import CONF, compose, list_choices
 from methods.training import data
-from methods.training.config import train_job
+from methods.training.config import build_train_job
 from methods.training.module import Collator, MethodModule
 from methods.training.trainer import NotFinite
 from tests.command import ROOT, Command
@@ -41,7 +41,7 @@ def test_every_recipe_composes_and_says_what_it_follows(recipe):
     overrides = ["data.folder=x"] if "data: e5_public" in text else []
     overrides += ["data.sources.mine.path=x"] if "data: file" in text else []
     config = compose([f"recipe={recipe}", "model=tiny", *overrides], verb="train")
-    job = train_job(config, title=recipe, overrides=[])
+    job = build_train_job(config, title=recipe, overrides=[])
     assert text.splitlines()[1].startswith("# ")
     if "demo" in recipe:
         assert (job.recipe.steps or 999) <= 150
@@ -218,7 +218,7 @@ def test_too_few_rows_for_a_batch_are_an_error_and_no_adapter(train):
 def test_methods_alike_but_for_their_class_do_not_share_a_folder():
     given = ["recipe=demo", "model=tiny", "method.delimiters=new", "method.max_length=300"]
     folders = {
-        train_job(
+        build_train_job(
             compose([*given, f"method={name}"], verb="train"), title="demo", overrides=[]
         ).folder
         for name in ("cpt_text", "udever")

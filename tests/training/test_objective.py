@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from methods import load_encoder
 from methods.config.resolve import compose
 from methods.training import data
-from methods.training.config import train_job
+from methods.training.config import build_train_job
 from methods.training.objective import BUILT_IN, build_objective
 from tests.cli.test_evaluate import dec2vec
 from tests.cli.test_train import arguments
@@ -233,10 +233,10 @@ def test_an_objective_that_cannot_be_is_an_error_before_anything_loads(importabl
     importable("toy_bad", SOURCE)
     given = ["recipe=demo", "model=tiny", f"recipe.objective={value}"]
     with pytest.raises(ValueError, match=expected):
-        train_job(compose(given, verb="train"), title="demo", overrides=given)
+        build_train_job(compose(given, verb="train"), title="demo", overrides=given)
 
 
 def test_a_recipe_outside_of_its_package_is_an_error_that_names_the_line():
     config = compose(["recipe=demo", "model=tiny", "+recipe.recipe={steps: 3}"], verb="train")
     with pytest.raises(ValueError, match="first line is `# @package _global_`"):
-        train_job(config, title="demo", overrides=[])
+        build_train_job(config, title="demo", overrides=[])

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from methods.training import job as module
-from methods.training.asked import describe_asked
+from methods.training.stored_settings import describe_settings
 
 OTHER = [
-    (["recipe.learning_rate=7e-4"], "recipe.learning_rate is 0.0005 there, 0.0007 asked"),
-    (["method=sgpt", "method.max_length=9"], "method.max_length is 2048 there, 9 asked"),
-    (["method=echo"], "method.class is methods.sgpt.SGPT there, methods.echo.Echo asked"),
-    (["run.seed=7"], "run.seed is 42 there, 7 asked"),
+    (["recipe.learning_rate=7e-4"], "recipe.learning_rate is 0.0005 there, 0.0007 requested"),
+    (["method=sgpt", "method.max_length=9"], "method.max_length is 2048 there, 9 requested"),
+    (["method=echo"], "method.class is methods.sgpt.SGPT there, methods.echo.Echo requested"),
+    (["run.seed=7"], "run.seed is 42 there, 7 requested"),
     (["model.source.seed=9"], "model.weights is random"),
     (["data.sources.mine.instruction=Look"], "data.sources.mine.instruction is Find it there"),
 ]
@@ -30,7 +30,7 @@ def test_a_finished_folder_refuses_other_settings(train, old, caplog):
     caplog.set_level("INFO")
     assert train("run.every=3", "kernel.packed=false").run() == folder
     assert "trained already" in caplog.text
-    assert old or "run.every is 50 there, 3 asked; the same is learnt" in caplog.text
+    assert old or "run.every is 50 there, 3 requested; the same is learnt" in caplog.text
 
 
 def test_a_folder_that_states_nothing_or_lost_its_weights_is_not_finished(train):
@@ -76,10 +76,10 @@ def test_the_same_rows_under_another_path_are_the_same_training(train, pairs, tm
     moved = tmp_path / "it's moved.jsonl"
     moved.write_text(Path(pairs).read_text())
     job = train()
-    one, other = describe_asked(job), describe_asked(train("data.sources.mine.limit=64"))
+    one, other = describe_settings(job), describe_settings(train("data.sources.mine.limit=64"))
     assert one["decides"] != other["decides"]
     job.data.sources["mine"].__dict__["path"] = str(moved)
-    assert describe_asked(job)["decides"] == one["decides"]
+    assert describe_settings(job)["decides"] == one["decides"]
 
 
 def test_a_folder_of_something_else_is_not_overwritten(train, tmp_path):

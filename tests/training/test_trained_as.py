@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from methods import load_encoder
-from methods.cli.jobs import with_trained_method
+from methods.cli.jobs import add_trained_method
 from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
 from methods.config.trained_as import find_method_name
@@ -43,7 +43,7 @@ def asked_for(kind, folder, *more):
 def test_a_folder_is_read_as_it_was_trained(folders, kind, tmp_path):
     folder = folders(kind)
     given = asked_for(kind, folder)
-    (cell,) = resolve_evaluation(compose(given), name="sgpt", asked=given).cells
+    (cell,) = resolve_evaluation(compose(given), name="sgpt", overrides=given).cells
     assert (cell.max_length, cell.template) == (12, "brackets")
 
     how = {"dtype": "float32", "cache": None}
@@ -55,7 +55,7 @@ def test_a_folder_is_read_as_it_was_trained(folders, kind, tmp_path):
     assert abs(encoder.encode(TEXTS) - other.encode(TEXTS)).max() > 1e-3
 
     given = asked_for(kind, folder, "method.max_length=2048")
-    resolved = resolve_evaluation(compose(given), name="sgpt", asked=given)
+    resolved = resolve_evaluation(compose(given), name="sgpt", overrides=given)
     job = Job(resolved, TaskList(names=["DemoWordSTS"]), tmp_path / "runs")
     about = job._make_header(job.cells[0])
     assert about.trained_as == {"max_length": [12, 2048]}
@@ -83,7 +83,7 @@ def test_another_programs_training_json_is_left_alone(train, tmp_path):
     for content in theirs:
         (adapter / "training.json").write_text(json.dumps(content))
         given = asked_for("adapter", adapter)
-        (cell,) = resolve_evaluation(compose(given), name="sgpt", asked=given).cells
+        (cell,) = resolve_evaluation(compose(given), name="sgpt", overrides=given).cells
         assert (cell.max_length, cell.template) == (2048, "plain")
         loaded = load_encoder("sgpt", model="tiny", cache=None, adapter=str(adapter))
         assert loaded.method.max_length == 2048
@@ -91,17 +91,17 @@ def test_another_programs_training_json_is_left_alone(train, tmp_path):
 
 def test_an_adapter_brings_its_method(folders):
     folder = folders("adapter")
-    words = with_trained_method(["model=tiny", f"adapter={folder}"], config_dir=None)
+    words = add_trained_method(["model=tiny", f"adapter={folder}"], config_dir=None)
     assert words[0] == "method=sgpt" and find_method_name([folder]) == "sgpt"
     assert load_encoder(adapter=folder, model="tiny", cache=None).method.template == "brackets"
     words = [f"adapter={folder}", "method=echo"]
-    assert with_trained_method(words, config_dir=None) == words
+    assert add_trained_method(words, config_dir=None) == words
 
 
 def test_another_method_than_was_trained_is_recorded(folders, tmp_path):
     given = ["method=echo", *asked_for("adapter", folders("adapter"))[1:]]
     job = Job(
-        resolve_evaluation(compose(given), name="echo", asked=given),
+        resolve_evaluation(compose(given), name="echo", overrides=given),
         TaskList(names=["DemoWordSTS"]),
         tmp_path / "runs",
     )
@@ -113,7 +113,7 @@ def test_a_folder_made_elsewhere_brings_no_method(train):
     adapter = train(*OTHERWISE, "recipe.steps=1").run()
     (adapter / "training.json").unlink()
     words = [f"adapter={adapter}"]
-    assert with_trained_method(words, config_dir=None) == words
+    assert add_trained_method(words, config_dir=None) == words
     with pytest.raises(ValueError, match="give a method, or an adapter that dec2vec train made"):
         load_encoder(adapter=str(adapter), model="tiny", dtype="float32", cache=None)
 
@@ -121,7 +121,7 @@ def test_a_folder_made_elsewhere_brings_no_method(train):
 def test_adapters_of_several_methods_are_not_swept_as_one(train):
     one, other = train("method=sgpt", out="a").run(), train("method=echo", out="b").run()
     with pytest.raises(ValueError, match=r"several methods \(.*echo.*\); .*give method=NAME"):
-        with_trained_method([f"adapter={one},{other}"], config_dir=None)
+        add_trained_method([f"adapter={one},{other}"], config_dir=None)
 
 
 def test_the_line_that_train_ends_with_gives_the_score_it_printed(tmp_path):

@@ -11,7 +11,7 @@ from mteb.abstasks import AbsTaskSTS
 from methods import load_encoder
 from methods.encoding.encoder import Encoder
 from methods.evaluation import tasks as task_module
-from methods.evaluation.demo_tasks import _metadata
+from methods.evaluation.demo_tasks import _make_metadata
 from methods.training import validation
 from methods.training.trainer import TrainerExtensions
 
@@ -21,7 +21,9 @@ SENTENCES = ["a cat on a road", "two ships", "one red moon", "slow blue trees", 
 class ToyChoice(AbsTaskSTS):
     """Pairs to choose a checkpoint on, in a split that is not the test split."""
 
-    metadata = _metadata("ToyChoice", "STS", "cosine_spearman", "Find it", "toy", "https://x.org")
+    metadata = _make_metadata(
+        "ToyChoice", "STS", "cosine_spearman", "Find it", "toy", "https://x.org"
+    )
 
     def load_data(self, num_proc=None, **kwargs):
         pairs = [(a, b) for a in SENTENCES for b in SENTENCES if a < b]
@@ -38,9 +40,9 @@ class ToyChoice(AbsTaskSTS):
 @pytest.fixture
 def choosing(monkeypatch):
     """What a training must be told to choose on the toy task."""
-    find = task_module._task
+    find = task_module._get_task
     monkeypatch.setattr(
-        task_module, "_task", lambda n: ToyChoice() if n == "ToyChoice" else find(n)
+        task_module, "_get_task", lambda n: ToyChoice() if n == "ToyChoice" else find(n)
     )
     return ["run.validate.names=[ToyChoice]", "run.validate.splits={ToyChoice:[validation]}"]
 
