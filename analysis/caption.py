@@ -1,4 +1,4 @@
-"""The caption of a table: what it shows, of which models and tasks, and how to make it again."""
+"""Write a table's caption: what it shows, of which models and tasks, and how to rebuild it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_caption(comparison: Comparison, about: str, tasks: Sequence[str] | Non
 
 
 def join_commands(frame: pd.DataFrame) -> str:
-    """Return one command that makes all rows again, where there is one.
+    """Return one command that reproduces all rows, where there is one.
 
     Commands that are no product of their values are named by their experiment and number (where
     records have no schema number, by the first, and how many more).
@@ -116,7 +116,7 @@ def _list_missing_scores(comparison: Comparison, tasks: Sequence[str]) -> list[s
 
 
 def _find_reasons(frame: pd.DataFrame) -> dict[Any, str]:
-    """Return why a score is not whole, by row and task: the first reason of several."""
+    """Return why a score is missing or partial, by row and task: the first of several reasons."""
     state = frame["status"].where(frame["status"] != "done", "in part")
     state = state.mask(state.eq("in part") & frame["score"].isna(), "undefined")
     last = frame.assign(state=state, last=state.eq("in part")).sort_values("last", kind="stable")

@@ -1,4 +1,4 @@
-"""A tidy frame -> what views are made of: named rows, their scores, and resampled examples.
+"""Turn a tidy frame into what views show: named rows, their scores, resampled examples.
 
 Scores are main scores x 100. What is missing is NaN, and so is an average over tasks of which one
 is missing: averages over different tasks do not compare.
@@ -174,7 +174,7 @@ class Comparison:
 def compare(frame: pd.DataFrame, *, samples: int = SAMPLES, common: bool = False) -> Comparison:
     """Name the rows of a tidy frame and bring them to the same splits.
 
-    samples: of the bootstrap. common: keep only the tasks that every row has.
+    samples: of the bootstrap. common: use only the tasks that every row has.
     Raises ValueError if there is no such task.
     """
     frame, splits = _keep_shown_splits(frame)

@@ -1,4 +1,4 @@
-"""How rows, tasks and values are printed, and in which order."""
+"""Name and order rows, tasks and values as they are printed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ KEY = ["label", "setting"]  # what a row is known by
 
 
 def label_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame with the columns `label` (the method) and `setting` (what else tells a row
-    from the others)."""
+    """Return a frame with the columns `label` (the method) and `setting` (what else distinguishes
+    a row)."""
     cells = frame.drop_duplicates(["folder", "model"]).copy()
     parts = _name_settings(cells)
     joined = pd.DataFrame(parts).apply(lambda row: ", ".join(filter(None, row)), axis=1)

@@ -1,4 +1,4 @@
-"""Where the numbers of a study come from, in one line: `python -m analysis.origin FOLDER ...`.
+"""State in one line where a study's numbers come from: `python -m analysis.origin FOLDER ...`.
 
 Cost, dtype, processor, date and commit, read from the records. The READMEs show these lines below
 their tables, and a test compares them.

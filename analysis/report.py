@@ -1,4 +1,4 @@
-"""Records -> a folder of tables and figures, and one page that shows them all.
+"""Write the tables and figures of records into a folder, and one page that shows them all.
 
     <out>/<section>/<table>.md .tex .csv, <figure>.pdf .png      and      <out>/report.html
 

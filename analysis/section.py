@@ -1,4 +1,4 @@
-"""One section of a report: rows that belong together, and the tables and figures made of them."""
+"""Make one section of a report: rows that are compared, and their tables and figures."""
 
 from __future__ import annotations
 

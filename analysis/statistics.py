@@ -1,4 +1,4 @@
-"""Is a difference more than chance? Over the examples of a task, and over tasks.
+"""Test whether a difference is more than chance, over the examples of a task and over tasks.
 
 Over examples: a paired bootstrap. Methods are scored on the same resampled examples, so that what
 is hard for all cancels out, and the interval is of the difference. Over tasks: Wilcoxon's

@@ -1,4 +1,4 @@
-"""dec2vec: text embeddings from decoder-only language models, one method a page."""
+"""Text embeddings from decoder-only language models, one file per method."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +28,10 @@ def load_encoder(
         the one in conf/base.yaml.
     adapter: a PEFT folder or a list of them, merged in that order. What `dec2vec train` made is
         encoded as it was trained, but for the fields given here.
-    cache: where vectors are kept between calls and processes, so that no text is read twice:
+    cache: where vectors are cached between calls and processes, so that no text is encoded twice:
         `auto` for the folder that `dec2vec evaluate` uses ($DEC2VEC_EMBEDDINGS, else in the user's
-        cache), another folder on a local disk, or None to compute every vector anew. Whoever
-        changes the weights in ways torch does not count (through `.data`) gives None.
+        cache), another folder on a local disk, or None to compute every vector anew. Give None if
+        you change the weights in a way that torch does not track (through `.data`).
     config_dir: a folder with method/*.yaml, model/*.yaml ... of your own, the modules that these
         name, and poolings of your own in pooling.py, as `--config-dir` is.
     instructions: a name in conf/instructions, for mteb's tasks and methods that use instructions.

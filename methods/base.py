@@ -1,6 +1,6 @@
 """The contract: what a method is and what it hands to the backbone.
 
-A method says two things: what is read (`prepare_inputs`) and what is pooled (`pool`). Everything
+A method says two things: what is encoded (`prepare_inputs`) and what is pooled (`pool`). Everything
 else (weights, attention, batching, tasks, records) is shared. A plugin imports only this module.
 
 B rows of a batch, L positions, D hidden size.
@@ -59,10 +59,10 @@ class Method(ABC):
         (pooling_names.py). EOS is a token, not a pooling.
     layer: which hidden states, counted as transformers does: 0 = the embeddings, k = the output of
         the k-th decoder layer, -1 = after the final norm.
-    max_length: tokens a row may have (a method that limits each piece instead says so).
-    normalize: whether vectors leave with unit length.
-    unnormalized: mteb task types whose vectors are left as they are although `normalize` is true.
-    queries_only: mteb task types whose documents are embedded as queries are.
+    max_length: the most tokens of a row (of each of its pieces, where a method states that).
+    normalize: whether vectors are scaled to unit length.
+    unnormalized: mteb task types whose vectors are not scaled although `normalize` is true.
+    queries_only: mteb task types whose documents are encoded as queries.
     """
 
     attention: Attention = "causal"
@@ -83,16 +83,16 @@ class Method(ABC):
 
     @property
     def uses_instructions(self) -> bool:
-        """Whether queries are read with a task's instruction. Then evaluation must find one."""
+        """Whether queries are encoded with a task's instruction. Evaluation must then find one."""
         return False
 
     @property
     def new_tokens(self) -> tuple[str, ...]:
-        """Tokens the vocabulary lacks, whose rows an adapter must bring."""
+        """Tokens that the vocabulary lacks; an adapter must have their embeddings."""
         return ()
 
     def phrase_instruction(self, instruction: str) -> str:
-        """mteb's own prompt for a task, phrased as this method's official evaluation does."""
+        """Return mteb's prompt for a task, phrased as in this method's official evaluation."""
         return instruction
 
     @abstractmethod
@@ -104,7 +104,7 @@ class Method(ABC):
         prompt_type: PromptType | None = None,
         instruction: str | None = None,
     ) -> Inputs:
-        """What the model reads for each text, and which positions may be pooled.
+        """Return the token ids of each text, and which positions may be pooled.
 
         `prompt_type` is None for symmetric tasks (similarity, classification, clustering).
         Must not depend on `pooling`, `layer` or `normalize`: these share one forward pass.
@@ -112,7 +112,7 @@ class Method(ABC):
 
     @abstractmethod
     def pool(self, hidden_BLD: Tensor, inputs: Inputs) -> Tensor:
-        """Right-padded hidden states of a batch, and their inputs -> [B, D], float32."""
+        """Return the vectors [B, D], float32, of a batch's right-padded hidden states."""
 
 
 def pool_inputs(hidden_BLD: Tensor, inputs: Inputs, pooling: Pooling) -> Tensor:

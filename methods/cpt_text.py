@@ -11,10 +11,9 @@ No code was released, so nothing here was checked against one.
 3. The paper does not say what truncation cuts; here the delimiters always stay.
 4. It is the EOS (`tokenizer.eos_token_id`), as in the codes that pool one, also where
    the tokenizer by itself ends a text with another token (Qwen3-Embedding: <|endoftext|>, its EOS
-   is <|im_end|>). That token is left out, and the log says so.
+   is <|im_end|>). That token is left out, and this is logged.
 
-Zero-shot with `reuse` it reads what UDEVER reads; they differ in length and in how they are
-trained.
+Zero-shot with `reuse` it encodes what UDEVER encodes; they differ in length and in training.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""E5-mistral-instruct: a task's instruction before the query, read at an appended EOS.
+"""E5-mistral-instruct: a task's instruction before the query, pooled at an appended EOS.
 
 Paper: Improving Text Embeddings with Large Language Models (Wang et al., arXiv 2401.00368).
 Code: microsoft/unilm e5 @768a3c8, and the version before 59d0483.
@@ -11,7 +11,7 @@ Code: microsoft/unilm e5 @768a3c8, and the version before 59d0483.
    current official code leaves that to `add_eos_token`, which transformers 5 ignores.
 4. That EOS is `tokenizer.eos_token_id`, as in the official code, also where the tokenizer by itself
    ends a text with another token (Qwen3-Embedding: <|endoftext|>, its EOS is <|im_end|>). The code
-   would put the EOS after that one; here that one is left out, and the log says so.
+   would put the EOS after that one; here that one is left out, and this is logged.
 5. Vectors are normalised except in classification, where the official code switches it off.
 """
 
@@ -35,7 +35,7 @@ from methods.base import (
 
 @dataclass(frozen=True, kw_only=True)
 class E5Instruct(Method):
-    """E5-instruct (Wang et al. 2023, arXiv 2401.00368): an instruction, the query, read at EOS."""
+    """E5-instruct (Wang et al. 2023, arXiv 2401.00368): an instruction and query, pooled at EOS."""
 
     normalize: bool = True
     unnormalized: tuple[str, ...] = ("Classification",)

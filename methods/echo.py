@@ -4,8 +4,8 @@ Paper: Repetition Improves Language Model Embeddings (Springer et al., arXiv 240
 Code: jakespringer/echo-embeddings @c752c46; zero-shot prompt from its issue 8.
 
 1. `template=rewrite` is the zero-shot prompt its author confirmed (no code has it): "Rewrite the
-   following paragraph: S. The rewritten paragraph: S", mean over the second S only. It is read as
-   the code's parser would read it, with the BOS that its README asks for and each space in the
+   following paragraph: S. The rewritten paragraph: S", mean over the second S only. It is parsed as
+   the code's parser would parse it, with the BOS that its README asks for and each space in the
    piece of its text, where byte-level BPE wants it. The paper's first version samples prompts.
 2. `template=instruct` is the fine-tuned models' template as the code has it: no space after a colon
    and a comma after the instruction, both unlike the paper's print. The mean includes the EOS,
@@ -13,7 +13,7 @@ Code: jakespringer/echo-embeddings @c752c46; zero-shot prompt from its issue 8.
 3. Every literal and every text is tokenised on its own and ids are concatenated. The code's literal
    `<s>` and `</s>` are the tokenizer's own BOS and EOS here, whatever their names. What a tokenizer
    appends by itself is left out, as the code switches it off; where that is not the row's own end
-   (Qwen3-Embedding's <|endoftext|>) the log says so.
+   (Qwen3-Embedding's <|endoftext|>) this is logged.
 4. `max_length` holds for each piece, as in the code: a row may have twice that and the template.
 """
 

@@ -129,7 +129,7 @@ def _is_sequence_of(value: Any, kind: Any, arguments: tuple[Any, ...]) -> bool:
 
 
 def _explain_fault(key: str, value: Any, hint: Any) -> str:
-    """What is wrong with a value: its key, what was got, what is valid, what to write."""
+    """Return what is wrong with a value: its key, what was got, what is valid, what to write."""
     shown = f"{key} {value!r}" if isinstance(value, str) else f"{key} {_format_value(value)}"
     options = _list_options(hint)
     choices = [one for option in options for one in _list_choices(option)]
@@ -187,7 +187,7 @@ def _name_plural(hint: Any) -> str:
 
 
 def _format_value(value: Any) -> str:
-    """A value as it is written on the command line."""
+    """Return a value as it is written on the command line."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     if isinstance(value, list | tuple | set | frozenset):

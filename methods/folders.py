@@ -1,4 +1,4 @@
-"""Where files live that no command line names: the configs, and the user's cache."""
+"""Find the folders that no command line names: the configs, and the user's cache."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""What is the same: every digest that results, vectors and adapters are keyed by. No torch here.
+"""Compute every digest that results, vectors and adapters are keyed by. Imports no torch.
 
 One rule: whatever decides a vector is in its key. Weights, config.json and tokenizer files decide
-it (`digest_model_files`), adapter tensors and their config (`digest_adapter`), what is read and
+it (`digest_model_files`), adapter tensors and their config (`digest_adapter`), what is encoded and
 pooled (`make_row_key`), the method's own code (`digest_class`) and the engine's (`digest_engine`).
 
 Two of them mean different things when they change. A method whose code changed is another method:
@@ -54,7 +54,7 @@ _digests: dict[Any, str] = {}
 
 
 def _read_state(file: Path) -> tuple[Any, ...]:
-    """What changes whenever a file's content does: ctime also where mtime was set back."""
+    """Return what changes whenever a file's content does: ctime does even if mtime was reset."""
     stat = file.stat()
     place = str(file.resolve())
     return place, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
@@ -110,12 +110,12 @@ def digest_adapter(folder: str | Path) -> str:
 
 
 def digest_adapter_tensors(folder: str | Path) -> str:
-    """Return what records of schema 0 call an adapter by: a digest of its tensors alone."""
+    """Return a digest of an adapter's tensors alone, by which records of schema 0 identify it."""
     return "sha256:" + digest_files(*sorted(Path(folder).glob("*.safetensors")))[:16]
 
 
 def make_row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:
-    """Return what is encoded and what may be pooled of one row, in 16 bytes."""
+    """Return a 16-byte digest of one row: its token ids and its pool mask."""
     tokens = np.asarray(list(ids), dtype=np.int32).tobytes()
     key = hashlib.blake2b(tokens, digest_size=16)
     key.update(len(tokens).to_bytes(8, "little") + bytes(pool_mask))
@@ -149,7 +149,7 @@ def digest_class(cls: type) -> str:
             if module is None:
                 raise OSError("a class of no module")
             inspect.getsource(part)
-        except (OSError, TypeError):  # a notebook or a prompt: what runs is all there is
+        except (OSError, TypeError):  # a notebook or a prompt: there is bytecode alone
             unread.append(_digest_bytecode(part))
         else:
             file = Path(str(module.__file__))
@@ -166,8 +166,10 @@ def digest_file_code(file: Path) -> str:
 
 
 def _find_neighbours(file: Path, package: list[str]) -> list[Path]:
-    """The files that a plugin's file imports and that belong to it: those of its package, or of
-    its folder. They are found by name, so that one that is imported later counts already."""
+    """Return the files that a plugin's file imports from its own package or folder.
+
+    They are found by name, so that one that is imported only later counts too.
+    """
     root = file.parents[max(len(package) - 1, 0)]
     if root == HERE:  # our own pages import the contract alone
         return []

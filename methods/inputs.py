@@ -21,7 +21,7 @@ from methods.tokens import empty_row_ids, run_tokenizer
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the backbone reads: ragged, one entry a row, no padding and no tensors.
+    """The token ids and pool masks of a batch: one list per row, without padding or tensors.
 
     `pool_mask` says which positions of a row may be pooled; every row has at least one.
     `cut` holds the rows whose text was shortened to fit.
@@ -50,7 +50,7 @@ class Inputs:
         return len(self.ids)
 
     def mask(self, length: int, device: Any = "cpu") -> Tensor:
-        """The pool mask of all rows, padded on the right to `length`: [B, length], boolean."""
+        """Return the pool mask of all rows, right-padded to `length`: [B, length], boolean."""
         mask = self._masks.get((length, device))  # many cells pool the same rows
         if mask is None:
             rows = [row + [False] * (length - len(row)) for row in self.pool_mask]
@@ -62,7 +62,7 @@ class Inputs:
         return {}
 
     def rows(self, indices: Sequence[int]) -> Inputs:
-        """The same for some rows, in the order asked for."""
+        """Return the inputs of some rows, in the order of `indices`."""
         cut = frozenset(new for new, old in enumerate(indices) if old in self.cut)
         return Inputs([self.ids[i] for i in indices], [self.pool_mask[i] for i in indices], cut)
 

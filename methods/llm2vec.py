@@ -1,4 +1,4 @@
-"""LLM2Vec: bidirectional attention, an instruction that is read but not pooled, a mean.
+"""LLM2Vec: bidirectional attention, an instruction that is not pooled, a mean over the text.
 
 Paper: LLM2Vec: Large Language Models Are Secretly Powerful Text Encoders (BehnamGhader et al.,
 arXiv 2404.05961). Code: McGill-NLP/llm2vec @312adcf (= PyPI 0.2.3).
@@ -21,7 +21,7 @@ arXiv 2404.05961). Code: McGill-NLP/llm2vec @312adcf (= PyPI 0.2.3).
 6. The code joins instruction and text by `!@#$%^&*()` and splits there again, so that a text which
    contains this loses the rest of itself from the mask. Here it is text.
 7. The code's bidirectional classes do nothing since transformers 4.53: attention stays causal. Here
-   the backbone opens it and proves it with a probe.
+   the backbone makes it bidirectional and verifies that by a test forward pass (the probe).
 """
 
 from collections.abc import Sequence
@@ -120,7 +120,7 @@ class LLM2Vec(Method):
         return pool_inputs(hidden_BLD, inputs, self.pooling)
 
     def _shorten(self, texts: Sequence[str], tokenizer: Any) -> tuple[list[str], frozenset[int]]:
-        """Texts of at most `doc_max_length` tokens, and which of them were shortened."""
+        """Return texts of at most `doc_max_length` tokens, and which of them were shortened."""
         kept = list(texts)
         lengths = [len(ids) for ids in tokenize(kept, tokenizer=tokenizer)]
         shortened = [i for i, length in enumerate(lengths) if self._too_long(length)]
@@ -142,6 +142,6 @@ class LLM2Vec(Method):
 
 
 def _last(number: int, length: int) -> list[bool]:
-    """A mask over `length` positions, true on the last `number`; on all if there are none."""
+    """Return a mask over `length` positions, true on the last `number`; on all if it is 0."""
     number = min(number, length) or length
     return [False] * (length - number) + [True] * number

@@ -18,19 +18,19 @@ from torch import Tensor
 
 
 def last(hidden_BLD: Tensor, pool_mask_BL: Tensor) -> Tensor:
-    """The state at the last true position of each row: [B, D], float32."""
+    """Return the state at the last true position of each row: [B, D], float32."""
     positions_L = torch.arange(pool_mask_BL.shape[1], device=pool_mask_BL.device)
     last_B = (positions_L * pool_mask_BL).argmax(dim=1)
     return hidden_BLD[torch.arange(len(hidden_BLD), device=last_B.device), last_B].float()
 
 
 def mean(hidden_BLD: Tensor, pool_mask_BL: Tensor) -> Tensor:
-    """The mean over the true positions of each row: [B, D], float32."""
+    """Return the mean over the true positions of each row: [B, D], float32."""
     return _average(hidden_BLD, pool_mask_BL, pool_mask_BL.float())
 
 
 def weighted_mean(hidden_BLD: Tensor, pool_mask_BL: Tensor) -> Tensor:
-    """SGPT's position-weighted mean, the i-th true position weighing i: [B, D], float32."""
+    """Return SGPT's position-weighted mean, the i-th true position weighing i: [B, D], float32."""
     return _average(hidden_BLD, pool_mask_BL, (pool_mask_BL.cumsum(dim=1) * pool_mask_BL).float())
 
 

@@ -1,8 +1,8 @@
-"""A pooling by its name: a function of pooling.py, ours or that of a folder of one's own.
+"""Find a pooling by its name: a function in methods/pooling.py, or in a pooling.py of your own.
 
 Every public function of methods/pooling.py is a pooling, and so is every one of DIR/pooling.py,
-where DIR is the folder that --config-dir (config_dir in Python) names. A built-in one is known by
-its name alone; another one's name carries its function, and what it computes is known by its code.
+where DIR is the folder that --config-dir (config_dir in Python) names. A built-in one is identified
+by its name alone, one of your own by its name and a digest of its code.
 
 B rows, L positions, D hidden size.
 """
@@ -47,8 +47,8 @@ def list_built_in() -> dict[str, Function]:
 def find_pooling(name: Any, folder: str | Path | None = None) -> Any:
     """Return a pooling's name, with its function where it is one of `folder`.
 
-    What is no text is returned as it is: the method's field says what it takes. Raises ValueError
-    for a name that neither has, and for a function that cannot be called as a pooling.
+    A value that is no text is returned unchanged: the method checks the type of its field. Raises
+    ValueError for an unknown name, and for a function that cannot be called as a pooling.
     """
     if not isinstance(name, str) or isinstance(name, OwnPooling):
         return name
@@ -74,7 +74,7 @@ def find_pooling(name: Any, folder: str | Path | None = None) -> Any:
 def check_pooling(name: str, own: list[str] | None = None) -> None:
     """Raise ValueError for a name that is no pooling, listing what there is and how to add one.
 
-    own: the names that a folder of one's own has.
+    own: the names in a folder of your own.
     """
     valid = [*list_built_in(), *(own or [])]
     if isinstance(name, OwnPooling) or name in valid:
@@ -88,19 +88,19 @@ def check_pooling(name: str, own: list[str] | None = None) -> None:
 
 
 def pool_by_name(hidden_BLD: Tensor, pool_mask_BL: Tensor, name: str) -> Tensor:
-    """Pool right-padded hidden states: [B, D]. One of your own is handed them in float32."""
+    """Pool right-padded hidden states: [B, D]. A pooling of your own gets them in float32."""
     if isinstance(name, OwnPooling):
         return name.function(hidden_BLD.float(), pool_mask_BL)
     return list_built_in()[name](hidden_BLD, pool_mask_BL)
 
 
 def identify_pooling(name: str) -> Any:
-    """Return what tells a pooling from another: its name, of one from outside its code too."""
+    """Return what identifies a pooling: its name, and the code digest of one of your own."""
     return [str(name), name.code] if isinstance(name, OwnPooling) else name
 
 
 def _list_functions(file: Path) -> list[str]:
-    """The public functions that a file defines. It is parsed, so that a name is known cheaply."""
+    """Return the public functions that a file defines; it is parsed, not imported."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError) as error:
@@ -110,7 +110,7 @@ def _list_functions(file: Path) -> list[str]:
 
 
 def _load(file: Path) -> ModuleType:
-    """Run a file as a module of its own, so that each folder's is found and an edit is seen."""
+    """Run a file as a new module, so that folders do not share one and an edit takes effect."""
     module = ModuleType(file.stem)
     module.__file__ = str(file)
     try:

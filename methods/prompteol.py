@@ -1,4 +1,4 @@
-"""PromptEOL: ask for the sentence in one word and read the state that would say it.
+"""PromptEOL: ask for the sentence in one word and pool the state that predicts the word.
 
 Paper: Scaling Sentence Embeddings with Large Language Models (Jiang et al., arXiv 2307.16645).
 Code: kongds/scaling_sentemb @8567aa0 (evaluation.py, run_icl.sh).
@@ -68,7 +68,7 @@ class PromptEOL(Method):
 
 
 def clean(text: str) -> str:
-    """A text as the official evaluation puts it into the prompt; an empty text stays empty."""
+    """Return a text as the official evaluation puts it into the prompt; empty texts stay empty."""
     if text and text[-1] not in ".?\"'":
         text += "."
     text = text.replace('"', "'")

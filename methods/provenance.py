@@ -1,4 +1,4 @@
-"""What numbers are made with, for a record: versions, machine, commit, and the command itself."""
+"""Describe what a record's numbers were made with: versions, machine, commit and command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "peft", "mteb", "datasets", "
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return what numbers are made with: package versions, machine, processor, commit."""
+    """Return package versions, machine, processor and commit."""
     return {
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -80,7 +80,7 @@ def make_portable(value: Any) -> Any:
 
 
 def format_command(verb: str, overrides: Iterable[str], config_dir: str | None = None) -> str:
-    """Return the command that asks for the same again, to be pasted where this one was given."""
+    """Return the command that repeats a job, to be pasted in the same folder."""
     options = [] if config_dir is None else ["--config-dir", make_portable(config_dir)]
     given = []
     for override in overrides:

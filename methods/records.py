@@ -1,8 +1,8 @@
-"""What is written down: typed records of evaluations (run.json) and trainings (training.json).
+"""Define the records of evaluations (run.json) and trainings (training.json), as typed classes.
 
 `SCHEMA` numbers what the fields mean. A record without a number was written before there was one
-(schema 0); it is read as it stands and never rewritten. Every file is written aside and renamed,
-so that a killed run leaves none in half.
+(schema 0); it is read as it stands and never rewritten. Every file is written beside its place and
+renamed, so that a killed run leaves no partial file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Status = Literal["done", "failed", "missing", "running"]
 
 @dataclass(kw_only=True)
 class _JsonRecord:
-    """What records share: they are read and written as JSON, unknown fields refused."""
+    """Convert a record to and from JSON, refusing unknown fields."""
 
     KEEPS_NULLS: ClassVar[bool] = True
 
@@ -65,10 +65,10 @@ class PartRecord(_JsonRecord):
 
 @dataclass(kw_only=True)
 class TaskRecord(_JsonRecord):
-    """How a task stands: of the last run that was asked for it, and of each part that is scored.
+    """The state of a task: of the last run that evaluated it, and of each part that has a score.
 
-    splits, subsets: those that are scored or were asked for. parts: split -> subset -> PartRecord.
-    data, code, engine: of all parts. Costs are those of the runs that made the parts, added up.
+    splits, subsets: those with a score or requested. parts: split -> subset -> PartRecord. data,
+    code, engine: of all parts. Costs are those of the runs that made the parts, added up.
     """
 
     KEEPS_NULLS = False
@@ -121,7 +121,7 @@ class TaskRecord(_JsonRecord):
 class CellRecord(_JsonRecord):
     """One cell: a method with its attention, pooling, layer and dtype on one model.
 
-    command, config, config_dir: what was asked for; paths are relative to where the command ran.
+    command, config, config_dir: what was run; paths are relative to where the command ran.
     trained_as: where what is evaluated differs from what the adapter was trained
     with, field -> [trained, evaluated].
     """
@@ -164,7 +164,7 @@ class CellRecord(_JsonRecord):
 
 @dataclass(kw_only=True)
 class TrainingRecord(_JsonRecord):
-    """One training: what was asked for, what it was made on and with, and what came of it.
+    """One training: its settings, data, model and environment, and its outcome.
 
     base: name, weights (and dtype) of the model, config: digest of its other files, if it is a
     folder. below: digests of the adapters merged before it. name: the method's, in conf/method.
@@ -216,7 +216,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file aside and rename it. An OSError names the folder it could not write to."""
+    """Write a file beside its place and rename it. An OSError names the folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -232,7 +232,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def check_writable(folder: Path, *, key: str = "runs") -> None:
-    """Fail now, not after an hour, if the folder that `key` names cannot be written."""
+    """Raise ValueError, before anything is computed, if the folder of `key` cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

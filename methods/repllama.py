@@ -10,7 +10,7 @@ Code: texttron/tevatron @dd06310 (current), examples/repllama @2e5d00e (paper-ti
    code left two.
 3. The EOS id is `tokenizer.eos_token_id`, as in both codes, also where the tokenizer by itself ends
    a text with another token (Qwen3-Embedding: <|endoftext|>, its EOS is <|im_end|>). The current
-   code would put the EOS after that one; here it is left out, and the log says so.
+   code would put the EOS after that one; here it is left out, and this is logged.
 4. Neither says what symmetric texts get; here both sides are queries.
 5. The current command line has neither prefix, EOS nor normalisation as defaults; its RepLLaMA
    example sets them, and so does this.
@@ -36,7 +36,7 @@ from methods.base import (
 
 @dataclass(frozen=True, kw_only=True)
 class RepLLaMA(Method):
-    """RepLLaMA (Ma et al. 2023, arXiv 2310.08319): prefixed query or passage, read at EOS."""
+    """RepLLaMA (Ma et al. 2023, arXiv 2310.08319): prefixed query or passage, pooled at EOS."""
 
     normalize: bool = True
 

@@ -12,7 +12,7 @@ Code: Muennighoff/sgpt @37c8bf0 (README and biencoder/beir).
 3. Three length budgets stand in the official code; here the row with its brackets has at most
    `max_length` tokens, the BEIR script's rule. That script uses 300; the README the model's own
    limit.
-4. Texts are read as they are, as in the README's code; the BEIR script turns line breaks into
+4. Texts are encoded as they are, as in the README's code; the BEIR script turns line breaks into
    spaces and strips documents.
 5. Weights count from 1 over the whole row, brackets and BOS included.
 """

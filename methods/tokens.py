@@ -40,7 +40,7 @@ def check_text(text: Any, *, name: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError(
             f"{name} has a lone surrogate ({text[error.start]!r} at character {error.start}): "
-            f"no tokenizer takes it; replace it by text.encode('utf-8', 'replace').decode('utf-8')"
+            f"no tokenizer accepts it; use text.encode('utf-8', 'replace').decode('utf-8')"
         ) from None
     return str.__str__(text)  # numpy's strings and other subclasses become plain ones
 
@@ -65,12 +65,12 @@ def run_tokenizer(texts: Sequence[str], tokenizer: Any, **options: Any) -> Any:
     try:
         return tokenizer(list(texts), add_special_tokens=False, **options)
     except (TypeError, ValueError):
-        check_texts(texts)  # says which text no tokenizer takes, and why
+        check_texts(texts)  # raises an error that names the text
         raise
 
 
 def added_by(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the ids a tokenizer puts before and after a text by itself, found by letting it."""
+    """Return the ids a tokenizer adds before and after a text by itself, measured on one text."""
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]
     for start in range(len(full) - len(bare) + 1):
@@ -117,7 +117,7 @@ def note_ending(tokenizer: Any, ending: tuple[int, ...] = ()) -> None:
 
 
 def empty_row_ids(tokenizer: Any) -> tuple[int, ...]:
-    """Return what a row without any token is encoded as: the BOS, or the EOS for want of one."""
+    """Return what a row without any token is encoded as: the BOS, or the EOS if there is none."""
     return bos_ids(tokenizer) or _eos_ids(tokenizer)
 
 

@@ -1,4 +1,4 @@
-"""UDEVER: a start and an end token for each side, read at the end token.
+"""UDEVER: a start and an end token for each side, pooled at the end token.
 
 Paper: Language Models are Universal Embedders (Zhang et al., arXiv 2310.08232).
 Code: the model cards of izhx/udever-bloom-*; izhx/uni-rep @1ded15d holds a README only.
@@ -12,7 +12,7 @@ Code: the model cards of izhx/udever-bloom-*; izhx/uni-rep @1ded15d holds a READ
 5. The card appends the end token's id and nothing else. So does this, with the EOS
    (`tokenizer.eos_token_id`) under `reuse`, also where the tokenizer by itself ends a text with
    another token (Qwen3-Embedding: <|endoftext|>, its EOS is <|im_end|>). That token is left out,
-   and the log says so.
+   and this is logged.
 """
 
 from collections.abc import Sequence

@@ -32,7 +32,7 @@ class Command:
         # A launcher's workers import the package too, from wherever the tests run it.
         imports = {"PYTHONPATH": str(ROOT)}
         environment = {**os.environ, **imports, **(environment or {})}
-        self.output = tempfile.NamedTemporaryFile("r", prefix="dec2vec-said-", errors="replace")
+        self.output = tempfile.NamedTemporaryFile("r", prefix="dec2vec-output-", errors="replace")
         self._process = SERVER.Process(
             target=_run, args=(arguments, str(cwd), environment, self.output.name)
         )
@@ -50,7 +50,7 @@ class Command:
         return self.returncode
 
     def communicate(self) -> tuple[str, None]:
-        """Wait; everything it said that has not been read yet."""
+        """Wait, and return the output that has not been read yet."""
         self.wait()
         return self.output.read(), None
 

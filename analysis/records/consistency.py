@@ -1,4 +1,4 @@
-"""What makes rows of a frame not comparable, in sentences for the reader of a report."""
+"""Find what makes rows of a frame not comparable, in sentences for a report's reader."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _find_repeated_cells(done: pd.DataFrame) -> Iterator[str]:
         tasks += ", ..." if len(repeated) > 3 else ""
         yield (
             f"{row['method']} ({row['attention']}, {row['pooling']}, layer {row['layer']}) on "
-            f"{tasks} stands there {row['times']} times, in {row['runs']}; the rows are kept apart"
+            f"{tasks} appears {row['times']} times, in {row['runs']}; each has a row of its own"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which splits a task's one score is of: one rule, for tables as for the log of a run."""
+"""Choose the splits that a task's one score is the mean over, as the log of a run does."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How every figure looks, and how it is written: PDF with embedded fonts, and PNG.
 
-Colours are Okabe and Ito's, which the colour-blind tell apart; in grey, markers and dashes tell
-methods apart. Widths are those of one column of a paper (3.35 inches) and of two (6.9).
+Colours are Okabe and Ito's, safe for colour-blind readers; in grey, markers and dashes distinguish
+methods. Widths are those of one column of a paper (3.35 inches) and of two (6.9).
 """
 
 from __future__ import annotations

@@ -73,13 +73,13 @@ def _render_problems(frame: pd.DataFrame, warnings: Sequence[str]) -> Iterator[s
     open_ = named[named["status"] != "done"]
     partial = named[(named["status"] == "done") & named["message"].notna()]
     if len(open_):
-        yield f"<h2>{len(open_)} scores are not there</h2>"
+        yield f"<h2>{len(open_)} scores are missing</h2>"
         rows = [
             [r.row, r.task, r.status, _replace_missing(r.message), _replace_missing(r.command)]
             for r in open_.sort_values(["status", "task", "row"]).itertuples()
         ]
         heads = ["row", "task", "status", "why", "command"]
-        yield _render_plain_table(heads, rows, long=(3, 4), name="what is not there")
+        yield _render_plain_table(heads, rows, long=(3, 4), name="missing scores")
     notes = [*warnings, *(f"{r.row} on {r.task}: {r.message}" for r in partial.itertuples())]
     if notes:
         yield "<h2>Warnings</h2><ul>"

@@ -15,7 +15,7 @@ VERBS = {
     "train": "train a method by a recipe into an adapter folder",
     "try": "compare methods on a few texts of yours, as a table",
     "report": "make tables, figures and a page from the records of runs",
-    "rerun": "make a record again and say what differs",
+    "rerun": "rerun what a record states and report what differs",
     "methods": "list the methods, with their papers",
     "cache": "show or clear the embeddings cached on disk: info, clear",
 }
@@ -29,7 +29,7 @@ RESUMES = {
 
 
 def main() -> None:
-    """Entry point of the `dec2vec` command."""
+    """Run the `dec2vec` command."""
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     interrupted: list[int] = []
 
@@ -47,7 +47,7 @@ def main() -> None:
         if not interrupted:
             raise
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one finds nothing to stop
-        again = RESUMES.get(verb, "nothing was changed by halves; run it again")
+        again = RESUMES.get(verb, "no file was left incomplete; run it again")
         print(f"\ndec2vec {verb}: interrupted; {again}".rstrip(), file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -95,7 +95,7 @@ def _explain_unknown(verb: str) -> str:
 
 
 def _complete() -> None:
-    """Hydra's shell completion, for a command whose first word is a verb."""
+    """Print Hydra's shell completion, for a command whose first word is a verb."""
     words = os.environ.get("COMP_LINE", "").split(" ")
     verb = words[1] if len(words) > 1 else ""
     if "query=bash" in sys.argv and verb not in ("evaluate", "train"):

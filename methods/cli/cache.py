@@ -9,7 +9,7 @@ from methods.folders import CONF, find_embeddings_folder
 
 
 def main() -> None:
-    """Entry point of the verb."""
+    """Run the verb."""
     parser = argparse.ArgumentParser(
         prog=sys.argv[0], description=__doc__, epilog="for instance: dec2vec cache info"
     )

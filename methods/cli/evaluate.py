@@ -52,7 +52,7 @@ def build_job(config: DictConfig) -> Any:
 
 
 class AfterSweep(Callback):
-    """Makes the tables and figures that `report` asks for, once a sweep has ended."""
+    """Make the tables and figures of `report=NAME` once a sweep has ended."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write them under the runs folder."""
@@ -61,7 +61,7 @@ class AfterSweep(Callback):
         from analysis.__main__ import show
         from analysis.report import report
 
-        logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
+        logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph
         out = Path(config.runs) / "report"
         try:
             show(report([config.runs], out), out)
@@ -70,6 +70,6 @@ class AfterSweep(Callback):
 
 
 def main() -> None:
-    """Entry point of the verb."""
+    """Run the verb."""
     logging.captureWarnings(True)
     run_verb("evaluate", run)

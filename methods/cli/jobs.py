@@ -1,4 +1,4 @@
-"""What every verb that computes shares: its entry, its status.json, and how it ends.
+"""Run a verb that computes: check its words, write status.json, end with a message.
 
 A job leaves status.json in its folder: done, failed with its error, or interrupted. What the user
 got wrong ends in a line or two without a traceback, in a run of its own and in a sweep alike;
@@ -61,7 +61,7 @@ def run_verb(verb: str, run: Callable[[], Any]) -> None:
 
 
 def _run_jobs(run: Callable[[], Any]) -> None:
-    """Run jobs, which end by themselves; what is left to fail is the folder they are run in."""
+    """Run jobs, which handle their own errors; an OSError left here is about their folder."""
     try:
         run()
     except OSError as error:
@@ -74,7 +74,7 @@ def _run_jobs(run: Callable[[], Any]) -> None:
 def record_status() -> Iterator[None]:
     """Write status.json when the job ends, and log what ended it.
 
-    What the user can mend is logged without a traceback. Raises JobFailed for what was logged.
+    What the user can fix is logged without a traceback. Raises JobFailed for what was logged.
     """
     config = HydraConfig.get()
     file = Path(config.runtime.output_dir) / "status.json"
@@ -121,7 +121,7 @@ def add_trained_method(words: list[str], *, config_dir: str | None) -> list[str]
         return words
     try:
         value = OverridesParser.create().parse_override(f"adapter={keys['adapter']}").value()
-    except HydraException:  # reported by check_arguments, with the mend
+    except HydraException:  # reported by check_arguments, with the fix
         return words
     several = list(value.list) if isinstance(value, ChoiceSweep) else [value]
     lists = [one if isinstance(one, list) else [one] for one in several]

@@ -1,4 +1,4 @@
-"""What `dec2vec --help`, `dec2vec VERB --help` and `dec2vec --version` print.
+"""Write what `dec2vec --help`, `dec2vec VERB --help` and `dec2vec --version` print.
 
 A verb's page is made of the comments in conf/VERB.yaml and conf/base.yaml, which are read as text:
 a heading is a line `## ...`, the leading comment holds the sentence and the examples. Nothing heavy

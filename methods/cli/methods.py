@@ -11,7 +11,7 @@ from methods.config.names import CONF, list_choices
 
 
 def main() -> None:
-    """Entry point of the verb."""
+    """Run the verb."""
     parser = argparse.ArgumentParser(
         prog=sys.argv[0], description=__doc__, epilog="for instance: dec2vec methods"
     )

@@ -1,6 +1,6 @@
-"""Say what a user got wrong on the command line in a line or two.
+"""Explain what is wrong with a command line, in a line or two.
 
-Hydra's own errors are put in our words. Each message says what was got, what is valid and what was
+Hydra's own errors are rephrased. Each message says what was got, what is valid and what was
 probably meant.
 """
 
@@ -28,7 +28,7 @@ from methods.fields import find_nearest_name, nearest
 
 MANY = 12  # names that are not listed where one of them was probably meant
 AXES = ("pooling", "layer", "normalize")
-# What one verb has and the other calls otherwise.
+# Keys that one verb lacks -> what to write instead.
 ELSEWHERE = {
     "evaluate": {
         "recipe": "dec2vec train recipe",
@@ -51,7 +51,7 @@ SOURCES = {"model.source.path": "model=folder", "model.source.id": "model=hub"}
 
 
 def explain(error: BaseException, verb: str) -> str:
-    """Return an error in a line or two, Hydra's and OmegaConf's in our words."""
+    """Return an error in a line or two, Hydra's and OmegaConf's rephrased."""
     text = str(error)
     if isinstance(error, OverrideParseException):
         return explain_unreadable(error.override, text.splitlines()[0])
@@ -198,7 +198,7 @@ def _explain_missing(error: MissingConfigException, verb: str) -> str:
 
 
 def _explain_composition(error: Exception, text: str, verb: str) -> str:
-    """Return Hydra's message for a config that cannot be composed, in our words."""
+    """Return Hydra's message for a config that cannot be composed, rephrased."""
     first = text.splitlines()[0]
     if found := re.match(r"You must specify '(\w+)'", text):
         names = list_choices(found[1])

@@ -1,4 +1,4 @@
-"""`dec2vec report [RUNS ...] [--out DIR]`: what analysis makes of what runs left behind."""
+"""`dec2vec report [RUNS ...] [--out DIR]`: tables, figures and a page from records."""
 
 from analysis.__main__ import main
 

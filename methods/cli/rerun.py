@@ -1,11 +1,11 @@
-"""Make a record again and say what differs.
+"""Rerun what a record states and report what differs.
 
     dec2vec rerun runs/results/.../record/run.json             one cell: its tasks, scored again
     dec2vec rerun runs/adapters/sgpt_nli_demo_1a2b3c4d         a training, from its training.json
     dec2vec rerun RECORD mirror=DIR model.dtype=float32        with the data here, in another dtype
 
-Nothing is read from the cache of embeddings and nothing of the record is changed: the new run goes
-under --runs. Data and weights are compared by digest, scores against the tolerance of the dtypes.
+The embedding cache is not used, and the record is not changed: the new run goes under --runs. Data
+and weights are compared by digest, scores against the tolerance of the dtypes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def find_record(given: str) -> Path:
 
 
 def main() -> None:
-    """Entry point of the verb."""
+    """Run the verb."""
     about = str(__doc__)
     parser = argparse.ArgumentParser(
         prog=sys.argv[0], description=about, formatter_class=argparse.RawDescriptionHelpFormatter

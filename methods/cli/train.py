@@ -107,5 +107,5 @@ def _format_value(value: Any) -> str:
 
 
 def main() -> None:
-    """Entry point of the verb."""
+    """Run the verb."""
     run_verb("train", run)

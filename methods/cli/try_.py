@@ -51,7 +51,7 @@ class Row:
 
 
 def main() -> None:
-    """Entry point of the verb."""
+    """Run the verb."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("methods.backbone.sources").setLevel(logging.INFO)  # what is being fetched
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -143,7 +143,7 @@ def _measure_row(request: Request, name: str) -> Row:
     from methods import load_encoder
 
     keys = request.keys
-    if name == BASELINE and request.methods != [BASELINE]:  # it keeps its own model and settings
+    if name == BASELINE and request.methods != [BASELINE]:  # it has a model and settings of its own
         keys = {key: keys[key] for key in ("cache", "config_dir") if key in keys}
     encoder = load_encoder(name, **keys)
     instruction = request.instruction if encoder.method.uses_instructions else None
@@ -207,7 +207,7 @@ def _format_table(
 
 
 def _compute_cosines(one_ND: np.ndarray, other_MD: np.ndarray) -> np.ndarray:
-    """Cosine similarities [N, M]; not a number for a vector of zeros."""
+    """Return cosine similarities [N, M]; NaN for a vector of zeros."""
     with np.errstate(invalid="ignore"):
         one, other = (
             v / np.linalg.norm(v, axis=1, keepdims=True)
@@ -217,7 +217,7 @@ def _compute_cosines(one_ND: np.ndarray, other_MD: np.ndarray) -> np.ndarray:
 
 
 def _shorten(text: str) -> str:
-    """Shorten a text to one line of at most WIDTH columns; East Asian characters take two."""
+    """Return a text in one line of at most WIDTH columns; East Asian characters take two."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
     width = 0
     for at, character in enumerate(line):

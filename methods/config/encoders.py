@@ -1,4 +1,4 @@
-"""load_encoder: names of conf/ and keywords -> an encoder."""
+"""Compose the encoder that load_encoder returns, from names in conf/ and keywords."""
 
 from __future__ import annotations
 

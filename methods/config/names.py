@@ -1,4 +1,4 @@
-"""What stands in conf/: the folder, and the names that its groups have. Imports nothing heavy."""
+"""List the names in conf/: groups, their choices and root keys. Imports nothing heavy."""
 
 from __future__ import annotations
 

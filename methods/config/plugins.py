@@ -12,7 +12,7 @@ OWN_MODULE = "a module of your own stands in the folder that --config-dir names"
 
 
 def make_importable(folder: str | os.PathLike[str]) -> Path:
-    """Let `_target_` name modules that stand in a config folder; the folder's path.
+    """Make the modules in a config folder importable, for `_target_`, and return its path.
 
     Raises ValueError if there is no such folder.
     """

@@ -1,5 +1,5 @@
-"""Old spellings: keys that committed commands still use are read as the new ones; a plugin's
-attributes are refused, since nothing would read them."""
+"""Translate old keys, which committed commands still use, into the new ones; refuse a plugin's old
+attributes, which nothing would read."""
 
 from __future__ import annotations
 

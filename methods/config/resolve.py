@@ -1,4 +1,4 @@
-"""From names in conf/ to objects: the same for the command line and for Python."""
+"""Build objects from names in conf/, in the same way for the command line and for Python."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def resolve_evaluation(
     """Resolve an evaluation before a model is loaded. Raises ValueError on bad input.
 
     overrides: those of the command line, which an adapter's own settings do not replace.
-    config_dir: the folder that may hold poolings of one's own.
+    config_dir: a folder that may hold poolings of your own.
     """
     check_config(config)
     overrides = list(overrides)
@@ -63,8 +63,8 @@ def resolve_evaluation(
     axes = {axis: _read_axis(axis, config[axis]) for axis in ROOT_AXES if axis in config}
     if len(axes.get("attention", [])) > 1:
         raise ValueError(
-            "attention takes one value in a job, since each needs a pass of its own; sweep it: "
-            "dec2vec evaluate -m attention=causal,bidirectional"
+            "attention takes one value in a job, since each needs a separate forward pass; sweep "
+            "it: dec2vec evaluate -m attention=causal,bidirectional"
         )
     all_layers = axes.get("layer") == ["all"]
     if all_layers:
@@ -83,14 +83,14 @@ def resolve_evaluation(
     spec = build_backbone_spec(config.model, kernel=config.get("kernel"), adapter=config.adapter)
     if method.new_tokens and not spec.adapters:
         raise ValueError(
-            f"{name} with delimiters=new reads {', '.join(method.new_tokens)}, whose rows only an "
-            f"adapter has: give adapter=PATH, or use method.delimiters=reuse"
+            f"{name} with delimiters=new needs {', '.join(method.new_tokens)}, whose embeddings "
+            f"only an adapter has: give adapter=PATH, or use method.delimiters=reuse"
         )
     instructions = build(Instructions, _to_container(config.instructions), key="instructions")
     if not method.uses_instructions and any(
         word.lstrip("+").startswith("instructions") for word in overrides
     ):
-        log.warning("%s reads no instruction; instructions=... has no effect", name)
+        log.warning("%s uses no instruction; instructions=... has no effect", name)
     return EvaluationSpec(name, spec, cells, instructions, all_layers)
 
 

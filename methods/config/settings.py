@@ -1,4 +1,4 @@
-"""The settings a verb has beside its method and its model: checked before anything is loaded."""
+"""Check the settings beside method and model, before anything is loaded."""
 
 from __future__ import annotations
 

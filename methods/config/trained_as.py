@@ -1,12 +1,12 @@
-"""How what was trained is to be read: as it was trained, unless something else is asked for.
+"""Find how an adapter or a model was trained, so that it is evaluated in the same way.
 
 `dec2vec train` writes the method and all its fields into training.json, beside an adapter or a
-whole model. They are then the defaults: what is not asked for by name is what was trained with, and
-an adapter's method may be left out. What differs all the same is logged and recorded
+whole model. They are then the defaults: a field that no override sets has the value of training,
+and an adapter's method may be left out. What an override changes is logged and recorded
 (`trained_as`).
 
-adapters: folders, in order; the last one says how it is read. Where there is none, the folder of
-the model (`list_trained_folders`).
+adapters: folders, in order; the last one counts. Where there is none, the folder of the model
+(`list_trained_folders`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def read_training(adapters: Sequence[str]) -> dict[str, Any]:
 
 
 def find_method_name(adapters: Sequence[str], *, config_dir: str | None = None) -> str | None:
-    """Return the name in conf/method of what the last adapter was trained with, if it says so.
+    """Return the name in conf/method of what the last adapter was trained with, if it is recorded.
 
     Raises ValueError where its training names a class that no YAML has.
     """
@@ -65,7 +65,7 @@ def find_method_name(adapters: Sequence[str], *, config_dir: str | None = None) 
 def list_trained_fields(
     method: type[Method], adapters: Sequence[str], *, overridden: Collection[str]
 ) -> dict[str, Any]:
-    """Return the fields that the last adapter was trained with, those asked for by name aside.
+    """Return the fields that the last adapter was trained with, except for overridden ones.
 
     Empty for an adapter made elsewhere, and for one of another method.
     """
@@ -82,7 +82,7 @@ def list_trained_fields(
 
 def find_differences(cell: Method, adapters: Sequence[str]) -> dict[str, Any]:
     """Return where a method is not what the last adapter was trained with: field -> [trained,
-    evaluated]. What is not read or pooled by (normalisation) does not count."""
+    evaluated]. Normalisation does not count, since it changes neither inputs nor pooling."""
     trained: Mapping[str, Any] = read_training(adapters).get("method", {})
     if not trained:
         return {}

@@ -52,7 +52,7 @@ class Table:
 
 
 def find_files(path: Path) -> list[Path]:
-    """Return the file itself, or a folder's data files of one kind in the order of their names.
+    """Return the file itself, or a folder's data files of one kind, sorted by name.
 
     Raises ValueError for a path that does not exist or holds nothing to read or several kinds.
     """
@@ -61,7 +61,7 @@ def find_files(path: Path) -> list[Path]:
     inside = [] if path.is_file() else [p for p in sorted(path.rglob("*")) if not p.is_dir()]
     for file in inside or [path]:
         if file.suffix.lower() in PACKED and (_find_kind(file.with_suffix("")) or file == path):
-            raise ValueError(f"{file} is compressed; unpack it, for it is not read as it is")
+            raise ValueError(f"{file} is compressed, which is not supported; unpack it")
     files = [path] if path.is_file() else [file for file in inside if _find_kind(file)]
     kinds = {_find_kind(file) for file in files}
     if not files or None in kinds or len(kinds) > 1:
@@ -83,7 +83,7 @@ def _find_kind(file: Path) -> str | None:
 
 
 def _read_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield lines with their numbers and ends; only LF ends one: JSON may hold the others."""
+    """Yield lines with their numbers and line ends; only LF ends a line, as JSON needs it."""
     with file.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             if number == 1:
@@ -93,8 +93,8 @@ def _read_lines(file: Path) -> Iterator[tuple[int, str]]:
                 line = line.removeprefix(codecs.BOM_UTF8)
             if b"\0" in line:
                 raise ValueError(
-                    f"{file}, line {number} has a zero byte, as UTF-16 and files that are no text "
-                    f"have; save the file as UTF-8"
+                    f"{file}, line {number} has a zero byte, as in UTF-16 or a binary file; save "
+                    f"it as UTF-8"
                 )
             try:
                 yield number, line.decode("utf-8")
@@ -233,7 +233,7 @@ def _open_parquet(file: Path) -> Table:
         try:
             return ParquetFile(file)
         except (pyarrow.ArrowException, OSError) as error:
-            raise ValueError(f"{file} is no whole parquet file: {error}") from error
+            raise ValueError(f"{file} is no complete parquet file: {error}") from error
 
     def rows() -> Iterator[dict[str, Any]]:
         with open_file() as parts:

@@ -27,7 +27,7 @@ ONE = -1
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a source's texts stand.
+    """Which columns hold a source's texts, and how many negatives each row gets.
 
     text: the one column that is read, else None. listed: columns of negatives that hold a list in
     some row; a null there is an empty list. most: negatives of the row that has most. number: of
@@ -148,7 +148,7 @@ def _refuse_different(
 
 def read_texts(row: Mapping[str, Any], layout: Layout, draw: random.Random) -> dict[str, Any]:
     """Return a row's texts by our names. Of more negatives than wanted some are drawn, fewer are
-    repeated; what is no string is returned as it is (see `find_fault`)."""
+    repeated; a value that is no string is returned unchanged (see `find_fault`)."""
     if layout.text is not None:
         return {"text": row.get(layout.text)}
     own: list[Any] = []
@@ -189,7 +189,7 @@ def find_fault(texts: Mapping[str, Any], layout: Layout) -> str | None:
         if text is None or text == "":
             return f"{column} is {'None' if text is None else 'empty'}"
         if not isinstance(text, str):
-            return f"{column} is {str(text)[:60]}, a {type(text).__name__} and no text"
+            return f"{column} is {str(text)[:60]}, of type {type(text).__name__}, not text"
         if not text.strip():
             return f"{column} is {text[:60]!r}"
         if half := re.search(r"[\ud800-\udfff]", text):

@@ -20,8 +20,11 @@ Rows = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Synset:
-    """words: as they are written; keys: their sense keys. pointers: (symbol, target's id, our word,
-    its word), words counted from 1, 0 for the whole synset (wndb(5WN))."""
+    """One set of synonyms.
+
+    words: as they are written; keys: their sense keys. pointers: (symbol, target's id, our word,
+    its word), words counted from 1, 0 for the whole synset (wndb(5WN)).
+    """
 
     words: tuple[str, ...]
     keys: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Make the entry of a task in a cell's record: its scores, what they are from, what they cost."""
+"""Make a task's entry in a cell's record: what its scores were made from and what they cost."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Run a job: a model, a method, its cells and a list of tasks, into records.
 
 Everything that can be checked before weights are loaded is checked first. The model is loaded when
-the first vector is needed, so a job whose results are all there only reads its data.
+the first vector is needed, so a job with complete results only reads its data.
 A failed task is recorded with its error; the other tasks run, and the job ends with an error that
 lists the failed ones.
 """
@@ -81,7 +81,7 @@ class Job:
         for cell, record in zip(self.cells, self.records, strict=True):
             record.write_header(about := self._make_header(cell))
             for name, (trained, now) in about.trained_as.items():
-                message = "%s: trained with %s, evaluated with %s, as asked for"
+                message = "%s: trained with %s, evaluated with %s, as overridden"
                 log.warning(message, name, trained, now)
             for name, reason in missing.items():
                 record.write_entry_unless_scored(name, TaskRecord(status="missing", error=reason))
@@ -123,7 +123,7 @@ class Job:
 
     @property
     def brief(self) -> bool:
-        """Return whether scores are logged in one line: few of one cell, among other jobs'."""
+        """Whether scores are logged in one line: in a sweep, of one cell and few tasks."""
         return self.swept and len(self.cells) == 1 and 0 < len(self.tasks.names) <= summary.COLUMNS
 
     @cached_property
@@ -189,9 +189,9 @@ class Job:
         failure = scoring.score_missing(todo, make_encoder, title=title, level=level)
         return [failure] if failure else []
 
-    def _report_engines(self, kept: Iterable[PartRecord]) -> None:
+    def _report_engines(self, reused: Iterable[PartRecord]) -> None:
         """Log, once a job, that scores of another version of the engine are not recomputed."""
-        if not self._engines_reported and any(stamp.engine != digest_engine() for stamp in kept):
+        if not self._engines_reported and any(stamp.engine != digest_engine() for stamp in reused):
             self._engines_reported = True
             log.info(
                 "scores made by another version of the engine are not recomputed (records name the "

@@ -26,8 +26,8 @@ def redirect(task: Any, mirror: Path) -> str | None:
     """Point a task at its folder in the mirror; return why it cannot run, or None.
 
     `task.missing_parts` names the splits and subsets that the mirror lacks, `task.mirrored` the
-    folder, and `task.held_splits` the splits that it has. The task gets metadata of its own: those
-    of its class are not changed.
+    folder, and `task.held_splits` the splits that it has. The task gets a copy of its
+    class's metadata, which are not changed.
     """
     parts = list_parts(task)
     if parts != [task]:

@@ -58,7 +58,7 @@ def _correlate(of: Any, gold: np.ndarray, value: np.ndarray) -> float:
 
 
 def _average_precision(value: np.ndarray, gold: np.ndarray) -> float:
-    """Return average precision: 0, as scikit-learn but without its warning, if none is positive."""
+    """Return average precision; 0, as scikit-learn but without a warning, if none is positive."""
     return float(average_precision_score(gold, value)) if gold.any() else 0.0
 
 
@@ -81,7 +81,7 @@ class Examples:
 
 
 class CannotStore(ValueError):
-    """Raised where a task's examples cannot be stored; the message says why and what follows."""
+    """A task's examples cannot be stored; the message says why and what follows."""
 
 
 def collect(task: Any, folder: Path, result: TaskResult) -> Examples | None:

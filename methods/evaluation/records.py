@@ -42,7 +42,7 @@ class Record:
         return self.cache.find_result_file(task, self.meta)
 
     def read(self) -> dict[str, Any]:
-        """Return the record; one that was cut short counts as none."""
+        """Return the record; empty where there is none, or a truncated one."""
         if not self.path.is_file():
             return {}
         try:
@@ -52,7 +52,7 @@ class Record:
         return read_json(self.path)
 
     def write_header(self, about: CellRecord) -> None:
-        """Write what the cell is; its tasks, and the reports it is part of, stay."""
+        """Write what the cell is; its tasks and the reports it was part of are retained."""
 
         def change(record: dict[str, Any]) -> dict[str, Any]:
             reports = dict.fromkeys([*record.get("reports", []), *about.reports])
@@ -73,14 +73,14 @@ class Record:
             self.write_entry(task, entry)
 
     def read_entry(self, task: str) -> dict[str, Any]:
-        """Return a task's entry; empty if it was never asked for."""
+        """Return a task's entry; empty if it was never evaluated."""
         return self.read().get("tasks", {}).get(task, {})
 
     def read_stamps(self, task: str, entry: Mapping[str, Any]) -> dict[Part, PartRecord]:
         """Return the parts of a task that have a score, with where it comes from.
 
         Scores of schema 0 have one stamp for all splits and subsets of their run, which is used
-        where there is one part. Else they stay, and are recomputed when asked for.
+        where there is one part. Those of several parts are recomputed when requested.
         """
         result = self.cache.load_task_result(task, self.meta)
         if result is None:
@@ -116,8 +116,8 @@ class Record:
     def write_examples(self, task: str, examples: Examples) -> dict[str, Any]:
         """Write a task's examples beside the record; return what its entry states of them.
 
-        Splits and subsets that were written before and not scored now stay; a column that one of
-        them lacks is empty there.
+        Splits and subsets of earlier runs that were not scored now are retained; a column that one
+        of them lacks is empty there.
         """
         path = self.path.parent / "examples" / f"{task}.csv.gz"
         frame, part = examples.frame, ["split", "subset"]

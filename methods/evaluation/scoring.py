@@ -1,4 +1,4 @@
-"""Score one cell on one task with mteb, and write what came of it into the cell's record."""
+"""Score one cell on one task with mteb, and write the outcome into the cell's record."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Todo:
     """What a cell lacks of a task, part by part (split and subset).
 
     new: stamps of the parts to score. stale: those of them that have a score of other data or code.
-    kept: stamps of scores that stay; reused: those of them that were asked for. before: the entry.
+    kept: stamps of scores that stay; reused: the requested ones of them. before: the entry.
     """
 
     task: Any
@@ -64,7 +64,7 @@ def find_missing(task: Any, cell: Method, record: Record, data: DataDigest) -> T
 
 
 def complete_entry(todo: Todo) -> None:
-    """Mark a task as done whose parts all have a score, where another run left it otherwise."""
+    """Mark a task as done if all its parts have a score but its entry says otherwise."""
     if todo.before["status"] != "done":  # another part of it failed or was stopped
         lost = entries.explain_lost_examples(todo.task, todo.record, todo.kept)
         entry = entries.make_entry(todo.task, "done", todo.kept, before=todo.before, **lost)

@@ -25,8 +25,8 @@ from methods.evaluation.own_data import name_own_data
 class DataDigest:
     """Digests of what a task is evaluated on: of all of it, and (split, subset) -> of that part.
 
-    A classifier's part is its split and what it is trained on. A task asked for in one part only
-    has one digest.
+    A classifier's part is its split and what it is trained on. A task with one part has one
+    digest.
     """
 
     whole: str
@@ -67,7 +67,7 @@ def load_data(task: Any) -> DataDigest:
 
 
 def list_requested_parts(task: Any) -> list[tuple[str, str]]:
-    """Return the splits and subsets that a task is asked for, in order."""
+    """Return the splits and subsets that a task is evaluated on, in order."""
     return [(split, subset) for split in task.eval_splits for subset in task.hf_subsets]
 
 

@@ -134,7 +134,7 @@ def resolve_scored_tasks(values: Mapping[str, Any]) -> tuple[bool, TaskList]:
 
 
 def _read_axes(config: DictConfig) -> dict[str, Any]:
-    """The method's axes at the root of a config. Raises ValueError for several values of one."""
+    """Return the method's axes at a config's root. Raises ValueError for several values of one."""
     axes = {axis: config[axis] for axis in ROOT_AXES}
     for axis, value in axes.items():
         if value is None or isinstance(value, ListConfig) or value == "all":

@@ -1,7 +1,7 @@
-"""One training: from a resolved config to an adapter folder.
+"""Run one training: from a resolved config to an adapter folder.
 
     FOLDER/adapter_config.json, adapter_model.safetensors     PEFT's layout
-    FOLDER/pooler.safetensors                                 a pooling that was trained along
+    FOLDER/pooler.safetensors                                 a trained pooling, if there is one
     FOLDER/training.json                                      what it was trained on, with and from
     FOLDER/asked.json                                         its settings; others are refused
     FOLDER/below/N_NAME/                                      its parent adapters, in order
@@ -76,7 +76,7 @@ class TrainJob:
     def run(self) -> Path:
         """Train, resume, or find that all is done; return the folder.
 
-        Raises ValueError for what cannot be, and for a folder of a training with other settings.
+        Raises ValueError for an unusable setting, and for a folder of another training.
         """
         check_writable(self.folder, key="out" if self.config.get("out") else "runs")
         datasets.disable_progress_bars()
@@ -113,7 +113,7 @@ class TrainJob:
 
     @property
     def packed(self) -> bool:
-        """Whether sequences are packed: not with what the packed kernels do not have."""
+        """Whether sequences are packed, which checkpointing and attention dropout rule out."""
         return (
             self.run_options.packed
             and not self.run_options.gradient_checkpointing

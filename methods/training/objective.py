@@ -1,6 +1,6 @@
 """The interface of a training objective, and how a recipe names one.
 
-An objective is one page: which rows it reads, which tokens it needs, which recipes it refuses, and
+An objective is one file: which rows it takes, which tokens it needs, which recipes it refuses, and
 the trainer that takes the steps. It is given a `Setup` and never sees the job. The built-in ones
 have a short name; one of your own is named by module and class (README.md, "Add a training
 objective").
@@ -106,7 +106,7 @@ def build_objective(named: str | Mapping[str, Any]) -> Objective:
 
 
 def digest_own_code(objective: Objective) -> str | None:
-    """Return a digest of the code of an objective of one's own, so that an edited one is another
+    """Return a digest of the code of an objective of your own, so that an edited one is another
     training; None for a built-in one."""
     own = type(objective)
     return None if own.__module__.startswith("methods.") else digest_class(own)

@@ -57,8 +57,8 @@ def prepare_model(
     backbone.require_attention(method.attention)
     if backbone.trained_pooling is not None:
         raise ValueError(
-            f"{spec.adapters[-1]} has a {backbone.trained_pooling.spec.kind} pooler, which reads "
-            f"what it was trained on; train on what lies below it instead"
+            f"{spec.adapters[-1]} has a {backbone.trained_pooling.spec.kind} pooler, which fits "
+            f"only the states it was trained on; train on its parent adapters (below/) instead"
         )
     own = objective.new_tokens(recipe, backbone.tokenizer)
     wanted = (*method.new_tokens, *own)
@@ -66,7 +66,7 @@ def prepare_model(
     method = dataclasses.replace(method, layer=resolve_layer(method.layer, backbone.num_layers))
     _set_modes(backbone, recipe, run_options)
     rows = find_embedding_rows(method, recipe.trainable, backbone.tokenizer)
-    # Rows of tokens that the objective added are random, so they are trained whatever is asked.
+    # Rows of tokens that the objective added are random, so they are trained in any case.
     added = [token for token in own if token in tokens_added]
     rows += backbone.tokenizer.convert_tokens_to_ids(added)
     torch.manual_seed(run_options.seed)

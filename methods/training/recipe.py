@@ -1,4 +1,4 @@
-"""The fields of a recipe (an objective, its numbers, what is trained) and of a run, checked."""
+"""Define and check the fields of a recipe (objective, numbers, what is trained) and of a run."""
 
 from __future__ import annotations
 

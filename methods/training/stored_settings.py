@@ -68,7 +68,7 @@ def describe_settings(job: TrainJob) -> dict[str, Any]:
 def refuse_other_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Raise ValueError if the folder holds what another training learnt, naming what differs.
 
-    Parts that one side lacks are not compared: rows are known only once the data is loaded.
+    Parts that one side lacks are not compared: rows are known only once the data are loaded.
     """
     finished = (folder / TRAINED).is_file()
     begun = find_last_checkpoint(folder / "checkpoints", clean=False)
@@ -122,8 +122,8 @@ def _refuse_unknown(folder: Path, begun: Path | None) -> None:
 
 
 def _read_record(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings in training.json of a folder without asked.json; those it lacks as they
-    are asked for."""
+    """Return the settings in training.json of a folder without asked.json; those it lacks are
+    taken from `settings`."""
     record = read_json(folder / TRAINED)
     seed = record.get("config", {}).get("run", {}).get("seed")
     stated = {

@@ -94,7 +94,7 @@ def test_rows_that_do_not_compare_are_said_and_kept_apart(tmp_path):
     assert "dtypes are mixed: 4 scores in bfloat16, 1 scores in float32" in said
     assert "STS12 was scored on 2 different sets of data" in said
     assert any("sgpt on org/small was run with 2 versions of its code" in line for line in said)
-    assert any("echo" in line and "stands there 2 times, in one, two" in line for line in said)
+    assert any("echo" in line and "appears 2 times, in one, two" in line for line in said)
     printed = tabulate("tasks", compare(frame)).to_markdown()
     for row in ("echo (bfloat16, in one)", "echo (bfloat16, in two)", "echo (float32)"):
         assert row in printed

@@ -61,7 +61,7 @@ class Baselines:
 
     @torch.inference_mode()
     def official_loop(self, texts: list[str]) -> np.ndarray:
-        """Batches in the order given, padded to their longest, every layer's states kept."""
+        """Batches in the order given, padded to their longest, every layer's states in memory."""
         found = []
         for start in range(0, len(texts), 32):
             batch = self.tokenizer(

@@ -1,4 +1,4 @@
-"""Every config composes, every experiment's cells instantiate, and wrong names are told."""
+"""Every config composes, every experiment's cells instantiate, and wrong names are errors."""
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -171,8 +171,8 @@ GOOD = '{"query": "q", "positive": "p"}'
         ("a.csv", "query,query\na,b\n", r"a.csv: its header names 'query' twice"),
         ("a.csv", "", r"a.csv is empty; its first line names the columns"),
         ("a.csv", b"query,positive\n\xff,b\n", r"a.csv, line 2: byte 0 of the line, 0xff"),
-        ("a.parquet", "version https://git-lfs", r"a.parquet is no whole parquet file"),
-        ("a.jsonl", '{"query": 7, "positive": "p"}', r"row 0: query is 7, a int and no text"),
+        ("a.parquet", "version https://git-lfs", r"a.parquet is no complete parquet file"),
+        ("a.jsonl", '{"query": 7, "positive": "p"}', r"row 0: query is 7, of type int, not text"),
         ("a.jsonl", '{"query": "a\\ud83d", "positive": "p"}', r"U\+D83D, at character 1"),
         ("a.csv", "query,positive\nq,\n", r"row 0: positive is empty"),
         (
@@ -189,7 +189,11 @@ GOOD = '{"query": "q", "positive": "p"}'
         ("a.csv", "query,positive\na,b\n".encode("utf-16"), "a.csv is UTF-16; save it as UTF-8"),
         ("a.csv", "query,positive\na,b\n".encode("utf-16-le"), "a.csv, line 1 has a zero byte"),
         ("a.csv", "query,positive\na\0b,c\n", "a.csv, line 2 has a zero byte"),
-        ("a.jsonl", '{"query": ["a", "b"], "positive": "p"}', r"query is .*, a list and no text"),
+        (
+            "a.jsonl",
+            '{"query": ["a", "b"], "positive": "p"}',
+            "query is .*, of type list, not text",
+        ),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(tmp_path, name, content, said):

@@ -1,4 +1,4 @@
-"""Per-example values of every kind of task give the main score again, or are not kept."""
+"""Per-example values of every kind of task reproduce the main score, or are not stored."""
 
 import json
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Row(NamedTuple):
-    """Token ids of one text, and how many of the last ones are the text's own (0: not said)."""
+    """Token ids of one text, and how many of the last ones are the text's own (0: unknown)."""
 
     ids: list[int]
     own: int = 0

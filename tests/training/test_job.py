@@ -159,7 +159,7 @@ def test_an_adapter_of_another_base_is_refused(train):
 def test_a_pooler_ends_a_chain_and_reads_its_own_layers(train):
     kind = "recipe.trainable.pooler.kind=multi_layer"
     below = str(train("method=sgpt", kind, *POOLER).run())
-    with pytest.raises(ValueError, match="has a multi_layer pooler.*train on what lies below"):
+    with pytest.raises(ValueError, match="has a multi_layer pooler.*train on its parent adapters"):
         train("method=sgpt", f"adapter={below}", out="above").run()
     with pytest.raises(ValueError, match="has a parent adapter with a multi_layer pooling"):
         vectors("sgpt", [below, str(train("method=sgpt", out="plain").run())])

@@ -1,4 +1,4 @@
-"""A folder is gone on from by the training that it was made by, and by no other."""
+"""A folder is resumed by the training that made it, and by no other."""
 
 import json
 import warnings

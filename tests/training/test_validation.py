@@ -106,7 +106,7 @@ def test_nothing_that_is_scored_changes_what_is_learnt(train, choosing, monkeypa
 
 
 def test_dropout_is_the_same_with_validation_and_without(train, choosing):
-    """mteb seeds torch anew for a task; what is drawn in training goes on as before."""
+    """mteb seeds torch anew for a task; random draws of training continue as without it."""
     more = ["recipe.trainable.dropout=0.3", "run.every=2"]
     losses = [
         pd.read_csv(train(*more, *chosen, out=out).run() / "loss.csv")["loss"].dropna().tolist()
