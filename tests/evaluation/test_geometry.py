@@ -12,7 +12,7 @@ from methods.evaluation.geometry import (
     measure_shape,
 )
 from methods.evaluation.per_example import STATISTICS
-from tests.evaluation.test_job import ToySTS
+from tests.evaluation.toys import ToySTS
 
 
 def cloud(number=400, size=16, *, seed=0, shift=0.0):

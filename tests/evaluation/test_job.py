@@ -1,72 +1,23 @@
-"""A job on real task classes with toy data: what is kept, what is computed again, what fails."""
+"""A job on real task classes with toy data: what is stored, what is recomputed, what fails."""
 
 import json
 import os
 
 import pytest
-from datasets import Dataset, DatasetDict
-from mteb.abstasks import AbsTaskSTS
 
-from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
-from methods.evaluation.demo_tasks import _make_metadata
 from methods.evaluation.job import Job, TasksFailed
-
-SENTENCES = ["a dog runs", "a cat sleeps", "the sun is hot", "ice is cold", "we eat bread"]
-
-
-class ToySTS(AbsTaskSTS):
-    metadata = _make_metadata(
-        "ToySTS", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
-    )
-    shift = 0.0
-
-    def load_data(self, num_proc=None, **kwargs):
-        pairs = [(a, b) for a in SENTENCES for b in SENTENCES if a != b]
-        data = {
-            "sentence1": [a for a, _ in pairs],
-            "sentence2": [b for _, b in pairs],
-            "score": [float(len(a) % 5) + self.shift for a, _ in pairs],
-        }
-        self.dataset = {"default": DatasetDict({"test": Dataset.from_dict(data)})}
-        self.data_loaded = True
-
-
-class Broken(ToySTS):
-    metadata = _make_metadata(
-        "Broken", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
-    )
-
-    def _evaluate_subset(self, *args, **kwargs):
-        raise RuntimeError("the disk caught fire")
-
-
-class Full(ToySTS):
-    metadata = _make_metadata("Full", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
-
-    def _evaluate_subset(self, *args, **kwargs):
-        raise OSError("no space left; give another folder")
-
-
-class Unreadable(ToySTS):
-    metadata = _make_metadata(
-        "Unreadable", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
-    )
-
-    def load_data(self, num_proc=None, **kwargs):
-        raise KeyError("no such column")
-
-
-class WrongColumns(ToySTS):
-    metadata = _make_metadata(
-        "WrongColumns", "STS", "cosine_spearman", "Find it", "toy", "https://x.org"
-    )
-
-    def load_data(self, num_proc=None, **kwargs):
-        rows = Dataset.from_dict({"premise": ["a"], "hypothesis": ["b"], "score": [1.0]})
-        self.dataset = {"default": DatasetDict({"test": rows})}
-        self.data_loaded = True
+from tests.evaluation.toys import (
+    SENTENCES,
+    Broken,
+    Full,
+    ToySTS,
+    Unreadable,
+    WrongColumns,
+    make_job,
+    read_record,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -76,20 +27,10 @@ def toys(monkeypatch):
     monkeypatch.setattr(task_module, "_get_task", lambda n: known[n]() if n in known else find(n))
 
 
-def job(runs, *overrides, tasks=("ToySTS",), **more):
-    config = compose(["method=sgpt", "model=tiny", "model.dtype=float32", *overrides])
-    name = next((o.split("=")[1] for o in overrides if o.startswith("method=")), "sgpt")
-    return Job(resolve_evaluation(config, name=name), TaskList(names=tasks, **more), runs)
-
-
-def record(job, cell=0):
-    return json.loads(job.records[cell].path.read_text())
-
-
 def test_a_job_leaves_mtebs_files_and_a_record(tmp_path):
-    done = job(tmp_path)
+    done = make_job(tmp_path)
     score = done.run()
-    told = record(done)
+    told = read_record(done)
     entry = told["tasks"]["ToySTS"]
     assert entry["status"] == "done"
     assert (entry["texts"], entry["cut_texts"]) == (40, 0)
@@ -105,48 +46,48 @@ def test_a_job_leaves_mtebs_files_and_a_record(tmp_path):
 def test_mtebs_own_tools_read_the_results(tmp_path):
     from mteb.cache import ResultCache
 
-    job(tmp_path, "pooling=[last,mean]").run()
+    make_job(tmp_path, "pooling=[last,mean]").run()
     loaded = ResultCache(tmp_path).load_results(include_remote=False, load_experiments="match_name")
     assert len(loaded.model_results) == 2
 
 
 def test_a_finished_task_is_not_computed_again_and_needs_no_model(tmp_path, monkeypatch):
-    first = job(tmp_path)
+    first = make_job(tmp_path)
     score = first.run()
     monkeypatch.setattr(Job, "backbone", property(lambda self: pytest.fail("the model was loaded")))
-    again = job(tmp_path)
+    again = make_job(tmp_path)
     assert again.run() == score
 
 
 def test_other_data_or_other_code_is_computed_again(tmp_path, monkeypatch):
-    job(tmp_path).run()
+    make_job(tmp_path).run()
     monkeypatch.setattr(ToySTS, "shift", 1.0)
-    changed = job(tmp_path)
-    before = record(changed)["tasks"]["ToySTS"]
+    changed = make_job(tmp_path)
+    before = read_record(changed)["tasks"]["ToySTS"]
     changed.run()
-    after = record(changed)["tasks"]["ToySTS"]
+    after = read_record(changed)["tasks"]["ToySTS"]
     assert after["data"] != before["data"] and after["tokens_computed"] > 0
     monkeypatch.setattr("methods.evaluation.entries.digest_class", lambda cls: "edited")
-    edited = job(tmp_path)
+    edited = make_job(tmp_path)
     edited.run()
-    assert record(edited)["tasks"]["ToySTS"]["code"] == "edited"
+    assert read_record(edited)["tasks"]["ToySTS"]["code"] == "edited"
 
 
 def test_a_damaged_result_or_record_is_computed_again(tmp_path):
-    first = job(tmp_path)
+    first = make_job(tmp_path)
     score = first.run()
     folder = first.records[0].path.parents[1]
     (folder / "ToySTS.json").write_text((folder / "ToySTS.json").read_text()[:100])
-    assert job(tmp_path).run() == pytest.approx(score)
+    assert make_job(tmp_path).run() == pytest.approx(score)
     first.records[0].path.write_text("{")
-    assert job(tmp_path).run() == pytest.approx(score)
+    assert make_job(tmp_path).run() == pytest.approx(score)
 
 
 def test_a_failed_task_is_recorded_the_others_run_and_the_job_says_so(tmp_path):
-    mixed = job(tmp_path, tasks=("Broken", "Unreadable", "WrongColumns", "ToySTS"))
+    mixed = make_job(tmp_path, tasks=("Broken", "Unreadable", "WrongColumns", "ToySTS"))
     with pytest.raises(TasksFailed, match="3 failed: Broken .*caught fire"):
         mixed.run()
-    tasks = record(mixed)["tasks"]
+    tasks = read_record(mixed)["tasks"]
     assert tasks["ToySTS"]["status"] == "done"
     assert "caught fire" in tasks["Broken"]["error"]
     assert "no such column" in tasks["Unreadable"]["error"]
@@ -158,31 +99,31 @@ def test_a_failed_task_is_recorded_the_others_run_and_the_job_says_so(tmp_path):
 
 def test_a_disk_that_is_full_is_told_without_a_traceback(tmp_path, caplog):
     with pytest.raises(TasksFailed, match="1 failed: Full .*no space left"):
-        job(tmp_path, tasks=("Full",)).run()
+        make_job(tmp_path, tasks=("Full",)).run()
     assert "failed on Full: OSError: no space left" in caplog.text
     assert "Traceback" not in caplog.text
 
 
 def test_what_is_finished_is_not_lost_when_its_data_goes(tmp_path, monkeypatch):
-    first = job(tmp_path)
+    first = make_job(tmp_path)
     first.run()
     monkeypatch.setattr(ToySTS, "load_data", Unreadable.load_data)
     with pytest.raises(TasksFailed):
-        job(tmp_path).run()
-    assert record(first)["tasks"]["ToySTS"]["status"] == "done"
+        make_job(tmp_path).run()
+    assert read_record(first)["tasks"]["ToySTS"]["status"] == "done"
 
 
 def test_an_attention_the_model_does_not_obey_ends_the_job(tmp_path):
-    refused = job(tmp_path, "model.source.architecture=openai-gpt", "attention=bidirectional")
+    refused = make_job(tmp_path, "model.source.architecture=openai-gpt", "attention=bidirectional")
     with pytest.raises(ValueError, match="attention=bidirectional does not work on OpenAIGPTModel"):
         refused.run()
 
 
 def test_cells_of_one_job_equal_jobs_alone_under_the_same_identity(tmp_path):
-    together = job(tmp_path / "together", "pooling=[last,mean]", "layer=[1,-1]")
+    together = make_job(tmp_path / "together", "pooling=[last,mean]", "layer=[1,-1]")
     together.run()
     for cell, own in zip(together.cells, together.records, strict=True):
-        alone = job(tmp_path / "alone", f"pooling={cell.pooling}", f"layer={cell.layer}")
+        alone = make_job(tmp_path / "alone", f"pooling={cell.pooling}", f"layer={cell.layer}")
         alone.run()
         assert own.path.relative_to(tmp_path / "together") == alone.records[0].path.relative_to(
             tmp_path / "alone"
@@ -197,7 +138,7 @@ def test_cells_of_one_job_equal_jobs_alone_under_the_same_identity(tmp_path):
 
 
 def test_all_layers_of_a_model_can_be_asked_for_by_one_word(tmp_path):
-    assert [cell.layer for cell in job(tmp_path, "layer=all").cells] == [0, 1, 2, -1]
+    assert [cell.layer for cell in make_job(tmp_path, "layer=all").cells] == [0, 1, 2, -1]
 
 
 @pytest.mark.parametrize(
@@ -210,20 +151,20 @@ def test_all_layers_of_a_model_can_be_asked_for_by_one_word(tmp_path):
 def test_what_cannot_run_is_told_before_the_model_is_loaded(tmp_path, monkeypatch, overrides, told):
     monkeypatch.setattr(Job, "backbone", property(lambda self: pytest.fail("the model was loaded")))
     with pytest.raises(ValueError, match=told):
-        job(tmp_path, *overrides).run()
+        make_job(tmp_path, *overrides).run()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
 def test_an_unwritable_runs_folder_is_told_at_once(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(ValueError, match="cannot be written .* runs=DIR"):
-        job(tmp_path / "runs").run()
+        make_job(tmp_path / "runs").run()
 
 
 def test_a_runs_path_that_is_a_file_is_told_at_once(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(ValueError, match="cannot be written .* runs=DIR"):
-        job(tmp_path / "runs").run()
+        make_job(tmp_path / "runs").run()
 
 
 @pytest.mark.parametrize(
@@ -246,123 +187,8 @@ def test_wrong_tasks_are_told(wanted, told):
         task_module.load_tasks(TaskList(**wanted))
 
 
-class TwoByTwo(ToySTS):
-    """Two subsets and two splits, counted where they are scored."""
-
-    metadata = _make_metadata(
-        "TwoByTwo", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
-    )
-    metadata = metadata.model_copy(
-        update={"eval_langs": {"one": ["eng-Latn"], "two": ["eng-Latn"]}, "eval_splits": ["test"]}
-    )
-    shifts = {"one": 0.0, "two": 0.0}
-    scored = []
-
-    def load_data(self, num_proc=None, **kwargs):
-        super().load_data()
-        rows = self.dataset["default"]["test"]
-        self.dataset = {
-            subset: DatasetDict(
-                {
-                    split: rows.map(lambda row, by=shift: {"score": row["score"] + by})
-                    for split in ("validation", "test")
-                }
-            )
-            for subset, shift in self.shifts.items()
-        }
-
-    def _evaluate_subset(self, *args, **kwargs):
-        self.scored.append((kwargs["hf_split"], kwargs["hf_subset"]))
-        return super()._evaluate_subset(*args, **kwargs)
-
-
-@pytest.fixture
-def two_by_two(monkeypatch, tmp_path):
-    """A run of some splits and subsets in one runs folder: what it scored, and its job."""
-    find = task_module._get_task
-    monkeypatch.setattr(
-        task_module, "_get_task", lambda n: TwoByTwo() if n == "TwoByTwo" else find(n)
-    )
-    monkeypatch.setattr(TwoByTwo, "scored", [])
-
-    def run(split, *subsets):
-        TwoByTwo.scored.clear()
-        done = job(
-            tmp_path,
-            tasks=("TwoByTwo",),
-            splits={"TwoByTwo": [split]},
-            subsets={"TwoByTwo": subsets},
-        )
-        done.run()
-        return list(TwoByTwo.scored), done
-
-    return run
-
-
-def scores_of(done):
-    file = done.records[0].find_result_file("TwoByTwo")
-    found = json.loads(file.read_text())["scores"]
-    return {(split, e["hf_subset"]) for split, entries in found.items() for e in entries}
-
-
-def test_one_part_of_a_task_never_erases_or_repeats_another(two_by_two):
-    assert two_by_two("test", "one")[0] == [("test", "one")]
-    assert two_by_two("validation", "two")[0] == [("validation", "two")]
-    scored, done = two_by_two("test", "one", "two")
-    assert scored == [("test", "two")]
-    assert scores_of(done) == {("test", "one"), ("test", "two"), ("validation", "two")}
-    entry = record(done)["tasks"]["TwoByTwo"]
-    assert entry["status"] == "done"
-    parts = {(split, subset) for split, subsets in entry["parts"].items() for subset in subsets}
-    assert parts == scores_of(done)
-    assert entry["texts"] == 3 * 40
-    assert set(entry["geometry"]) == {"test", "validation"}
-    for split, subsets in (("validation", ["two"]), ("test", ["one", "two"])):
-        assert two_by_two(split, *subsets)[0] == []
-
-
-def test_changed_data_recomputes_its_own_part_alone(two_by_two, monkeypatch):
-    two_by_two("test", "one", "two")
-    two_by_two("validation", "one")
-    monkeypatch.setattr(TwoByTwo, "shifts", {"one": 0.0, "two": 1.0})
-    scored, done = two_by_two("test", "one", "two")
-    assert scored == [("test", "two")]
-    assert scores_of(done) == {("test", "one"), ("test", "two"), ("validation", "one")}
-
-
-def test_a_part_that_fails_leaves_the_others_scores(two_by_two, monkeypatch):
-    two_by_two("test", "one")
-    monkeypatch.setattr(TwoByTwo, "_evaluate_subset", Broken._evaluate_subset)
-    with pytest.raises(TasksFailed, match="the disk caught fire"):
-        two_by_two("validation", "one")
-    monkeypatch.undo()
-
-
-def test_a_run_that_was_stopped_says_which_examples_it_lost(two_by_two, monkeypatch):
-    whole = TwoByTwo._evaluate_subset
-
-    def stopped(self, *args, **kwargs):
-        if kwargs["hf_subset"] == "two":
-            raise KeyboardInterrupt
-        return whole(self, *args, **kwargs)
-
-    monkeypatch.setattr(TwoByTwo, "_evaluate_subset", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        two_by_two("test", "one", "two")
-    monkeypatch.setattr(TwoByTwo, "_evaluate_subset", whole)
-    for subsets, scored in ((("one",), []), (("one", "two"), [("test", "two")])):
-        found, done = two_by_two("test", *subsets)
-        entry = record(done)["tasks"]["TwoByTwo"]
-        assert (found, entry["status"]) == (scored, "done")
-        assert "without intervals: test (one); the run that" in entry["examples_error"]
-    done.records[0].find_result_file("TwoByTwo").unlink()
-    found, done = two_by_two("test", "one", "two")
-    entry = record(done)["tasks"]["TwoByTwo"]
-    assert len(found) == 2 and "examples_error" not in entry and entry["examples"]["count"] == 40
-
-
 def test_a_record_without_parts_is_read_as_it_was_written(tmp_path):
-    done = job(tmp_path)
+    done = make_job(tmp_path)
     done.run()
     path = done.records[0].path
     old = json.loads(path.read_text())
@@ -371,27 +197,29 @@ def test_a_record_without_parts_is_read_as_it_was_written(tmp_path):
     for name in ("parts", "engine"):
         del old["tasks"]["ToySTS"][name]
     path.write_text(json.dumps(old))
-    again = job(tmp_path)
+    again = make_job(tmp_path)
     again.run()
     assert again.__dict__.get("backbone") is None  # nothing was computed
-    assert record(again)["schema"] == 1 and "parts" not in record(again)["tasks"]["ToySTS"]
+    assert (
+        read_record(again)["schema"] == 1 and "parts" not in read_record(again)["tasks"]["ToySTS"]
+    )
 
 
 def test_a_record_of_a_newer_schema_is_refused(tmp_path):
-    done = job(tmp_path)
+    done = make_job(tmp_path)
     done.run()
     path = done.records[0].path
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
     with pytest.raises(ValueError, match="schema 99"):
-        job(tmp_path).run()
+        make_job(tmp_path).run()
 
 
 def test_scores_of_another_engine_stay_and_are_said_to_be_so(tmp_path, monkeypatch, caplog):
-    score = job(tmp_path).run()
+    score = make_job(tmp_path).run()
     monkeypatch.setattr("methods.evaluation.entries.digest_engine", lambda: "another")
     monkeypatch.setattr("methods.evaluation.job.digest_engine", lambda: "another")
     with caplog.at_level("INFO"):
-        again = job(tmp_path)
+        again = make_job(tmp_path)
         assert again.run() == score
     assert "another version of the engine" in caplog.text
-    assert record(again)["tasks"]["ToySTS"]["engine"] != "another"
+    assert read_record(again)["tasks"]["ToySTS"]["engine"] != "another"

@@ -23,7 +23,7 @@ from methods.evaluation.per_example import (
     collect_or_raise,
 )
 from methods.evaluation.records import Record
-from tests.evaluation.test_job import ToySTS
+from tests.evaluation.toys import ToySTS
 
 WORDS = "red green blue cat dog horse bread cheese wine rain snow wind".split()
 
