@@ -16,8 +16,8 @@ import numpy as np
 
 
 @cache
-def docstrings() -> list[str]:
-    """Every docstring of the standard library's top level, once, in one line."""
+def read_docstrings() -> list[str]:
+    """Return every docstring of the standard library's top level, once, in one line."""
     found = set()
     for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
         try:
@@ -30,17 +30,17 @@ def docstrings() -> list[str]:
     return sorted(found - {""})
 
 
-def sentences(number: int) -> list[str]:
-    """First sentences of 30 to 90 characters; past their end, with a number in front."""
-    firsts = sorted({text.split(". ")[0] for text in docstrings()})
+def make_sentences(number: int) -> list[str]:
+    """Return first sentences of 30 to 90 characters; past their end, with a number in front."""
+    firsts = sorted({text.split(". ")[0] for text in read_docstrings()})
     firsts = [text for text in firsts if 30 < len(text) < 90]
     rounds = range(-(-number // len(firsts)))
     return [f"{at} {text}" if at else text for at in rounds for text in firsts][:number]
 
 
-def passages(number: int) -> list[str]:
-    """Stretches of 60 to 130 words."""
-    words = " ".join(docstrings()).split()
+def make_passages(number: int) -> list[str]:
+    """Return stretches of 60 to 130 words."""
+    words = " ".join(read_docstrings()).split()
     found, start = [], 0
     for at in range(number):
         length = 60 + 37 * at % 71
@@ -49,25 +49,25 @@ def passages(number: int) -> list[str]:
     return found
 
 
-def cpu_seconds(act: Callable[[], Any]) -> float:
+def measure_cpu_seconds(act: Callable[[], Any]) -> float:
     start = time.process_time()
     act()
     return time.process_time() - start
 
 
-def race(variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of every variant in every round; the order turns round by round."""
+def time_rounds(variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Return CPU seconds of every variant in every round; the order alternates by round."""
     for act in variants.values():
         act()
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for at in range(rounds):
         for name in list(variants) if at % 2 == 0 else reversed(variants):
-            seconds[name].append(cpu_seconds(variants[name]))
+            seconds[name].append(measure_cpu_seconds(variants[name]))
     return seconds
 
 
-def ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
-    """Median and range of per-round ratios."""
+def format_ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
+    """Return the median and range of per-round ratios, as text."""
     ratios = [s / f for s, f in zip(slow, fast, strict=True)]
     digits = 0 if statistics.median(ratios) >= 100 else 2 if statistics.median(ratios) < 20 else 1
     return (
@@ -76,16 +76,16 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
     )
 
 
-def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def compute_cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     one, other = one.astype(np.float64), other.astype(np.float64)
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return (one * other).sum(1) / norms
 
 
-def peak_mib() -> float:
-    """Peak memory of this process alone; ru_maxrss would start with its parent's."""
+def measure_peak_mib() -> float:
+    """Return the peak memory of this process alone; ru_maxrss would start with its parent's."""
     try:
-        told = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
+        shown = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return int(told) / 1024
+    return int(shown) / 1024

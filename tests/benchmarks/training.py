@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from measure import passages, race, ratio, sentences
+from measure import format_ratio, make_passages, make_sentences, time_rounds
 
 from methods.backbone.attention import attention_mode
 from methods.config.resolve import compose
@@ -20,11 +20,11 @@ from methods.training import data
 from methods.training.config import build_train_job
 
 
-def trained_rows(args: argparse.Namespace) -> list[tuple[str, str, str]]:
-    """SGPT with LoRA: forward, loss, backward and optimiser; tokens that a step reads."""
+def measure_training(args: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """Measure steps of SGPT with LoRA (forward, loss, backward, optimiser) and their tokens."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for kind, of, batch in (("sentences", sentences, 32), ("passages", passages, 4)):
+        for kind, of, batch in (("sentences", make_sentences, 32), ("passages", make_passages, 4)):
             file, texts = Path(folder) / f"{kind}.jsonl", of(3 * batch)
             columns = ("query", "positive", "negative")
             triplets = [dict(zip(columns, texts[i::batch], strict=True)) for i in range(batch)]
@@ -37,7 +37,7 @@ def trained_rows(args: argparse.Namespace) -> list[tuple[str, str, str]]:
                 collate = made["packed"].trainer.data_collator
                 before = collate.tokens
                 with redirect_stdout(io.StringIO()):
-                    took = race(made, args.rounds)
+                    took = time_rounds(made, args.rounds)
                 read = (collate.tokens - before) / (args.rounds + 1)
                 speed = read / statistics.median(took["packed"])
                 rows.append(
@@ -49,7 +49,7 @@ def trained_rows(args: argparse.Namespace) -> list[tuple[str, str, str]]:
                 )
                 rows.append(
                     (f"training, {kind}", f"packed against the same trainer padded, {dtype}",
-                     ratio(took["padded"], took["packed"]))
+                     format_ratio(took["padded"], took["packed"]))
                 )  # fmt: skip
     return rows
 
