@@ -65,7 +65,7 @@ def make_block(source: str) -> str:
     raise ValueError(f"{source!r} is no source of a block; valid: a committed table, {valid}")
 
 
-def readmes() -> list[Path]:
+def list_readmes() -> list[Path]:
     """Return every README of the repository."""
     found = ROOT.rglob("README.md")
     return sorted(file for file in found if ".venv" not in file.relative_to(ROOT).parts)
@@ -82,7 +82,7 @@ def write_blocks(text: str) -> str:
 
 def main() -> None:
     """Write the blocks of every README anew."""
-    for file in readmes():
+    for file in list_readmes():
         text = file.read_text(encoding="utf-8")
         if (made := write_blocks(text)) != text:
             file.write_text(made, encoding="utf-8")

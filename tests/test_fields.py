@@ -67,11 +67,11 @@ def test_what_a_hint_allows_is_taken_and_an_unresolved_hint_takes_anything(value
     assert build(Plugin, values, key="part") == Plugin(**values)
 
 
-@pytest.mark.parametrize(("values", "told"), BAD)
-def test_what_a_hint_does_not_allow_is_told_by_its_key(values: Any, told: str) -> None:
+@pytest.mark.parametrize(("values", "message"), BAD)
+def test_what_a_hint_does_not_allow_is_told_by_its_key(values: Any, message: str) -> None:
     with pytest.raises(ValueError) as error:
         build(Plugin, values, key="part")
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_plugin_is_checked_however_it_is_made() -> None:

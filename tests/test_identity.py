@@ -1,4 +1,4 @@
-"""What is the same: everything that decides a vector is in its key, and nothing else."""
+"""Digests: everything that decides a vector is in its key, and nothing else."""
 
 import ast
 import importlib
@@ -113,7 +113,7 @@ def test_an_adapter_config_that_is_no_json_is_named(adapter, content):
         digest_adapter(adapter)
 
 
-def test_an_edited_adapter_is_another_one_in_a_chain(adapter, tmp_path):
+def test_an_edited_adapter_changes_the_digest_of_its_stack(adapter, tmp_path):
     from methods.backbone.adapters import stack_adapters
 
     edited = shutil.copytree(adapter, tmp_path / "edited")

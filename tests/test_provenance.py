@@ -31,9 +31,9 @@ def test_a_commit_is_one_whatever_tags_there_are(repository):
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "one")
     git(repository, "tag", "-am", "a release", "v1.0")
-    said = provenance.find_commit.__wrapped__()
-    assert git(repository, "rev-parse", "HEAD").startswith(said["commit"])
-    assert len(said["commit"]) == 12 and said["dirty"] is False
+    found = provenance.find_commit.__wrapped__()
+    assert git(repository, "rev-parse", "HEAD").startswith(found["commit"])
+    assert len(found["commit"]) == 12 and found["dirty"] is False
     (repository / "methods" / "provenance.py").write_text("changed")
     assert provenance.find_commit.__wrapped__()["dirty"] is True
 

@@ -4,21 +4,22 @@ import re
 
 import pytest
 
-from tests.readmes import BLOCK, REFERENCE, ROOT, make_block, readmes, write_blocks
+from tests.readmes import BLOCK, REFERENCE, ROOT, list_readmes, make_block, write_blocks
 
 GENERATED = "\n".join(
     file.read_text(encoding="utf-8") for file in sorted((REFERENCE / "report").rglob("*.md"))
 )
 
 
-@pytest.mark.parametrize("readme", readmes(), ids=lambda file: str(file.relative_to(ROOT).parent))
+@pytest.mark.parametrize("readme", list_readmes(), ids=lambda f: str(f.relative_to(ROOT).parent))
 def test_a_readmes_blocks_are_what_their_sources_make(readme):
     text = readme.read_text(encoding="utf-8")
     assert write_blocks(text) == text, "python -m tests.readmes writes the blocks anew"
 
 
 def test_the_blocks_are_found():
-    sources = [b["source"] for file in readmes() for b in BLOCK.finditer(file.read_text("utf-8"))]
+    texts = [file.read_text("utf-8") for file in list_readmes()]
+    sources = [block["source"] for text in texts for block in BLOCK.finditer(text)]
     assert len([source for source in sources if source.endswith(".md")]) >= 6
     assert len([source for source in sources if source.startswith("analysis.origin")]) >= 6
     with pytest.raises(ValueError, match="is no source of a block"):
@@ -52,7 +53,7 @@ def test_a_number_in_prose_stands_in_a_generated_table(folder):
         assert re.search(whole, GENERATED + blocks), f"{found} is in no generated table"
 
 
-@pytest.mark.parametrize("readme", readmes(), ids=lambda file: str(file.relative_to(ROOT).parent))
+@pytest.mark.parametrize("readme", list_readmes(), ids=lambda f: str(f.relative_to(ROOT).parent))
 def test_a_readmes_links_lead_somewhere(readme):
     for link in re.findall(r"\]\(([^)\s]+)\)", readme.read_text(encoding="utf-8")):
         if "://" not in link and not link.startswith("#"):

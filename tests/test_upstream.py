@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import methods
-from tests.upstream import END, ROOT, START, USES, readmes, render
+from tests.upstream import END, ROOT, START, USES, list_readmes, render
 
 PACKAGES = {
     *("accelerate", "datasets", "gguf", "huggingface_hub", "hydra", "mteb", "omegaconf", "peft"),
@@ -144,9 +144,9 @@ def test_only_one_file_of_the_evaluation_room_uses_mtebs_private_parts():
             )
 
 
-@pytest.mark.parametrize("room", readmes())
+@pytest.mark.parametrize("room", list_readmes())
 def test_a_rooms_readme_shows_what_it_relies_on(room):
-    text = readmes()[room].read_text(encoding="utf-8")
+    text = list_readmes()[room].read_text(encoding="utf-8")
     shown = text.partition(START)[2].partition(END)[0].strip()
     assert shown == render(room), "run: python -m tests.upstream"
 

@@ -389,7 +389,7 @@ def render(room: str) -> str:
     return "\n".join(lines)
 
 
-def readmes() -> dict[str, Path]:
+def list_readmes() -> dict[str, Path]:
     """Return the rooms that have a README and use something, with its file."""
     rooms = dict.fromkeys(use.room for use in USES)
     found = {room: ROOT / "methods" / room / "README.md" for room in rooms}
@@ -398,7 +398,7 @@ def readmes() -> dict[str, Path]:
 
 def write() -> None:
     """Write every room's table into its README."""
-    for room, file in readmes().items():
+    for room, file in list_readmes().items():
         text = file.read_text(encoding="utf-8")
         before, _, rest = text.partition(START)
         _, _, after = rest.partition(END)

@@ -67,7 +67,7 @@ def test_a_task_is_found_by_its_name_or_by_what_its_name_begins_with():
     assert match_tasks(["A", "AB"], ["ABSmall", "C"]) == {"AB": "ABSmall"}
 
 
-def test_folders_that_share_nothing_are_told(tmp_path):
+def test_folders_that_share_nothing_are_an_error(tmp_path):
     full, other = runs(tmp_path / "full", FULL), runs(tmp_path / "other", {"udever": 3}, "Small")
     with pytest.raises(ValueError, match="3 tasks and 0 rows in common.*GroupsSmall of ude"):
         measure_agreement(compared(full), compared(other))

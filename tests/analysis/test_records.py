@@ -43,18 +43,18 @@ def test_scores_of_a_failed_task_that_no_stamp_vouches_for_are_not_shown(tmp_pat
     assert frame["status"].tolist() == ["failed"] and frame["score"].isna().all()
 
 
-def test_two_versions_of_the_engine_are_said_with_their_commits(tmp_path):
+def test_two_versions_of_the_engine_are_reported_with_their_commits(tmp_path):
     cell(tmp_path, "echo", STS, entry=stamped("e1"), commit="c1")
     cell(tmp_path, "sgpt", STS, entry=stamped("e1"), commit="c2")
     assert not find_inconsistencies(load_results([tmp_path]))
     cell(tmp_path, "prompteol", STS, entry=stamped("e2"), commit="c3")
     cell(tmp_path, "older", STS)  # before engines were recorded
-    (said,) = find_inconsistencies(load_results([tmp_path]))
-    assert "made by 2 versions of the engine" in said and "commits c1, c2, c3" in said
+    (warning,) = find_inconsistencies(load_results([tmp_path]))
+    assert "made by 2 versions of the engine" in warning and "commits c1, c2, c3" in warning
 
 
-def test_an_adapter_evaluated_otherwise_than_trained_is_said(tmp_path):
+def test_an_adapter_evaluated_otherwise_than_trained_is_reported(tmp_path):
     more = {"adapters": ["runs/adapters/a_1"], "trained_as": {"max_length": [75, 2048]}}
     cell(tmp_path, "sgpt", STS, **more)
-    (said,) = find_inconsistencies(load_results([tmp_path]))
-    assert "sgpt with a_1 was trained with max_length=75, not 2048" in said
+    (warning,) = find_inconsistencies(load_results([tmp_path]))
+    assert "sgpt with a_1 was trained with max_length=75, not 2048" in warning

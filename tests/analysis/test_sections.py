@@ -30,8 +30,8 @@ def test_a_report_that_does_not_exist_is_named_with_the_valid_ones(tmp_path, cap
     cell(tmp_path / "mine", "sgpt", {"A": ("STS", 0.5)}, reports=["sts"])
     made = report([tmp_path / "mine"], tmp_path / "out")
     assert [section.name for section in made] == ["sts", "mine"]
-    told = f"report: layrs is unknown (in 1 records); valid: {', '.join(REPORTS)}"
-    assert told in caplog.text and told in (tmp_path / "out" / "report.html").read_text()
+    message = f"report: layrs is unknown (in 1 records); valid: {', '.join(REPORTS)}"
+    assert message in caplog.text and message in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_incomplete_records_do_not_stop_a_report(tmp_path, caplog):

@@ -81,18 +81,18 @@ def test_a_score_with_an_error_is_printed_with_it_and_not_ranked(runs):
     assert "60.0 ± 4.0" in lee[2] and "**" not in "".join(lee)
 
 
-def test_rows_that_do_not_compare_are_said_and_kept_apart(tmp_path):
+def test_rows_that_are_not_comparable_are_reported_and_stay_apart(tmp_path):
     for runs, dtype in (("one", "bfloat16"), ("two", "bfloat16"), ("two", "float32")):
         cell(tmp_path / runs, "echo", {"STS12": ("STS", 0.5)}, dtype=dtype)
     entry = {"data": "other", "code": "edited"}
     cell(tmp_path / "two", "sgpt", {"STS12": ("STS", 0.4)}, entry=entry)
     cell(tmp_path / "two", "sgpt", {"STS13": ("STS", 0.4)}, entry={"code": "c"})
     frame = load_results([tmp_path / "one", tmp_path / "two"])
-    said = find_inconsistencies(frame)
-    assert "dtypes are mixed: 4 scores in bfloat16, 1 scores in float32" in said
-    assert "STS12 was scored on 2 different sets of data" in said
-    assert any("sgpt on org/small was run with 2 versions of its code" in line for line in said)
-    assert any("echo" in line and "appears 2 times, in one, two" in line for line in said)
+    warnings = find_inconsistencies(frame)
+    assert "dtypes are mixed: 4 scores in bfloat16, 1 scores in float32" in warnings
+    assert "STS12 was scored on 2 different sets of data" in warnings
+    assert any("sgpt on org/small was run with 2 versions of its code" in line for line in warnings)
+    assert any("echo" in line and "appears 2 times, in one, two" in line for line in warnings)
     printed = tabulate("tasks", compare(frame)).to_markdown()
     for row in ("echo (bfloat16, in one)", "echo (bfloat16, in two)", "echo (float32)"):
         assert row in printed

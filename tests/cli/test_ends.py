@@ -43,9 +43,9 @@ def test_an_interrupt_ends_in_one_line_and_status_130(seconds, tmp_path):
     assert process.stdout is not None and process.stdout.readline() == "started\n"
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 130 and "Traceback" not in said
-    (line,) = (line for line in said.splitlines() if "dec2vec" in line)
+    _, output = process.communicate()
+    assert process.returncode == 130 and "Traceback" not in output
+    (line,) = (line for line in output.splitlines() if "dec2vec" in line)
     assert "finished tasks and cached vectors are safe; the same command resumes" in line
 
 
@@ -92,20 +92,20 @@ def test_the_table_names_what_is_missing_and_what_failed():
     assert len(head) == len(row)
 
 
-def test_a_job_among_others_says_its_scores_in_one_line():
+def test_a_job_of_a_sweep_logs_its_scores_in_one_line():
     cells = [build_method(compose(["method=sgpt", "model=tiny"]).method)]
     tasks, known = [task("STS12"), task("STS13"), task("STS14")], {("STS12", 0): 0.165}
     known |= {("STS13", 0): None, ("STS14", 0): 0.5}
     line = format_final_scores("sgpt", tasks, cells, known, missing={"STS22": "lost"}, brief=True)
-    told = "STS12 16.50, STS13 failed, STS14 50.00, STS22 missing"
-    assert line == f"sgpt (causal weighted_mean -1), main scores x 100: {told}"
+    message = "STS12 16.50, STS13 failed, STS14 50.00, STS22 missing"
+    assert line == f"sgpt (causal weighted_mean -1), main scores x 100: {message}"
 
 
 def test_a_sweep_over_a_few_tasks_logs_one_line_a_method(tmp_path):
     words = ["method=sgpt,echo", "model=tiny", "tasks.names=[DemoLeeSmall]", "runs=runs"]
-    code, said = dec2vec("evaluate", "-m", *words, cwd=tmp_path)
+    code, output = dec2vec("evaluate", "-m", *words, cwd=tmp_path)
     assert code == 0
-    lines = [line for line in said.splitlines() if "DemoLeeSmall " in line]
+    lines = [line for line in output.splitlines() if "DemoLeeSmall " in line]
     assert len(lines) == 2 and "sgpt (causal" in lines[0] and "echo (causal" in lines[1]
     assert all(re.search(r"main scores x 100: DemoLeeSmall -?\d+\.\d\d$", line) for line in lines)
 
@@ -152,8 +152,8 @@ def test_a_training_leaves_its_status(tmp_path):
     from tests.cli.test_evaluate import dec2vec
 
     given = ["recipe=demo", "model=tiny", "data=file", "data.sources.mine.path=nowhere.jsonl"]
-    code, said = dec2vec("train", *given, cwd=tmp_path)
-    assert code == 1 and "Traceback" not in said and "there is no nowhere.jsonl" in said
+    code, output = dec2vec("train", *given, cwd=tmp_path)
+    assert code == 1 and "Traceback" not in output and "there is no nowhere.jsonl" in output
     (file,) = tmp_path.rglob("status.json")
     status = json.loads(file.read_text())
     assert status["status"] == "failed" and "there is no nowhere.jsonl" in status["error"]

@@ -18,10 +18,10 @@ def started(*arguments, cwd):
 
 
 def dec2vec(*arguments, cwd):
-    """Run the command; its exit status and everything it said."""
+    """Run the command; return its exit status and its output."""
     process = started(*arguments, cwd=cwd)
-    said, _ = process.communicate()
-    return process.returncode, said
+    output, _ = process.communicate()
+    return process.returncode, output
 
 
 def readme_blocks(language):
@@ -76,33 +76,33 @@ def test_the_readmes_method_runs_by_the_readmes_command_and_is_reported(tmp_path
     lines = [line for block in readme_blocks("bash") for line in block.splitlines()]
     (command,) = (shlex.split(line) for line in lines if "--config-dir mine" in line)
     assert command[:2] == ["dec2vec", "evaluate"]
-    code, said = dec2vec(*command[1:], *base, cwd=tmp_path)
-    assert code == 0, said
+    code, output = dec2vec(*command[1:], *base, cwd=tmp_path)
+    assert code == 0, output
     assert statuses(tmp_path) == ["done"] * 3
     records = [json.loads(file.read_text()) for file in tmp_path.rglob("record/run.json")]
     assert {record["method"] for record in records} == {"shout", "sgpt", "echo"}
     (shout,) = (record for record in records if record["method"] == "shout")
     assert shout["options"] == {"emphasis": "!!!"}
-    code, said = dec2vec("report", cwd=tmp_path)
-    assert code == 0 and "| shout" in said and "| sgpt" in said and "STS avg" in said
+    code, output = dec2vec("report", cwd=tmp_path)
+    assert code == 0 and "| shout" in output and "| sgpt" in output and "STS avg" in output
     assert (tmp_path / "runs" / "report" / "runs" / "tasks.tex").is_file()
-    code, said = dec2vec("methods", "--config-dir", "mine", cwd=tmp_path)
-    assert code == 0 and "Shout (you, this year)" in said and "arXiv 2402.15449" in said
+    code, output = dec2vec("methods", "--config-dir", "mine", cwd=tmp_path)
+    assert code == 0 and "Shout (you, this year)" in output and "arXiv 2402.15449" in output
 
 
 def test_an_experiment_ends_in_its_table_and_figure(tmp_path, base):
-    code, said = dec2vec("evaluate", "experiment=layers", "method=sgpt", *base, cwd=tmp_path)
-    assert code == 0, said
+    code, output = dec2vec("evaluate", "experiment=layers", "method=sgpt", *base, cwd=tmp_path)
+    assert code == 0, output
     report = next(tmp_path.rglob("report.html")).parent
     made = {file.name for file in (report / "layers").iterdir()}
     assert made == {f"layers.{kind}" for kind in ("md", "tex", "csv", "pdf", "png")}
-    assert "by the layer that is pooled" in said and "sgpt" in said
+    assert "by the layer that is pooled" in output and "sgpt" in output
 
 
 def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_says_so(
     tmp_path, base
 ):
-    code, said = dec2vec("evaluate", "-m", "method=sgpt", "layer=9,1,2", *base, cwd=tmp_path)
+    code, output = dec2vec("evaluate", "-m", "method=sgpt", "layer=9,1,2", *base, cwd=tmp_path)
     assert code != 0
     assert statuses(tmp_path) == ["failed", "done", "done"]
     log = next((tmp_path / "runs" / "jobs").rglob("0_sgpt/evaluate.log")).read_text()
@@ -110,7 +110,7 @@ def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_sa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["evaluate", "method=eco"], "did you mean method=echo?"),
         (["evaluate"], "no method is given; write method=NAME, one of: cpt_text"),
@@ -126,9 +126,9 @@ def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_sa
         ),
     ],
 )
-def test_bad_input_ends_with_a_message_and_a_status(arguments, told, tmp_path):
-    code, said = dec2vec(*arguments, cwd=tmp_path)
-    assert code != 0 and told in said and "Traceback" not in said
+def test_bad_input_ends_with_a_message_and_a_status(arguments, message, tmp_path):
+    code, output = dec2vec(*arguments, cwd=tmp_path)
+    assert code != 0 and message in output and "Traceback" not in output
 
 
 def test_two_processes_give_the_results_of_one(tmp_path, base):
@@ -137,8 +137,8 @@ def test_two_processes_give_the_results_of_one(tmp_path, base):
     for name, launcher in (("one", []), ("two", ["hydra/launcher=processes"])):
         (tmp_path / name).mkdir()
         arguments = ["-m", "method=sgpt,echo", "model.dtype=float32", *launcher, *base]
-        code, said = dec2vec("evaluate", *arguments, cwd=tmp_path / name)
-        assert code == 0, said
+        code, output = dec2vec("evaluate", *arguments, cwd=tmp_path / name)
+        assert code == 0, output
         scores[name] = {
             str(file.relative_to(tmp_path / name)): json.loads(file.read_text())["scores"]
             for file in (tmp_path / name / "runs" / "results").rglob("STS1*.json")
@@ -151,10 +151,10 @@ def test_two_processes_give_the_results_of_one(tmp_path, base):
 
 
 def test_the_shell_completes_verbs_groups_and_values(tmp_path, monkeypatch):
-    for line, told in (("dec2vec ev", "evaluate"), ("dec2vec evaluate method=s", "method=sgpt")):
+    for line, message in (("dec2vec ev", "evaluate"), ("dec2vec evaluate method=s", "method=sgpt")):
         monkeypatch.setenv("COMP_LINE", line)
-        code, said = dec2vec("-sc", "query=bash", cwd=tmp_path)
-        assert code == 0 and told in said.split()
+        code, output = dec2vec("-sc", "query=bash", cwd=tmp_path)
+        assert code == 0 and message in output.split()
 
 
 def tasks_of(folder):
@@ -169,15 +169,17 @@ def tasks_of(folder):
     return found
 
 
-def test_two_sweeps_on_one_cache_agree_with_one_alone_and_a_rerun_reads_nothing(tmp_path, base):
+def test_two_sweeps_on_one_cache_agree_with_one_alone_and_a_repetition_encodes_nothing(
+    tmp_path, base
+):
     swept = ["-m", "method=sgpt,echo", "layer=[1,-1]", *base[:-1]]
     cached = [*swept, f"cache.folder={tmp_path / 'cache'}"]
     both = [started("evaluate", *cached, f"runs={name}", cwd=tmp_path) for name in ("a", "b")]
     for process in both:
-        said, _ = process.communicate()
-        assert process.returncode == 0, said
-    code, said = dec2vec("evaluate", *swept, "cache.folder=null", "runs=alone", cwd=tmp_path)
-    assert code == 0, said
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+    code, output = dec2vec("evaluate", *swept, "cache.folder=null", "runs=alone", cwd=tmp_path)
+    assert code == 0, output
     alone, *others = (tasks_of(tmp_path / name) for name in ("alone", "a", "b"))
     assert len(alone) == 8 and sum(tokens for _, tokens in alone.values()) > 0
     for other in others:
@@ -186,9 +188,9 @@ def test_two_sweeps_on_one_cache_agree_with_one_alone_and_a_rerun_reads_nothing(
     again = tasks_of(tmp_path / "again")
     assert {key: (score, 0) for key, (score, _) in alone.items()} == again
 
-    code, said = dec2vec("cache", "info", "--folder", "cache", cwd=tmp_path)
-    assert code == 0 and " vectors, 0.00 GiB" in said and ": 0 vectors" not in said
-    code, said = dec2vec("cache", "clear", "--folder", "cache", cwd=tmp_path)
-    assert code == 0 and ": 0 vectors" in said
-    code, said = dec2vec("cache", "info", "--folder", "nowhere", cwd=tmp_path)
-    assert code != 0 and "there is none in nowhere" in said
+    code, output = dec2vec("cache", "info", "--folder", "cache", cwd=tmp_path)
+    assert code == 0 and " vectors, 0.00 GiB" in output and ": 0 vectors" not in output
+    code, output = dec2vec("cache", "clear", "--folder", "cache", cwd=tmp_path)
+    assert code == 0 and ": 0 vectors" in output
+    code, output = dec2vec("cache", "info", "--folder", "nowhere", cwd=tmp_path)
+    assert code != 0 and "there is none in nowhere" in output

@@ -32,7 +32,7 @@ def light(*words: str, cwd: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("", list(VERBS)),
         ("--help", list(VERBS)),
@@ -49,9 +49,9 @@ def light(*words: str, cwd: Path) -> str:
         ("methods", ["arXiv 2402.15449", "sgpt", "SGPT"]),
     ],
 )
-def test_help_says_what_there_is_and_imports_nothing_heavy(line, told, tmp_path):
-    said = light(*line.split(), cwd=tmp_path)
-    assert not [word for word in told if word not in said]
+def test_help_says_what_there_is_and_imports_nothing_heavy(line, message, tmp_path):
+    output = light(*line.split(), cwd=tmp_path)
+    assert not [word for word in message if word not in output]
 
 
 def test_report_and_cache_import_nothing_heavy(tmp_path):
@@ -85,5 +85,5 @@ def test_the_page_of_a_verb_has_every_key_and_three_examples(verb):
 def test_a_method_that_cannot_be_parsed_is_named(tmp_path):
     (tmp_path / "mine" / "method").mkdir(parents=True)
     (tmp_path / "mine" / "method" / "lost.yaml").write_text("_target_: nowhere.Lost\n")
-    said = light("methods", "--config-dir", "mine", cwd=tmp_path)
-    assert "nowhere.Lost, and there is no module nowhere" in said and "SGPT" in said
+    output = light("methods", "--config-dir", "mine", cwd=tmp_path)
+    assert "nowhere.Lost, and there is no module nowhere" in output and "SGPT" in output

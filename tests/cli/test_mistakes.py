@@ -67,12 +67,12 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize(("line", "told"), WORDS)
-def test_a_word_that_names_nothing_is_answered_with_what_was_meant(line, told):
+@pytest.mark.parametrize(("line", "message"), WORDS)
+def test_a_word_that_names_nothing_is_answered_with_what_was_meant(line, message):
     verb, *words = line.split()
     with pytest.raises(ValueError) as error:
         check_arguments(verb, *split_arguments(words))
-    assert re.search(told if ".*" in told else re.escape(told), str(error.value))
+    assert re.search(message if ".*" in message else re.escape(message), str(error.value))
     assert len(str(error.value).splitlines()) <= 2
 
 
@@ -105,21 +105,21 @@ COMPOSED = [
 
 
 def test_a_name_inside_a_mapping_is_told_as_such():
-    for given, told in [
+    for given, message in [
         ("data.sources.mine.columns={qery:a}", "data.sources.mine.columns has no qery"),
         ("data.sources.mine.columns.qery=a", "no key of dec2vec train; dec2vec train --help"),
     ]:
         with pytest.raises(Exception) as error:  # noqa: B017
             compose(["recipe=demo", "data=file", given], verb="train")
-        assert told in explain(error.value, "train")
+        assert message in explain(error.value, "train")
 
 
-@pytest.mark.parametrize(("overrides", "told"), COMPOSED)
-def test_hydras_errors_are_put_in_our_words(overrides, told):
+@pytest.mark.parametrize(("overrides", "message"), COMPOSED)
+def test_hydras_errors_are_rephrased(overrides, message):
     with pytest.raises(Exception) as error:  # noqa: B017
         compose(overrides)
-    said = explain(error.value, "evaluate")
-    assert told in said and len(said.splitlines()) == 1 and "in struct" not in said
+    output = explain(error.value, "evaluate")
+    assert message in output and len(output.splitlines()) == 1 and "in struct" not in output
 
 
 def test_a_word_that_is_no_verb_is_answered_with_a_command(monkeypatch):
@@ -147,20 +147,20 @@ def test_a_folder_for_runs_that_is_a_file_is_told(verb, tmp_path):
     from tests.cli.test_evaluate import dec2vec
 
     (tmp_path / "taken").touch()
-    code, said = dec2vec(*verb.split(), "model=tiny", "runs=taken", cwd=tmp_path)
-    assert code == 1 and "folder for runs cannot be written" in said and "runs=DIR" in said
-    assert len(said.splitlines()) == 1
+    code, output = dec2vec(*verb.split(), "model=tiny", "runs=taken", cwd=tmp_path)
+    assert code == 1 and "folder for runs cannot be written" in output and "runs=DIR" in output
+    assert len(output.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["nowhere"], "there is no folder nowhere"),
         (["--out", "taken", "."], "taken cannot be written; give another folder: --out DIR"),
         (["--published", "taken", "REFERENCE"], "scores taken cannot be read: No columns"),
     ],
 )
-def test_a_report_says_what_it_cannot_read_or_write(words, told, tmp_path, monkeypatch):
+def test_a_report_says_what_it_cannot_read_or_write(words, message, tmp_path, monkeypatch):
     from analysis.__main__ import main
 
     monkeypatch.chdir(tmp_path)
@@ -168,7 +168,7 @@ def test_a_report_says_what_it_cannot_read_or_write(words, told, tmp_path, monke
     reference = str(CONF.parent / "runs" / "reference" / "sts")
     words = [reference if word == "REFERENCE" else word for word in words]
     monkeypatch.setattr("sys.argv", ["dec2vec report", *words])
-    with pytest.raises(SystemExit, match=told):
+    with pytest.raises(SystemExit, match=message):
         main()
 
 

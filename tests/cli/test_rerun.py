@@ -1,4 +1,4 @@
-"""`dec2vec rerun`: records of every experiment made again on the tiny model, and what differs."""
+"""`dec2vec rerun`: records of every experiment, rerun on the tiny model, and what differs."""
 
 import json
 import shutil
@@ -42,8 +42,8 @@ def made(experiment, folder, base, *more):
         base += ["recipe.steps=3", "recipe.batch_size=8"]
         if experiment == "fair_unsupervised":  # its own data are single texts
             base += ["data.sources.mine.columns={text:query}"]
-    code, said = dec2vec(verb, *given, *base, *more, cwd=folder)
-    assert code == 0, said
+    code, output = dec2vec(verb, *given, *base, *more, cwd=folder)
+    assert code == 0, output
     return sorted([*folder.rglob("record/run.json"), *folder.rglob("adapters/*/training.json")])
 
 
@@ -52,7 +52,7 @@ def test_every_experiment_is_tried_here():
 
 
 @pytest.mark.parametrize("experiment", sorted(FEWER))
-def test_a_record_of_every_experiment_is_made_again(experiment, tmp_path, base, monkeypatch):
+def test_a_record_of_every_experiment_is_rerun(experiment, tmp_path, base, monkeypatch):
     monkeypatch.chdir(tmp_path)  # records name adapters and mirrors from where the command ran
     records = made(experiment, tmp_path, base)
     before = {file: file.read_bytes() for file in records}
@@ -71,7 +71,7 @@ def one_record(tmp_path, base):
     return made("sts", tmp_path, base)[0]
 
 
-def test_other_data_versions_and_scores_are_said_and_end_with_status_1(tmp_path, base):
+def test_other_data_versions_and_scores_are_reported_and_end_with_status_1(tmp_path, base):
     file = one_record(tmp_path, base)
     record = json.loads(file.read_text())
     record["versions"]["torch"] = "1.0"
@@ -82,13 +82,13 @@ def test_other_data_versions_and_scores_are_said_and_end_with_status_1(tmp_path,
     scores = json.loads(result.read_text())
     scores["scores"]["test"][0]["main_score"] += 0.01
     result.write_text(json.dumps(scores))
-    code, said = dec2vec("rerun", str(file), "--runs", "again", cwd=tmp_path)
+    code, output = dec2vec("rerun", str(file), "--runs", "again", cwd=tmp_path)
     assert (
         code == 1
-        and "torch: 1.0 then, " in said
-        and f"data of {names['STS12']}: 0123 then, " in said
+        and "torch: 1.0 then, " in output
+        and f"data of {names['STS12']}: 0123 then, " in output
     )
-    assert "-1.000" in said and "MORE THAN the tolerance of 0.05" in said
+    assert "-1.000" in output and "MORE THAN the tolerance of 0.05" in output
     assert json.loads(file.read_text()) == record  # the record is left as it is
     (again_,) = (tmp_path / "again").rglob("run.json")
     assert json.loads(again_.read_text())["command"] == record["command"]
@@ -107,23 +107,23 @@ def test_a_record_of_a_dtype_that_the_machine_lacks_asks_for_float32(tmp_path, b
     assert "tolerance of 1.5" in report.lines[-1]
 
 
-def test_a_plugins_record_is_made_again_with_its_folder(tmp_path, base):
+def test_a_plugins_record_is_rerun_with_its_folder(tmp_path, base):
     from tests.cli.test_evaluate import write_readme_files
 
     write_readme_files(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     given = ["--config-dir", "mine", "method=shout", "model.dtype=float32", *base]
-    code, said = dec2vec("evaluate", *given, cwd=tmp_path)
-    assert code == 0, said
+    code, output = dec2vec("evaluate", *given, cwd=tmp_path)
+    assert code == 0, output
     (file,) = tmp_path.rglob("run.json")
-    code, said = dec2vec("rerun", str(file), cwd=tmp_path)
-    assert code == 0 and "largest difference 0.0000" in said, said
+    code, output = dec2vec("rerun", str(file), cwd=tmp_path)
+    assert code == 0 and "largest difference 0.0000" in output, output
     shutil.move(tmp_path / "mine", tmp_path / "moved")
-    code, said = dec2vec("rerun", str(file), "--config-dir", "moved", cwd=tmp_path)
-    assert code == 0 and "largest difference 0.0000" in said, said
+    code, output = dec2vec("rerun", str(file), "--config-dir", "moved", cwd=tmp_path)
+    assert code == 0 and "largest difference 0.0000" in output, output
 
 
-def test_what_cannot_be_made_again_is_said_in_one_line(tmp_path, base):
+def test_what_cannot_be_rerun_is_an_error_of_one_line(tmp_path, base):
     file = one_record(tmp_path, base)
     record = json.loads(file.read_text())
     cases = [
@@ -132,16 +132,16 @@ def test_what_cannot_be_made_again_is_said_in_one_line(tmp_path, base):
         ([str(file), "method=echo"], "'method=echo' cannot be changed in a rerun; valid: mirror"),
         ([str(file), "mirror=gone"], "gone is no folder"),
     ]
-    for name, changed, told in (
+    for name, changed, message in (
         ("lacks", {"adapters": ["runs/gone"]}, "with the adapter runs/gone, which is not here"),
         ("empty", {"tasks": {}}, "has no finished task"),
     ):
         shutil.copytree(file.parent.parent, tmp_path / name)
         copied = tmp_path / name / "record" / "run.json"
         copied.write_text(json.dumps({**record, **changed}))
-        cases.append(([name], told))
+        cases.append(([name], message))
     (tmp_path / "other.json").write_text('{"a": 1}')
     cases.append((["other.json"], "other.json is no record that can be rerun: it lacks command"))
-    for given, told in cases:
-        code, said = dec2vec("rerun", *given, cwd=tmp_path)
-        assert code == 1 and told in said and said.count("\n") == 1, said
+    for given, message in cases:
+        code, output = dec2vec("rerun", *given, cwd=tmp_path)
+        assert code == 1 and message in output and output.count("\n") == 1, output

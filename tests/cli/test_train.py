@@ -28,11 +28,11 @@ def arguments(folder, *more):
     ]
 
 
-def test_a_race_trains_scores_and_ends_in_its_table(tmp_path):
-    race = ["experiment=fair_supervised", "method=sgpt,llm2vec", "evaluate.names=[DemoReuters]"]
+def test_a_controlled_comparison_trains_scores_and_ends_in_its_table(tmp_path):
+    words = ["experiment=fair_supervised", "method=sgpt,llm2vec", "evaluate.names=[DemoReuters]"]
     more = ["evaluate.splits=null", "evaluate.subsets=null"]
-    code, said = dec2vec("train", *arguments(tmp_path, *race, *more), cwd=tmp_path)
-    assert code == 0, said
+    code, output = dec2vec("train", *arguments(tmp_path, *words, *more), cwd=tmp_path)
+    assert code == 0, output
     gains = (tmp_path / "runs" / "report" / "fair_supervised" / "gains.md").read_text()
     assert gains.count("| sgpt (demo)") == 1 and gains.count("| llm2vec (demo)") == 1
     assert "DemoReuters zero-shot" in gains and "dec2vec train -m" in gains
@@ -42,10 +42,10 @@ def test_a_race_trains_scores_and_ends_in_its_table(tmp_path):
 
 def test_bad_data_ends_with_a_message_and_a_sweep_goes_on(tmp_path):
     given = arguments(tmp_path, "recipe=demo", "data.sources.mine.columns.query=question")
-    code, said = dec2vec("train", *given, cwd=tmp_path)
-    assert code == 1 and "no column question; it has: query, positive, negative" in said
-    assert "Traceback" not in said
+    code, output = dec2vec("train", *given, cwd=tmp_path)
+    assert code == 1 and "no column question; it has: query, positive, negative" in output
+    assert "Traceback" not in output
     given = arguments(tmp_path, "recipe=demo", "recipe.trainable.kind=bitfit,added_bias")
-    code, said = dec2vec("train", "-m", *given, cwd=tmp_path)
-    assert code != 0 and "BitFit would train nothing" in said
+    code, output = dec2vec("train", "-m", *given, cwd=tmp_path)
+    assert code != 0 and "BitFit would train nothing" in output
     assert len(list(tmp_path.rglob("training.json"))) == 1

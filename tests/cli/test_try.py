@@ -37,7 +37,7 @@ def test_words_are_texts_unless_they_set_a_key_and_all_is_text_behind_dashes():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "0 texts are too few"),
         (["one", "layer=2"], "1 texts are too few"),
@@ -46,8 +46,8 @@ def test_words_are_texts_unless_they_set_a_key_and_all_is_text_behind_dashes():
         (["-a", "b"], "goes after --"),
     ],
 )
-def test_what_is_wrong_on_the_command_line_is_said(arguments, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_is_wrong_on_the_command_line_is_said(arguments, message):
+    with pytest.raises(ValueError, match=message):
         parse(arguments)
 
 
@@ -82,11 +82,11 @@ def test_all_methods_have_a_row_the_baseline_last_and_without_the_fields(no_base
     rows, left_out = compare(Request(TEXTS, [], "Find it:", False, {**TINY, "layer": 1}))
     assert list(rows)[-1] == "sentence_encoder" and len(rows) == 9 and not left_out
     assert all(row.matrix is None and row.to_query.shape == (2,) for row in rows.values())
-    said = "\n".join(
+    output = "\n".join(
         format_output(Request(TEXTS, [], "Find it:", False, {**TINY, "layer": 1}), rows)
     )
-    assert "with dtype=float32 layer=1, sentence_encoder as it is" in said
-    assert "instruction of e5_instruct, llm2vec: 'Find it:'" in said
+    assert "with dtype=float32 layer=1, sentence_encoder as it is" in output
+    assert "instruction of e5_instruct, llm2vec: 'Find it:'" in output
 
 
 def test_a_field_that_only_some_methods_have_leaves_the_others_out_with_the_reason(no_baseline):
@@ -98,7 +98,7 @@ def test_a_field_that_only_some_methods_have_leaves_the_others_out_with_the_reas
 
 
 @pytest.mark.parametrize(
-    ("methods", "keys", "told"),
+    ("methods", "keys", "message"),
     [
         (
             [],
@@ -111,12 +111,12 @@ def test_a_field_that_only_some_methods_have_leaves_the_others_out_with_the_reas
         (["echo"], {"model": "tinny"}, "model 'tinny' is unknown"),
     ],
 )
-def test_what_no_method_can_do_is_an_error(methods, keys, told, no_baseline):
+def test_what_no_method_can_do_is_an_error(methods, keys, message, no_baseline):
     if "model" in keys:
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             load_encoder("echo", **keys)
         return
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         compare(Request(TEXTS, methods, "Find it:", False, {**TINY, **keys}))
 
 
@@ -160,20 +160,22 @@ def test_the_tables_mark_the_nearest_and_keep_texts_on_one_line():
 def test_the_verb_runs_as_a_command_with_a_plugin_and_one_method_gives_its_matrix(tmp_path):
     write_readme_files(tmp_path)
     given = ["model=tiny", "method=shout", "--config-dir", "mine", "emphasis=?"]
-    code, said = dec2vec("try", *given, "--", "-1", 'say "1"\n', "a=b", cwd=tmp_path)
-    assert code == 0, said
-    assert "query: -1" in said and '    1: say "1"' in said and "    2: a=b" in said
-    assert "shout: all texts with each other" in said and "1 methods, 3 texts" in said
+    code, output = dec2vec("try", *given, "--", "-1", 'say "1"\n', "a=b", cwd=tmp_path)
+    assert code == 0, output
+    assert "query: -1" in output and '    1: say "1"' in output and "    2: a=b" in output
+    assert "shout: all texts with each other" in output and "1 methods, 3 texts" in output
     assert "try" in VERBS
 
 
 def test_a_mistake_is_one_line_and_help_needs_no_model(tmp_path):
-    code, said = dec2vec("try", "only one", cwd=tmp_path)
+    code, output = dec2vec("try", "only one", cwd=tmp_path)
     assert (
-        code != 0 and said.startswith("dec2vec try: 1 texts are too few") and said.count("\n") == 1
+        code != 0
+        and output.startswith("dec2vec try: 1 texts are too few")
+        and output.count("\n") == 1
     )
-    code, said = dec2vec("try", "--help", cwd=tmp_path)
-    assert code == 0 and "The first text is the query" in said
+    code, output = dec2vec("try", "--help", cwd=tmp_path)
+    assert code == 0 and "The first text is the query" in output
     loaded = "import sys; sys.argv = ['x']; import methods.cli.try_; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr

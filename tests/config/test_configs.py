@@ -90,17 +90,17 @@ def test_a_method_may_bring_its_own_model_and_the_command_line_may_change_it():
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [(["method=eco"], "eco"), (["method=echo", "model=smol"], "smol"), ([], "method")],
 )
-def test_an_unknown_name_lists_what_there_is(overrides, told):
-    with pytest.raises(ConfigCompositionException, match=told) as error:
+def test_an_unknown_name_lists_what_there_is(overrides, message):
+    with pytest.raises(ConfigCompositionException, match=message) as error:
         compose(overrides)
     assert "sgpt" in str(error.value) or "smollm2_135m" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["pooling=eos"], "pooling 'eos' is unknown; valid: last, mean, weighted_mean"),
         (["+method.poolin=mean"], "SGPT has no poolin; it has: attention, pooling, layer"),
@@ -109,8 +109,8 @@ def test_an_unknown_name_lists_what_there_is(overrides, told):
         (["adapter=/nowhere"], "/nowhere is no adapter"),
     ],
 )
-def test_a_wrong_value_is_told_before_anything_is_loaded(overrides, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_wrong_value_is_told_before_anything_is_loaded(overrides, message):
+    with pytest.raises(ValueError, match=message):
         resolve_evaluation(compose(["method=sgpt", *overrides]), name="sgpt")
 
 

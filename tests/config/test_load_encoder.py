@@ -158,7 +158,7 @@ def test_two_plugins_of_one_module_name_are_not_taken_for_each_other(tmp_path, m
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"pooling": ["mean", "last"]}, r"pooling=\['mean', 'last'\], but an encoder has one"),
         ({"layer": "all"}, "layer='all', but an encoder has one layer"),
@@ -186,9 +186,9 @@ def test_two_plugins_of_one_module_name_are_not_taken_for_each_other(tmp_path, m
         ({"method": "eco"}, "method 'eco' is unknown; valid: .*did you mean echo?"),
     ],
 )
-def test_what_an_encoder_cannot_have_is_refused_by_name(fields, told):
+def test_what_an_encoder_cannot_have_is_refused_by_name(fields, message):
     given = {**TINY, **fields}
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         load_encoder(given.pop("method", "sgpt"), **given)
 
 

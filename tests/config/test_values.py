@@ -53,10 +53,10 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("overrides", "told"), VALUES)
-def test_a_key_or_value_that_is_not_valid_ends_before_a_model_is_loaded(overrides, told):
+@pytest.mark.parametrize(("overrides", "message"), VALUES)
+def test_a_key_or_value_that_is_not_valid_ends_before_a_model_is_loaded(overrides, message):
     force = [f"++{o}" if o.startswith("model.adapters") else o for o in overrides]
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         resolve_evaluation(compose(["method=sgpt", "model=tiny", *force]), name="sgpt")
 
 
@@ -90,8 +90,8 @@ TRAINED = [
 ]
 
 
-@pytest.mark.parametrize(("overrides", "told"), TRAINED)
-def test_a_training_is_checked_as_an_evaluation_is(overrides, told):
+@pytest.mark.parametrize(("overrides", "message"), TRAINED)
+def test_a_training_is_checked_as_an_evaluation_is(overrides, message):
     config = compose(["recipe=demo", "model=tiny", *overrides], verb="train")
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         build_train_job(config, title="demo", overrides=[])

@@ -72,7 +72,7 @@ def test_json_texts_that_look_like_dates_stay_texts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.jsonl", f"{GOOD}\n\n{GOOD[:-3]}\n", r"a.jsonl, line 3 is not JSON"),
         ("a.jsonl", f"{GOOD}\n[1]\n", r"a.jsonl, line 2 is a JSON list, not an object"),
@@ -112,8 +112,8 @@ def test_json_texts_that_look_like_dates_stay_texts(tmp_path):
         ),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(tmp_path, name, content, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_broken_file_is_named_with_its_line(tmp_path, name, content, message):
+    with pytest.raises(ValueError, match=message):
         read_texts(write_file(tmp_path, name, content))
 
 

@@ -37,17 +37,17 @@ def test_text_alone_is_its_own_positive_or_just_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ({"query": "", "positive": "p"}, "row 1: query is empty"),
         ({"query": "q", "positive": None}, "row 1: positive is None"),
         ({"query": "q", "positive": "p", "negative": "p"}, "row 1: negative_1 is the positive"),
     ],
 )
-def test_a_bad_row_is_named_or_left_out(tmp_path, row, said):
+def test_a_bad_row_is_named_or_left_out(tmp_path, row, message):
     good = {"query": "q", "positive": "p", "negative": "n"}
     path = write_rows(tmp_path, [good, {"negative": "n", **row}])
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         read_source(DataSource(path=path))
     found = read_source(DataSource(path=path), bad_rows="drop")
     assert found.about["mine"]["dropped"] == 1 and len(found.rows["mine"]) == 1
@@ -140,13 +140,13 @@ def test_more_negatives_than_there_are_is_logged(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"split": "test"}, "config, split and files belong to a source with hub"),
         ({"limit": 0}, "limit is 0"),
         ({"columns": {"querry": "q"}}, "columns names querry; valid: query, positive, negatives"),
     ],
 )
-def test_a_source_ignores_nothing_that_it_is_given(fields, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_source_ignores_nothing_that_it_is_given(fields, message):
+    with pytest.raises(ValueError, match=message):
         DataSource(path="a.jsonl", **fields)

@@ -81,7 +81,7 @@ def test_too_few_texts_are_not_whitened():
     assert found["whitened"] is None and found["centred"] is not None
 
 
-def test_a_recorder_keeps_what_is_scored_and_no_more_than_it_must():
+def test_a_recorder_stores_the_scored_splits_and_samples_large_ones():
     recorder = EmbeddingRecorder(["test"], pairs=False)
     recorder(cloud(10), "train", "default")
     recorder(cloud(SAMPLE + 500), "test", "default")
@@ -121,12 +121,12 @@ def test_the_sides_of_pairs_are_known_by_their_size_in_either_order(pairs):
 
 
 @pytest.mark.parametrize("sizes", [(20,), (40,), (20, 19), (20, 20, 20)])
-def test_sides_that_cannot_be_told_are_said_not_guessed(sizes, pairs, caplog):
+def test_sides_that_cannot_be_identified_are_reported_not_guessed(sizes, pairs, caplog):
     recorder = record(*(cloud(size, seed=size + i) for i, size in enumerate(sizes)))
     faults = []
     measures = measure_geometry(pairs, recorder, faults=faults)["test"]["default"]
     assert "mean_cosine" in measures and "alignment" not in measures
-    (told,) = faults
-    assert "ToySTS, default/test: the two sides of 20 pairs" in told and not caplog.records
+    (message,) = faults
+    assert "ToySTS, default/test: the two sides of 20 pairs" in message and not caplog.records
     measure_geometry(pairs, recorder)
     assert "the geometry is measured in part: ToySTS" in caplog.text

@@ -30,13 +30,15 @@ def toys(monkeypatch):
 def test_a_job_leaves_mtebs_files_and_a_record(tmp_path):
     done = make_job(tmp_path)
     score = done.run()
-    told = read_record(done)
-    entry = told["tasks"]["ToySTS"]
+    stated = read_record(done)
+    entry = stated["tasks"]["ToySTS"]
     assert entry["status"] == "done"
     assert (entry["texts"], entry["cut_texts"]) == (40, 0)
     assert entry["tokens"] == 2 * 4 * sum(map(len, SENTENCES))
     assert entry["tokens_computed"] == sum(map(len, SENTENCES))  # each sentence is read once
-    assert {"commit", "dirty", "versions", "machine", "config", "command", "backbone"} <= set(told)
+    assert {"commit", "dirty", "versions", "machine", "config", "command", "backbone"} <= set(
+        stated
+    )
     from mteb import TaskResult
 
     result = TaskResult.from_disk(done.records[0].path.parents[1] / "ToySTS.json")
@@ -142,15 +144,17 @@ def test_all_layers_of_a_model_can_be_asked_for_by_one_word(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["layer=7"], "layer 7 is out of range; this model has 3 layers"),
         (["method=e5_instruct", "instructions=llm2vec"], "task ToySTS .* no instruction"),
     ],
 )
-def test_what_cannot_run_is_told_before_the_model_is_loaded(tmp_path, monkeypatch, overrides, told):
+def test_what_cannot_run_is_told_before_the_model_is_loaded(
+    tmp_path, monkeypatch, overrides, message
+):
     monkeypatch.setattr(Job, "backbone", property(lambda self: pytest.fail("the model was loaded")))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         make_job(tmp_path, *overrides).run()
 
 
@@ -168,7 +172,7 @@ def test_a_runs_path_that_is_a_file_is_told_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         ({"names": ["STSBenchmrk"]}, "task 'STSBenchmrk' is unknown; did you mean STSBenchmark"),
         ({"benchmark": "MTEB(eng, v9)"}, "benchmark 'MTEB.eng, v9.' is unknown; close are"),
@@ -182,8 +186,8 @@ def test_a_runs_path_that_is_a_file_is_told_at_once(tmp_path):
         ({}, "no tasks: give tasks.names"),
     ],
 )
-def test_wrong_tasks_are_told(wanted, told):
-    with pytest.raises(ValueError, match=told):
+def test_wrong_tasks_are_told(wanted, message):
+    with pytest.raises(ValueError, match=message):
         task_module.load_tasks(TaskList(**wanted))
 
 
@@ -214,7 +218,7 @@ def test_a_record_of_a_newer_schema_is_refused(tmp_path):
         make_job(tmp_path).run()
 
 
-def test_scores_of_another_engine_stay_and_are_said_to_be_so(tmp_path, monkeypatch, caplog):
+def test_scores_of_another_engine_stay_and_are_logged(tmp_path, monkeypatch, caplog):
     score = make_job(tmp_path).run()
     monkeypatch.setattr("methods.evaluation.entries.digest_engine", lambda: "another")
     monkeypatch.setattr("methods.evaluation.job.digest_engine", lambda: "another")

@@ -189,8 +189,8 @@ def test_a_classifier_without_a_training_split_is_told_before_a_model_is_loaded(
     mirrored(tmp_path, "Classes", ["test"])
     tasks, missing = load_tasks(TaskList(names=["Classes"], mirror=str(tmp_path)))
     assert not tasks and "has no split train, which the task trains" in missing["Classes"]
-    told = explain_missing(missing)
-    assert told.startswith("nothing can be scored") and "Classes: " in told
+    message = explain_missing(missing)
+    assert message.startswith("nothing can be scored") and "Classes: " in message
     mirrored(tmp_path, "Classes", ["train"])
     load_data(only(tmp_path, "Classes"))
 
@@ -281,6 +281,6 @@ def test_a_superseded_task_is_said_to_be_so_once(caplog, recwarn, tmp_path):
             task = only(tmp_path, "STSBenchmark")
             load_data(task)
             mteb.evaluate(model, task, cache=None, co2_tracker=False, show_progress_bar=False)
-    said = [record for record in caplog.records if "is superseded by" in record.getMessage()]
-    assert len(said) == 1 and "STSBenchmark.v2" in said[0].getMessage()
+    logged = [record for record in caplog.records if "is superseded by" in record.getMessage()]
+    assert len(logged) == 1 and "STSBenchmark.v2" in logged[0].getMessage()
     assert not [warning for warning in recwarn if "is superseded by" in str(warning.message)]

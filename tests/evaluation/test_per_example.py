@@ -125,8 +125,8 @@ def run(runs, *names, method="sgpt"):
 )
 def test_examples_give_the_main_score_again(name, statistic, unit, count, tmp_path):
     record, tasks = run(tmp_path, name)
-    told = tasks[name]["examples"]
-    assert told == {"statistic": statistic, "unit": unit, "count": count}
+    stated = tasks[name]["examples"]
+    assert stated == {"statistic": statistic, "unit": unit, "count": count}
     kept = pd.read_csv(record.path.parent / "examples" / f"{name}.csv.gz")
     assert len(kept) == count and kept["example"].is_unique
     result = TaskResult.from_disk(record.path.parents[1] / f"{name}.json")

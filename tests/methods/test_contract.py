@@ -142,7 +142,7 @@ def test_a_method_that_forgets_a_verb_cannot_be_constructed():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("pooling", "eos", "valid: last, mean, weighted_mean.*method that appends one"),
         ("attention", "both", "valid: causal, bidirectional"),
@@ -150,6 +150,6 @@ def test_a_method_that_forgets_a_verb_cannot_be_constructed():
         ("poolin", "mean", "is no field of method echo"),
     ],
 )
-def test_a_wrong_field_is_an_error_that_lists_what_is_valid(field, value, told, encoder):
-    with pytest.raises(ValueError, match=told):
+def test_a_wrong_field_is_an_error_that_lists_what_is_valid(field, value, message, encoder):
+    with pytest.raises(ValueError, match=message):
         encoder("echo", **{field: value})

@@ -27,7 +27,7 @@ def method(name, **fields):
 
 
 @pytest.mark.parametrize(("name", "ending"), every_ending())
-def test_a_row_ends_as_is_expected_and_what_is_left_out_is_said_once(
+def test_a_row_ends_as_expected_and_a_token_left_out_is_logged_once(
     name, ending, tokenizer, caplog
 ):
     appended, ends_with = tokenizer.convert_tokens_to_ids(ENDING), ending.ends_with
@@ -36,15 +36,15 @@ def test_a_row_ends_as_is_expected_and_what_is_left_out_is_said_once(
         ids = read(["a"], tokenizer=tokenizer, instruction="Find it").ids[0]
         assert (ids[-1] == appended) == (appended in ids) == (ends_with == "tokenizer")
         assert (ids[-1] == tokenizer.eos_token_id) == (ends_with == "eos")
-    said = [(one.levelname, one.message) for one in caplog.records]
-    assert len(said) == (ends_with != "tokenizer")
-    for level, message in said:
+    logged = [(one.levelname, one.message) for one in caplog.records]
+    assert len(logged) == (ends_with != "tokenizer")
+    for level, message in logged:
         assert level == "WARNING" and f"ends a text with {ENDING} by itself" in message
         taken = EOS if ends_with == "eos" else "nothing"
         assert message.endswith(f"leaves that out and ends it with {taken}")
 
 
-def test_a_tokenizer_that_ends_with_its_eos_is_no_news(caplog):
+def test_a_tokenizer_that_ends_with_its_eos_logs_nothing(caplog):
     tokenizer = make_byte_tokenizer()
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single=f"$A {EOS}", special_tokens=[(EOS, tokenizer.eos_token_id)]

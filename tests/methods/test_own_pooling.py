@@ -93,8 +93,8 @@ def records(folder):
 def test_the_command_line_takes_it_in_lists_sweeps_reports_and_reruns(tmp_path, base, mine):  # noqa: F811
     given = ["--config-dir", "mine", "model.dtype=float32", *base]
     sweep = ["-m", "method=sgpt,echo", "pooling=[mean,max]", "hydra/launcher=processes"]
-    code, said = dec2vec("evaluate", *given, *sweep, cwd=tmp_path)
-    assert code == 0, said
+    code, output = dec2vec("evaluate", *given, *sweep, cwd=tmp_path)
+    assert code == 0, output
     found = records(tmp_path)
     assert set(found) == {(m, p) for m in ("sgpt", "echo") for p in ("mean", "max")}
     file, record = found["echo", "max"]
@@ -112,40 +112,44 @@ def test_the_command_line_takes_it_in_lists_sweeps_reports_and_reruns(tmp_path, 
     cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
     assert np.abs(np.array(values) - cosines).max() < 1e-5
 
-    code, said = dec2vec("report", cwd=tmp_path)
-    assert code == 0 and "| echo (max)" in said and "| sgpt (mean)" in said, said
-    code, said = dec2vec("rerun", str(file), cwd=tmp_path)
-    assert code == 0 and "largest difference 0.0000" in said, said
-    code, said = dec2vec("evaluate", *given[2:], "method=echo", "pooling=max", cwd=tmp_path)
-    assert code != 0 and "pooling 'max' is unknown" in said and "--config-dir DIR" in said
+    code, output = dec2vec("report", cwd=tmp_path)
+    assert code == 0 and "| echo (max)" in output and "| sgpt (mean)" in output, output
+    code, output = dec2vec("rerun", str(file), cwd=tmp_path)
+    assert code == 0 and "largest difference 0.0000" in output, output
+    code, output = dec2vec("evaluate", *given[2:], "method=echo", "pooling=max", cwd=tmp_path)
+    assert code != 0 and "pooling 'max' is unknown" in output and "--config-dir DIR" in output
 
 
 def test_try_shows_it(tmp_path, mine):
     given = ["--config-dir", "mine", "method=echo,sgpt", "model=tiny", "pooling=max"]
-    code, said = dec2vec("try", "a cat", "a dog", *given, cwd=tmp_path)
-    assert code == 0 and "with pooling=max" in said, said
+    code, output = dec2vec("try", "a cat", "a dog", *given, cwd=tmp_path)
+    assert code == 0 and "with pooling=max" in output, output
 
 
 def test_what_is_trained_by_it_is_encoded_by_it(tmp_path, base, mine):  # noqa: F811
     data = ["data=file", f"data.sources.mine.path={pairs(tmp_path)}", "data.compare_with=[]"]
     given = ["--config-dir", "mine", "model=tiny", "model.dtype=float32", "recipe=demo", *data]
     given += ["recipe.steps=2", "recipe.batch_size=8", "method.pooling=max", "out=adapter"]
-    code, said = dec2vec("train", *given, cwd=tmp_path)
-    assert code == 0 and "dec2vec evaluate --config-dir mine adapter=adapter" in said, said
+    code, output = dec2vec("train", *given, cwd=tmp_path)
+    assert code == 0 and "dec2vec evaluate --config-dir mine adapter=adapter" in output, output
     trained = tmp_path / "adapter"
     assert json.loads((trained / "training.json").read_text())["method"]["pooling"] == "max"
     encoder = load_encoder(None, model="tiny", adapter=str(trained), config_dir=mine, cache=None)
     assert identify_pooling(encoder.method.pooling)[0] == "max"
-    code, said = dec2vec("rerun", "adapter", cwd=tmp_path)
-    assert code == 0 and "within the tolerance" in said, said
-    code, said = dec2vec("evaluate", "--config-dir", "mine", "adapter=adapter", *base, cwd=tmp_path)
-    assert code == 0 and {pooling for _, pooling in records(tmp_path)} == {"max"}, said
+    code, output = dec2vec("rerun", "adapter", cwd=tmp_path)
+    assert code == 0 and "within the tolerance" in output, output
+    code, output = dec2vec(
+        "evaluate", "--config-dir", "mine", "adapter=adapter", *base, cwd=tmp_path
+    )
+    assert code == 0 and {pooling for _, pooling in records(tmp_path)} == {"max"}, output
     with pytest.raises(ValueError, match="pooling 'max' is unknown; valid: last, mean, wei"):
         load_encoder(None, model="tiny", adapter=str(trained), cache=None)
 
     (mine / "pooling.py").write_text(MAX.replace("SCALE *", "2 * SCALE *"))
-    code, said = dec2vec("train", *given, cwd=tmp_path)  # another pooling, another training
-    assert code != 0 and "finished training with other settings: method.pooling is" in said, said
+    code, output = dec2vec("train", *given, cwd=tmp_path)  # another pooling, another training
+    assert code != 0 and "finished training with other settings: method.pooling is" in output, (
+        output
+    )
 
 
 def test_what_was_cached_before_an_edit_is_not_used_after_it(mine, tmp_path):
@@ -187,7 +191,7 @@ def test_two_folders_may_each_have_one_of_a_name_and_an_edit_is_seen_in_one_proc
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         (
             "mx",
@@ -202,9 +206,9 @@ def test_two_folders_may_each_have_one_of_a_name_and_an_edit_is_seen_in_one_proc
         ("max", "import nothing_here\n" + MAX, "cannot be run: ModuleNotFoundError: No module n"),
     ],
 )
-def test_what_is_no_pooling_is_told(name, text, told, mine):
+def test_what_is_no_pooling_is_told(name, text, message, mine):
     (mine / "pooling.py").write_text(text)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         tiny("echo", mine, pooling=name)
 
 

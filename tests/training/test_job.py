@@ -1,4 +1,4 @@
-"""From a config to an adapter folder that reads as it was trained."""
+"""From a config to an adapter folder that encodes as it was trained."""
 
 import json
 import signal
@@ -62,7 +62,7 @@ def test_every_recipe_composes_and_says_what_it_follows(recipe):
         ("llm2vec", [*POOLER, "recipe.trainable.pooler.kind=latent_attention", "run.every=2"]),
     ],
 )
-def test_an_adapter_reads_as_it_was_trained(train, prepared, method, more):
+def test_an_adapter_encodes_as_it_was_trained(train, prepared, method, more):
     job = train(f"method={method}", "recipe.learning_rate=1e-2", *more)
     folder = job.run()
     backbone = prepared[0].backbone
@@ -107,11 +107,11 @@ def test_training_packed_is_training_padded(train):
     assert all(torch.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
 
 
-def test_what_is_trained_is_said(train):
+def test_the_number_of_trained_parameters_is_logged(train):
     folder = train("method=sgpt").run()
-    said = json.loads((folder / "training.json").read_text())
-    assert said["base"]["weights"].startswith("random:") and said["steps"] == 6
-    assert said["data"]["sources"]["mine"]["rows"] == 64 and said["trained"] < said["of"]
+    output = json.loads((folder / "training.json").read_text())
+    assert output["base"]["weights"].startswith("random:") and output["steps"] == 6
+    assert output["data"]["sources"]["mine"]["rows"] == 64 and output["trained"] < output["of"]
     curve = pd.read_csv(folder / "loss.csv")
     assert list(curve["step"]) == [1, 2, 3, 4, 5, 6] and curve["loss"].notna().all()
     assert (folder / "loss.png").stat().st_size > 5000
@@ -127,7 +127,7 @@ def test_the_modules_of_an_adapter_are_written_in_one_order(train):
     assert len(targets) > 4 and targets == sorted(targets)
 
 
-def test_a_chain_carries_what_it_stands_on(train):
+def test_an_adapter_stack_contains_its_parents(train):
     first = train(
         "method=llm2vec",
         "recipe.objective=mntp",
@@ -149,14 +149,14 @@ def test_a_chain_carries_what_it_stands_on(train):
 def test_an_adapter_of_another_base_is_refused(train):
     folder = train("method=sgpt").run()
     file = folder / "training.json"
-    said = json.loads(file.read_text())
-    said["base"]["weights"] = "sha256:0"
-    file.write_text(json.dumps(said))
+    output = json.loads(file.read_text())
+    output["base"]["weights"] = "sha256:0"
+    file.write_text(json.dumps(output))
     with pytest.raises(ValueError, match="was trained on dec2vec/tiny .sha256:0., this model is"):
         vectors("sgpt", str(folder))
 
 
-def test_a_pooler_ends_a_chain_and_reads_its_own_layers(train):
+def test_a_trained_pooling_ends_an_adapter_stack_and_pools_its_own_layers(train):
     kind = "recipe.trainable.pooler.kind=multi_layer"
     below = str(train("method=sgpt", kind, *POOLER).run())
     with pytest.raises(ValueError, match="has a multi_layer pooler.*train on its parent adapters"):
@@ -338,8 +338,8 @@ def test_validation_keeps_the_best_and_refuses_the_test_split(train, monkeypatch
     monkeypatch.setattr(module.validation, "Validation", lambda *_: lambda: next(scores))
     given = ["run.every=2", "run.validate.names=[DemoLee]"]
     folder = train(*given).run()
-    said = json.loads((folder / "training.json").read_text())
-    assert said["best"] == {"step": 4, "score": 0.9}
+    output = json.loads((folder / "training.json").read_text())
+    assert output["best"] == {"step": 4, "score": 0.9}
     monkeypatch.undo()
     with pytest.raises(ValueError, match="would be validated on its test split"):
         train(*given, out="other").run()
@@ -380,7 +380,7 @@ def launched(pairs, out, *more):
     return Command(*arguments(pairs, out, *more), cwd=out.parent)
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(pairs, tmp_path):
+def test_a_killed_training_resumes_to_the_same_weights(pairs, tmp_path):
     more = ["recipe.steps=300", "run.every=20", "recipe.trainable.dropout=0.1"]
     whole = launched(pairs, tmp_path / "whole", *more)
     killed = launched(pairs, tmp_path / "killed", *more)

@@ -60,7 +60,7 @@ def test_a_block_is_masked_alike_whenever_it_is_drawn_again():
     assert torch.equal(once[0], again[0]) and not torch.equal(once[0], other[0])
 
 
-def test_blocks_are_texts_end_to_end_and_the_rest_of_a_thousand_is_dropped():
+def test_blocks_are_cut_from_concatenated_texts_and_the_rest_of_a_thousand_is_dropped():
     tokenizer = make_byte_tokenizer()
     found = list(cut_blocks(["abcd", "efg", "hi"], tokenizer=tokenizer, length=4))
     assert [tokenizer.decode(ids) for ids in found] == ["abcd", "efgh"]
@@ -126,9 +126,9 @@ def test_a_blank_is_its_own_token_not_the_first_of_its_text():
 
 
 @pytest.mark.parametrize(
-    ("token", "said"), [("blank", "no token '_' in its vocabulary"), ("eos", "no EOS token")]
+    ("token", "message"), [("blank", "no token '_' in its vocabulary"), ("eos", "no EOS token")]
 )
-def test_a_mask_token_that_is_lacking_is_an_error(token, said):
-    with pytest.raises(ValueError, match=f"masking.token={token}.*{said}; use .*token=mask"):
+def test_a_mask_token_that_is_lacking_is_an_error(token, message):
+    with pytest.raises(ValueError, match=f"masking.token={token}.*{message}; use .*token=mask"):
         find_mask_token(Masking(token=token), metaspace())
     assert find_mask_token(Masking(token="mask"), metaspace()) == "<mask>"

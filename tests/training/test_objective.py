@@ -113,8 +113,8 @@ def test_the_readmes_objective_is_trained_by_its_command_and_its_adapter_loads(t
     assert made == ["triplet.py", "triplet.yaml"]
     given = ["--config-dir", "mine", "recipe=triplet", "recipe.objective.margin=0.7"]
     given = arguments(tmp_path, *given, "recipe.learning_rate=1e-2")
-    code, said = dec2vec("train", *given, cwd=tmp_path)
-    assert code == 0, said
+    code, output = dec2vec("train", *given, cwd=tmp_path)
+    assert code == 0, output
     (file,) = (tmp_path / "runs" / "adapters").glob("triplet_*/training.json")
     recorded = json.loads(file.read_text())
     objective = {"_target_": "triplet.Triplet", "margin": 0.7}

@@ -24,8 +24,8 @@ def test_a_finished_folder_refuses_other_settings(train, old, caplog):
     folder = train().run()
     if old:  # made before asked.json was written
         (folder / "asked.json").unlink()
-    for more, said in OTHER[:-1] if old else OTHER:
-        with pytest.raises(ValueError, match=f"is a finished training with other .*{said}"):
+    for more, message in OTHER[:-1] if old else OTHER:
+        with pytest.raises(ValueError, match=f"is a finished training with other .*{message}"):
             train(*more).run()
     caplog.set_level("INFO")
     assert train("run.every=3", "kernel.packed=false").run() == folder
@@ -37,14 +37,14 @@ def test_a_folder_that_states_nothing_or_lost_its_weights_is_not_finished(train)
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)  # none of another library reaches the user
         folder = train().run()
-    for content, said in [
+    for content, message in [
         ("{", "asked.json cannot be read"),
         ("[]", "asked.json holds list"),
         ("{}", "asked.json states no settings"),
     ]:
         asked = (folder / "asked.json").read_text()
         (folder / "asked.json").write_text(content)
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             train().run()
         (folder / "asked.json").write_text(asked)
     (folder / "adapter_model.safetensors").unlink()
@@ -59,8 +59,10 @@ def test_an_interrupted_folder_refuses_other_settings(train, pairs, monkeypatch)
     monkeypatch.setattr(module.TrainJob, "_finish", stop)
     with pytest.raises(KeyboardInterrupt):
         train("run.every=2").run()
-    for more, said in OTHER[:2]:
-        with pytest.raises(ValueError, match=f"holds checkpoint-6 with other settings: .*{said}"):
+    for more, message in OTHER[:2]:
+        with pytest.raises(
+            ValueError, match=f"holds checkpoint-6 with other settings: .*{message}"
+        ):
             train("run.every=2", *more).run()
     rows = Path(pairs).read_text()
     Path(pairs).write_text(rows.replace("cat", "cow"))

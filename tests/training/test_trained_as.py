@@ -1,4 +1,4 @@
-"""What was trained is read as it was trained, an adapter and a whole model alike."""
+"""What was trained is evaluated as it was trained, an adapter and a whole model alike."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def asked_for(kind, folder, *more):
 
 
 @pytest.mark.parametrize("kind", ["adapter", "model"])
-def test_a_folder_is_read_as_it_was_trained(folders, kind, tmp_path):
+def test_a_folder_is_evaluated_as_it_was_trained(folders, kind, tmp_path):
     folder = folders(kind)
     given = asked_for(kind, folder)
     (cell,) = resolve_evaluation(compose(given), name="sgpt", overrides=given).cells
@@ -63,7 +63,7 @@ def test_a_folder_is_read_as_it_was_trained(folders, kind, tmp_path):
     assert (cell.max_length, cell.template) == (2048, "brackets")
 
 
-def test_the_last_adapter_of_a_chain_says_how_it_is_read(train):
+def test_the_last_adapter_of_a_stack_decides_how_it_is_evaluated(train):
     first = str(train(*OTHERWISE, "recipe.steps=1", out="first").run())
     more = ["method=sgpt", "method.max_length=20", "recipe.steps=1", f"adapter={first}"]
     second = str(train(*more, out="second").run())
@@ -127,15 +127,15 @@ def test_adapters_of_several_methods_are_not_swept_as_one(train):
 def test_the_line_that_train_ends_with_gives_the_score_it_printed(tmp_path):
     given = ["recipe=demo", "method=sgpt", "method.max_length=7", "evaluate.before=false"]
     given += ["evaluate.names=[DemoReuters]"]
-    code, said = dec2vec("train", *arguments(tmp_path, *given), cwd=tmp_path)
-    assert code == 0, said
-    (printed,) = re.findall(r"DemoReuters, test: (\S+)", said)
-    (line,) = re.findall(r"dec2vec evaluate .*", said)
+    code, output = dec2vec("train", *arguments(tmp_path, *given), cwd=tmp_path)
+    assert code == 0, output
+    (printed,) = re.findall(r"DemoReuters, test: (\S+)", output)
+    (line,) = re.findall(r"dec2vec evaluate .*", output)
     words = shlex.split(line)[1:]
     assert words[0] == "evaluate"
-    code, said = dec2vec(*words, "runs=anew", "cache.folder=null", cwd=tmp_path)
-    assert code == 0, said
-    assert re.findall(r"DemoReuters, test: (\S+)", said) == [printed]
+    code, output = dec2vec(*words, "runs=anew", "cache.folder=null", cwd=tmp_path)
+    assert code == 0, output
+    assert re.findall(r"DemoReuters, test: (\S+)", output) == [printed]
     records = [json.loads(file.read_text()) for file in tmp_path.rglob("record/run.json")]
     assert len(records) == 2 and {r["method_config"]["max_length"] for r in records} == {7}
     assert all(record["trained_as"] == {} for record in records)

@@ -39,7 +39,7 @@ class ToyChoice(AbsTaskSTS):
 
 @pytest.fixture
 def choosing(monkeypatch):
-    """What a training must be told to choose on the toy task."""
+    """The overrides of a training that chooses its checkpoint on the toy task."""
     find = task_module._get_task
     monkeypatch.setattr(
         task_module, "_get_task", lambda n: ToyChoice() if n == "ToyChoice" else find(n)
@@ -72,8 +72,8 @@ def test_a_checkpoint_is_chosen_by_what_its_adapter_scores(train, choosing, monk
     folder = job.run()
     assert len(set(kept.values())) == 3  # of steps 2, 4 and 6
     best = max(kept, key=lambda at: kept[at])
-    said = json.loads((folder / "training.json").read_text())
-    assert said["best"] == {"step": 2 * (best + 1), "score": kept[best]}
+    output = json.loads((folder / "training.json").read_text())
+    assert output["best"] == {"step": 2 * (best + 1), "score": kept[best]}
     curve = pd.read_csv(folder / "loss.csv")
     assert curve["loss"].notna().sum() == 6
     for wanted, adapter in ((True, str(folder)), (False, None)):
