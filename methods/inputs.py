@@ -232,5 +232,5 @@ def _cut(ids: list[int], runs: list[_Run], max_length: int) -> list[_Run]:
         del ids[end - taken : end]
         excess -= taken
         end -= run.length
-        kept.append(run._replace(length=run.length - taken))
+        kept.append(_Run(run.length - taken, run.cut, run.pooled))
     return kept[::-1]

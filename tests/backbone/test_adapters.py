@@ -73,7 +73,7 @@ def test_files_of_other_programs_beside_an_adapter_are_left_alone(encoder, tmp_p
 
 
 def test_new_tokens_come_with_their_adapter(encoder, tmp_path):
-    with pytest.raises(ValueError, match=r"delimiters=new reads \[SOS\].*adapter=PATH"):
+    with pytest.raises(ValueError, match=r"delimiters=new needs \[SOS\].*adapter=PATH"):
         encoder("cpt_text", delimiters="new")
     adapter(encoder, tmp_path, tokens=["[SOS]", "[EOS]", "{SOS}", "{EOS}"])
     loaded = encoder("cpt_text", delimiters="new", adapter=str(tmp_path))

@@ -99,7 +99,7 @@ def test_json_texts_that_look_like_dates_stay_texts(tmp_path):
         (
             "a.jsonl.gz",
             gzip.compress(GOOD.encode(), mtime=0),
-            "a.jsonl.gz is compressed; unpack it",
+            "a.jsonl.gz is compressed, which is not supported; unpack it",
         ),
         ("a.jsonl", "version https://git-lfs.github.com/spec/v1\n", "jsonl is a Git LFS pointer"),
         ("a.csv", "query,positive\na,b\n".encode("utf-16"), "a.csv is UTF-16; save it as UTF-8"),
@@ -145,7 +145,9 @@ def test_a_folder_with_a_file_that_is_compressed_is_not_read_in_part(tmp_path):
     (tmp_path / "b.jsonl").mkdir()  # a folder is no file, whatever its name
     assert len(read_texts(tmp_path)) == 1
     write_file(tmp_path, "c.jsonl.gz", gzip.compress(GOOD.encode(), mtime=0))
-    with pytest.raises(ValueError, match="c.jsonl.gz is compressed; unpack it"):
+    with pytest.raises(
+        ValueError, match="c.jsonl.gz is compressed, which is not supported; unpack it"
+    ):
         read_texts(tmp_path)
 
 

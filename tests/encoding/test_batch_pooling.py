@@ -13,7 +13,7 @@ from methods.base import Inputs, pool_inputs
 from methods.encoding import batch_pooling
 from methods.encoding.batch_pooling import BY_WEIGHTS, BatchPooling
 from methods.encoding.vectorize import embed
-from methods.pooling_names import built_in
+from methods.pooling_names import list_built_in
 from methods.sgpt import SGPT
 
 LENGTHS = [12, 9, 9, 5, 3, 3, 1]
@@ -62,7 +62,7 @@ def test_pooling_is_that_of_padded_states(pooling, dtype, gap, prefix, cells, mo
 
 
 def test_every_built_in_pooling_is_computed_where_the_states_lie():
-    assert set(BY_WEIGHTS) == set(built_in())
+    assert set(BY_WEIGHTS) == set(list_built_in())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -265,7 +265,7 @@ def test_an_instruction_that_no_method_reads_is_said_to_have_no_effect(encoder, 
     assert "SGPT reads no instruction; the one given has no effect" in caplog.text
     caplog.clear()
     encoder("sgpt", instructions="e5")
-    assert "sgpt reads no instruction; instructions=... has no effect" in caplog.text
+    assert "sgpt uses no instruction; instructions=... has no effect" in caplog.text
     caplog.clear()
     encoder("e5_instruct", instructions="e5").encode(["a"], instruction="Find it")
     assert "instruction" not in caplog.text
