@@ -1,4 +1,4 @@
-"""Does a small evaluation rank as a larger one? `python -m analysis.agreement FULL SMALL`.
+"""Compare how two evaluations rank rows: `python -m analysis.agreement FULL SMALL`.
 
 Two runs folders with the same rows. A task of FULL is compared with the task of SMALL that has its
 name, or whose name begins with it (DemoReuters: DemoReutersSmall). Of each: the pairs of rows that

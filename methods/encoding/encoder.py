@@ -90,7 +90,7 @@ class Encoder(MtebInterface):
             )
         title = type(self.method).__name__
         if instruction is not None and not self.method.uses_instructions:
-            log.warning("%s reads no instruction; the one given has no effect", title)
+            log.warning("%s uses no instruction; the one given has no effect", title)
         return self._encode(check_texts(inputs), prompt_type, instruction, title=title)
 
     def _encode_task(

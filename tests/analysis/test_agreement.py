@@ -77,4 +77,4 @@ def test_folders_that_share_nothing_are_an_error(tmp_path):
     )
     assert done.returncode == 1 and "nowhere holds no records" in done.stderr
     done = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "Does a small evaluation rank" in done.stdout
+    assert done.returncode == 0 and "Compare how two evaluations rank" in done.stdout

@@ -262,7 +262,7 @@ def test_instructions_come_from_mteb_or_a_table_and_never_from_nowhere():
 
 def test_an_instruction_that_no_method_reads_is_said_to_have_no_effect(encoder, caplog):
     encoder("sgpt").encode(["a"], instruction="Find it")
-    assert "SGPT reads no instruction; the one given has no effect" in caplog.text
+    assert "SGPT uses no instruction; the one given has no effect" in caplog.text
     caplog.clear()
     encoder("sgpt", instructions="e5")
     assert "sgpt uses no instruction; instructions=... has no effect" in caplog.text

@@ -46,4 +46,5 @@ def main() -> None:
     print("\n".join([*lines, foot]))
 
 
-main()
+if __name__ == "__main__":
+    main()
