@@ -6,8 +6,11 @@ import pytest
 
 from tests.readmes import BLOCK, REFERENCE, ROOT, list_readmes, make_block, write_blocks
 
+MEASURED = ROOT / "tests" / "benchmarks"
 GENERATED = "\n".join(
-    file.read_text(encoding="utf-8") for file in sorted((REFERENCE / "report").rglob("*.md"))
+    file.read_text(encoding="utf-8")
+    for file in [*sorted((REFERENCE / "report").rglob("*.md")), *sorted(MEASURED.glob("[A-Z]*.md"))]
+    if file.name != "README.md"
 )
 
 
@@ -42,7 +45,9 @@ def prose(text):
     return re.sub(r"\d{4}-\d\d-\d\d|Python 3\.\d+", " ", text)
 
 
-@pytest.mark.parametrize("folder", [".", "runs/reference"])
+@pytest.mark.parametrize(
+    "folder", [".", "runs/reference", "methods/backbone", "methods/training", "methods/encoding"]
+)
 def test_a_number_in_prose_stands_in_a_generated_table(folder):
     """Scores, costs and counts: decimals, and whole numbers of three digits and more."""
     text = (ROOT / folder / "README.md").read_text(encoding="utf-8")

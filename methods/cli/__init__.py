@@ -21,6 +21,7 @@ VERBS = {
 }
 MODULES = {"try": "try_"}  # where a verb cannot be a module's name
 HELP = ("-h", "--help", "help")
+SPIN = "10000"  # turns that a thread of OpenMP waits for work before it sleeps
 RESUMES = {
     "evaluate": "finished tasks and cached vectors are safe; the same command resumes",
     "train": "the last checkpoint is safe; the same command resumes from it",
@@ -30,6 +31,7 @@ RESUMES = {
 
 def main() -> None:
     """Run the `dec2vec` command."""
+    _limit_spinning()
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     interrupted: list[int] = []
 
@@ -52,6 +54,16 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(130)  # threads and workers of libraries would print tracebacks
+
+
+def _limit_spinning() -> None:
+    """Let threads that wait for work sleep soon, unless the user has said how they wait.
+
+    By default they spin, and on a machine that is busy beside us they take the time that the
+    thread they wait for needs (tests/benchmarks/busy.py). OpenMP reads this when torch is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
 
 
 def _run(verb: str) -> None:

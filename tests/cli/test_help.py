@@ -87,3 +87,21 @@ def test_a_method_that_cannot_be_parsed_is_named(tmp_path):
     (tmp_path / "mine" / "method" / "lost.yaml").write_text("_target_: nowhere.Lost\n")
     output = light("methods", "--config-dir", "mine", cwd=tmp_path)
     assert "nowhere.Lost, and there is no module nowhere" in output and "SGPT" in output
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_threads_that_wait_sleep_soon_unless_the_user_says_how(given, spins, tmp_path):
+    code = "import os, sys\nfrom methods.cli import main\nmain()\n"
+    code += "assert 'torch' not in sys.modules, 'OpenMP would have read it before'\n"
+    code += "print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **given},
+    )
+    assert done.stdout.splitlines()[-1] == spins, done.stderr
