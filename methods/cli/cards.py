@@ -22,6 +22,7 @@ WANTED = "DEC2VEC_CARD_PER_PROCESS"  # set by conf/hydra/launcher/gpus.yaml
 TAKEN = "DEC2VEC_CARD_TAKEN_BY"  # the process that has one; its children have it too
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LAUNCHER = "hydra/launcher=gpus"
+ON_CPU = "use hydra/launcher=processes for several processes on the CPU"
 
 
 def list_cards() -> list[str]:
@@ -53,7 +54,7 @@ def add_processes(words: Sequence[str]) -> list[str]:
     if not cards:
         raise ValueError(
             f"{LAUNCHER} finds no NVIDIA card ({VISIBLE}={os.environ.get(VISIBLE)}; nvidia-smi -L "
-            f"lists none); use hydra/launcher=processes for several processes on the CPU"
+            f"lists none); {ON_CPU}"
         )
     return [*words, f"hydra.launcher.n_jobs={len(cards)}"]
 
@@ -61,11 +62,12 @@ def add_processes(words: Sequence[str]) -> list[str]:
 def take_card(*, wait_seconds: float = 10) -> None:
     """Let this process see one card that no other process has, if its launcher wants that.
 
-    Waits for one where all are taken by other sweeps.
+    Waits for one where all are taken by other sweeps. Raises ValueError where there is none.
     """
     if os.environ.get(WANTED) != "true" or os.environ.get(TAKEN) == str(os.getpid()):
         return
-    cards = list_cards()
+    if not (cards := list_cards()):
+        raise ValueError(f"{LAUNCHER} gives each job a card, and none is found; {ON_CPU}")
     while (card := next(filter(_lock, cards), None)) is None:
         log.warning("all %d cards are taken by other jobs of yours; waiting", len(cards))
         time.sleep(wait_seconds)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -22,11 +21,11 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import torch
 from encoding import measure_cache, measure_encoding, measure_prefix, measure_sweep
-from measure import make_sentences, measure_cpu_seconds, measure_peak_mib
+from measure import make_sentences, measure_cpu_seconds, measure_peak_mib, write_table
 from training import measure_training
 
 from methods import load_encoder
-from methods.provenance import describe_environment
+from methods.provenance import describe_environment, find_processor
 
 Rows = list[tuple[str, str, str]]
 
@@ -91,27 +90,13 @@ def main() -> None:
             lines.append("| " + " | ".join(row) + " |")
             print(lines[-1], flush=True)
     about = describe_environment()
-    cpu = next(
-        (line.split(":")[1].strip() for line in read_cpuinfo() if line.startswith("model name")),
-        platform.processor(),
-    )
-    lines += [
-        "",
+    note = (
         f"`python tests/benchmarks/bench.py {' '.join(sys.argv[1:])}`, "
         f"{time.strftime('%Y-%m-%d')}, commit {about['commit']}, {args.model}, {args.device}, "
-        f"{args.threads} thread, {args.rounds} rounds; {cpu}, "
-        f"torch {about['versions']['torch']}, transformers {about['versions']['transformers']}.",
-    ]
-    print("\n".join(lines))
-    if args.out:
-        args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def read_cpuinfo() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
+        f"{args.threads} thread, {args.rounds} rounds; {find_processor()}, "
+        f"torch {about['versions']['torch']}, transformers {about['versions']['transformers']}."
+    )
+    write_table(lines, note, args.out)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import make_sentences
+from measure import make_sentences, write_table
 
 from methods import load_encoder
-from methods.provenance import describe_environment, find_processor
+from methods.provenance import find_commit, find_processor
 
 VARIANTS = {
     "threads as torch sets them": {},
@@ -56,22 +56,16 @@ def main() -> None:
                 with run_busy_loops(loops):
                     found = measure_apart(work, variables)
                 beside = f"{loops} busy loops" if loops else "nothing"
-                times = " | ".join(
-                    format_spread([run[key] for run in found]) for key in ("wall", "cpu")
-                )
-                lines.append(f"| {work} | {beside} | {name} | {times} |")
+                wall, cpu = (format_spread([run[key] for run in found]) for key in ("wall", "cpu"))
+                lines.append(f"| {work} | {beside} | {name} | {wall} | {cpu} |")
                 print(lines[-1], flush=True)
-    about = describe_environment()
-    lines += [
-        "",
+    note = (
         f"Median (range) of {args.rounds} rounds. encode: {args.texts} sentences; train: a step of "
         f"32 pairs. `python tests/benchmarks/busy.py {' '.join(sys.argv[1:])}`, "
-        f"{time.strftime('%Y-%m-%d')}, commit {about['commit']}, {args.model}, "
-        f"{os.cpu_count()} cores of {find_processor()}, torch {torch.__version__}.",
-    ]
-    print("\n".join(lines))
-    if args.out:
-        args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        f"{time.strftime('%Y-%m-%d')}, commit {find_commit()['commit']}, {args.model}, "
+        f"{os.cpu_count()} cores of {find_processor()}, torch {torch.__version__}."
+    )
+    write_table(lines, note, args.out)
 
 
 def measure_apart(work: str, variables: dict[str, str]) -> list[dict[str, float]]:

@@ -76,6 +76,14 @@ def format_ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
     )
 
 
+def write_table(lines: Sequence[str], note: str, out: Path | None) -> None:
+    """Print a table and the line that says how it was made; write both to `out` too."""
+    text = "\n".join([*lines, "", note])
+    print(text)
+    if out:
+        out.write_text(text + "\n", encoding="utf-8")
+
+
 def compute_cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     one, other = one.astype(np.float64), other.astype(np.float64)
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from methods.cli.cards import TAKEN, VISIBLE, WANTED, add_processes, list_cards
+from methods.cli.cards import TAKEN, VISIBLE, WANTED, add_processes, list_cards, take_card
 from tests.cli.test_evaluate import base, dec2vec, small_mirror  # noqa: F401
 
 TWO = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa-0)
@@ -76,6 +76,13 @@ def test_a_process_that_is_not_of_the_launcher_takes_none(cards, monkeypatch):
     code = TAKE + f"print(os.environ.get({VISIBLE!r}), os.environ.get({TAKEN!r}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["None", "None"]
+
+
+def test_a_job_without_any_card_ends_instead_of_waiting_for_one(monkeypatch):
+    monkeypatch.setenv(WANTED, "true")
+    monkeypatch.setenv(VISIBLE, "")
+    with pytest.raises(ValueError, match="none is found; use hydra/launcher=processes"):
+        take_card()
 
 
 def test_the_jobs_of_a_sweep_share_the_cards(cards, base, tmp_path):  # noqa: F811

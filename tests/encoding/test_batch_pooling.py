@@ -61,8 +61,8 @@ def test_pooling_is_that_of_padded_states(pooling, dtype, gap, prefix, cells, mo
     assert np.allclose(found, expected, atol=1e-6)
 
 
-def test_every_built_in_pooling_is_computed_where_the_states_lie():
-    assert set(BY_WEIGHTS) == set(list_built_in())
+def test_what_is_computed_where_the_states_lie_is_a_built_in_pooling():
+    assert set(BY_WEIGHTS) <= set(list_built_in())  # others are given padded states
 
 
 @dataclass(frozen=True, kw_only=True)
