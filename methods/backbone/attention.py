@@ -60,6 +60,11 @@ def _narrows_windows(config: Any) -> bool:
     return flash and bool(getattr(config, "sliding_window", None))
 
 
+def read_attention(model: nn.Module) -> Attention:
+    """Return the attention that is set at this moment; causal where nothing was set."""
+    return "causal" if getattr(list_configs(model)[0], "is_causal", True) else "bidirectional"
+
+
 def list_configs(model: nn.Module) -> list[Any]:
     """Return every config that some module of a model reads, each once."""
     return list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())

@@ -52,6 +52,11 @@ def packed_mode(model: nn.Module, batch: PackedBatch) -> Iterator[None]:
         yield
 
 
+def get_batch() -> PackedBatch | None:
+    """Return the packed batch in force, or None outside of a packed pass."""
+    return _batch.get(None)
+
+
 def register_attention() -> None:
     """Register the packed attention with transformers, once a process and not at import.
 

@@ -60,9 +60,9 @@ def build_train_job(
     if "packed" in run:
         raise ValueError("run.packed is now kernel.packed; give kernel.packed=false to pad")
     run["packed"] = config.kernel.packed is not False
-    for key in ("run.gradient_checkpointing", "recipe.attention_dropout"):
-        if config.kernel.packed is True and OmegaConf.select(config, key):
-            raise ValueError(f"kernel.packed=true, but not with {key}; give kernel.packed=auto")
+    if config.kernel.packed is True and recipe.attention_dropout:
+        key = "recipe.attention_dropout"
+        raise ValueError(f"kernel.packed=true, but not with {key}; give kernel.packed=auto")
     chosen_on = build_task_list(wanted, key="run.validate", mirror=values["mirror"])
     if chosen_on.names:
         run["validate"] = chosen_on
@@ -71,7 +71,7 @@ def build_train_job(
     if folder is None:
         read = asdict(method) | {"pooling": identify_pooling(method.pooling)}
         about = [f"{type(method).__module__}.{type(method).__qualname__}", read]
-        about += [asdict(recipe), asdict(data), identify_backbone(spec), run]
+        about += [recipe.describe(), asdict(data), identify_backbone(spec), _describe_run(run)]
         about += _digest_contents(data, objective)
         # Where they choose the checkpoint they decide what is trained, as method and data do.
         if chosen_on.names and instructions != Instructions():
@@ -94,6 +94,12 @@ def build_train_job(
         config=values,
         config_dir=config_dir,
     )
+
+
+def _describe_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a run that a folder is named after: none that changes memory alone."""
+    described = {name: value for name, value in run.items() if name != "mini_batch_tokens"}
+    return described | {"gradient_checkpointing": False}
 
 
 def _digest_contents(data: Data, objective: Objective) -> list[Any]:

@@ -43,6 +43,12 @@ class Contrastive(Objective):
         module = MethodModule(backbone, setup.method, setup.trained, packed=setup.packed)
         model = SentenceTransformer(modules=[module], device=backbone.choices["device"])
         first = next(iter(rows.values()))
+        loss = self.build_loss(setup, model)
+        if (setup.mini_batch_tokens or recipe.mini_batch) and not hasattr(loss, "mini_batch_size"):
+            raise ValueError(
+                f"{type(loss).__name__} computes a batch at once: leave out recipe.mini_batch and "
+                f"run.mini_batch_tokens, or lower recipe.batch_size"
+            )
         return ContrastiveTrainer(
             **setup.trainer_options(
                 SentenceTransformerTrainingArguments, num_rows=sum(map(len, rows.values()))
@@ -50,7 +56,7 @@ class Contrastive(Objective):
             model=model,
             train_dataset=rows if len(rows) > 1 else first,
             eval_dataset=first.select([0]) if setup.validates else None,
-            loss=self.build_loss(setup, model),
+            loss=loss,
             data_collator=Collator(
                 setup.method, backbone.tokenizer, recipe.text_tokens, recipe.instruction
             ),
@@ -64,6 +70,7 @@ class Contrastive(Objective):
             model,
             temperature=recipe.temperature,
             mini_batch=recipe.mini_batch,
+            mini_batch_tokens=setup.mini_batch_tokens,
             learned=recipe.temperature_is == "learned",
             symmetric=recipe.symmetric,
             across_processes=setup.num_processes > 1,

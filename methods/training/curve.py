@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 
 log = logging.getLogger(__name__)
 COLUMNS = ["step", "loss", "learning_rate", "grad_norm", "eval_score"]
+HELD_OUT = "eval_loss"  # a column where an objective measures it
 
 
 class Curve(TrainerCallback):
@@ -27,7 +28,8 @@ class Curve(TrainerCallback):
         """Write both files from the trainer's log."""
         if not state.is_world_process_zero or not state.log_history:
             return
-        rows = pd.DataFrame(state.log_history).reindex(columns=COLUMNS)
+        logged = pd.DataFrame(state.log_history)
+        rows = logged.reindex(columns=[*COLUMNS, *({HELD_OUT} & set(logged.columns))])
         rows = rows.groupby("step", as_index=False).last()
         try:
             rows.to_csv(self.folder / "loss.csv", index=False)
@@ -42,6 +44,9 @@ class Curve(TrainerCallback):
         axes.plot(loss["step"], loss["loss"], color="0.75", linewidth=0.8)
         smooth = loss["loss"].ewm(halflife=max(len(loss) / 30, 1)).mean()
         axes.plot(loss["step"], smooth, color="#0072B2", linewidth=1.4, label="loss, smoothed")
+        if HELD_OUT in rows:
+            held = rows.dropna(subset=[HELD_OUT])
+            axes.plot(held["step"], held[HELD_OUT], "o-", color="#009E73", label="loss, held out")
         axes.set(xlabel="step", ylabel="loss")
         other = axes.twinx()
         other.plot(
@@ -53,5 +58,5 @@ class Curve(TrainerCallback):
         for step, score in zip(scores["step"], scores["eval_score"], strict=True):
             axes.axvline(step, color="0.9", zorder=0)
             axes.annotate(f"{score:.3f}", (step, 1), xycoords=("data", "axes fraction"), size=6)
-        figure.legend(loc="outside upper right", ncols=2, frameon=False)
+        figure.legend(loc="outside upper right", ncols=3, frameon=False)
         figure.savefig(self.folder / "loss.png", dpi=150)

@@ -113,12 +113,8 @@ class TrainJob:
 
     @property
     def packed(self) -> bool:
-        """Whether sequences are packed, which checkpointing and attention dropout rule out."""
-        return (
-            self.run_options.packed
-            and not self.run_options.gradient_checkpointing
-            and not self.recipe.attention_dropout
-        )
+        """Whether sequences are packed, which attention dropout rules out."""
+        return self.run_options.packed and not self.recipe.attention_dropout
 
     @cached_property
     def processes(self) -> PartialState:
@@ -168,6 +164,7 @@ class TrainJob:
             spec=self.spec,
             trained=prepared.trained,
             packed=self.packed,
+            mini_batch_tokens=self.run_options.mini_batch_tokens,
             num_processes=self.processes.num_processes,
             seed=self.run_options.seed,
             validates=self.run_options.validate is not None,
@@ -176,7 +173,13 @@ class TrainJob:
         return self.objective.build_trainer(setup, rows)
 
     def _build_trainer_options(
-        self, prepared: Prepared, kind: Any, *, num_rows: int
+        self,
+        prepared: Prepared,
+        kind: Any,
+        *,
+        num_rows: int,
+        mini_batch: int | None = None,
+        evaluates: bool = False,
     ) -> dict[str, Any]:
         """Return what every trainer is given (Setup.trainer_options)."""
         steps, schedule_steps = count_steps(self.recipe, num_rows)
@@ -198,6 +201,8 @@ class TrainJob:
                 prepared=prepared,
                 folder=self.folder,
                 steps=steps,
+                mini_batch=mini_batch,
+                evaluates=evaluates,
                 processes=self.processes.num_processes,
             ),
             "callbacks": [Curve(self.folder)],

@@ -26,8 +26,9 @@ from torch.nn import functional
 class ContrastiveLoss(CachedMultipleNegativesRankingLoss):
     """The contrastive loss of a recipe, as a sentence-transformers loss.
 
-    mini_batch: rows whose activations are in memory at a time (GradCache, which encodes every row
-        twice); None: all of them, encoded once, in one pass. learned: the logarithm of the scale is
+    mini_batch: rows of a column whose activations are in memory at a time (GradCache, which encodes
+        every row twice); mini_batch_tokens: tokens, instead. None: all of them, encoded once, in
+        one pass. learned: the logarithm of the scale is
         a parameter and trained with the model. across_processes: candidates of all processes.
     """
 
@@ -37,6 +38,7 @@ class ContrastiveLoss(CachedMultipleNegativesRankingLoss):
         *,
         temperature: float,
         mini_batch: int | None = None,
+        mini_batch_tokens: int | None = None,
         learned: bool = False,
         symmetric: bool = False,
         across_processes: bool = False,
@@ -45,6 +47,7 @@ class ContrastiveLoss(CachedMultipleNegativesRankingLoss):
             model,
             scale=1 / temperature,
             mini_batch_size=mini_batch or 1 << 30,
+            mini_batch_num_tokens=mini_batch_tokens,
             gather_across_devices=across_processes,
             directions=("query_to_doc", "doc_to_query") if symmetric else ("query_to_doc",),
             partition_mode="per_direction" if symmetric else "joint",
@@ -58,7 +61,7 @@ class ContrastiveLoss(CachedMultipleNegativesRankingLoss):
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Any) -> Tensor:
         """Return the loss of features of queries, positives and each column of negatives."""
         columns = list(sentence_features)
-        if self.mini_batch_size < 1 << 30:
+        if self.mini_batch_size < 1 << 30 or self.mini_batch_num_tokens:
             return super().forward(columns, labels)
         vectors = self.model(_stack_columns(columns))["sentence_embedding"]
         return self.calculate_loss([[part] for part in vectors.chunk(len(columns))])

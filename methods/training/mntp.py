@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -26,6 +26,7 @@ import torch
 from datasets import DatasetDict, concatenate_datasets
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import Dataset, SequentialSampler, Subset
 from transformers import Trainer, TrainingArguments
 
@@ -38,6 +39,7 @@ from methods.training.recipe import Masking, Recipe
 from methods.training.trainer import TrainerExtensions, count_steps
 
 IGNORED = -100
+CHUNK = 2048  # masked tokens whose logits are in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +63,13 @@ class MaskedNextToken(Objective):
         texts: Any = concatenate_datasets(list(rows.values()))["text"]
         cut = cut_blocks(texts, tokenizer=tokenizer, length=recipe.masking.length)
         blocks_NL = np.array([np.array(block, dtype=np.int32) for block in cut])
-        if not len(blocks_NL):
-            raise ValueError(
-                f"the texts do not fill one block of {recipe.masking.length} tokens; lower "
-                f"recipe.masking.length"
-            )
+        blocks_NL, held_out = _hold_out(blocks_NL, recipe.masking)
         steps, _ = count_steps(recipe, len(blocks_NL))
-        shuffled = ShuffledBlocks(blocks_NL, steps * recipe.batch_size, setup.seed)
+        number = steps * recipe.batch_size * recipe.accumulation
+        shuffled = ShuffledBlocks(blocks_NL, number, setup.seed)
+        mini_batch = recipe.mini_batch
+        if setup.mini_batch_tokens is not None:
+            mini_batch = max(setup.mini_batch_tokens // recipe.masking.length, 1)
         model = MaskedModel(
             setup.backbone,
             setup.trained,
@@ -76,20 +78,60 @@ class MaskedNextToken(Objective):
             packed=setup.packed,
         )
         return MaskedTrainer(
-            **setup.trainer_options(TrainingArguments, num_rows=len(blocks_NL)),
+            **setup.trainer_options(
+                TrainingArguments,
+                num_rows=len(blocks_NL),
+                mini_batch=mini_batch,
+                evaluates=bool(len(held_out)),
+            ),
             model=model,
             train_dataset=shuffled,
-            eval_dataset=Subset(shuffled, [0]) if setup.validates else None,
+            eval_dataset=Subset(shuffled, [0]) if setup.validates or len(held_out) else None,
             data_collator=build_collator(recipe.masking, tokenizer, seed=setup.seed),
+            held_out=held_out,
         )
 
 
-def mntp_loss(hidden_BLD: Tensor, labels_BL: Tensor, head_VD: Tensor) -> Tensor:
+def _hold_out(blocks_NL: np.ndarray, masking: Masking) -> tuple[np.ndarray, np.ndarray]:
+    """Return the blocks to train on, and the last ones, which are not. Raises ValueError where none
+    are left to train on."""
+    number = len(blocks_NL) - masking.held_out
+    if number < 1:
+        beyond = f" beyond the {masking.held_out} held out" if masking.held_out else ""
+        raise ValueError(
+            f"the texts do not fill one block of {masking.length} tokens{beyond}; lower "
+            f"recipe.masking.length{' or recipe.masking.held_out' if beyond else ''}"
+        )
+    return blocks_NL[:number], blocks_NL[number:]
+
+
+def mntp_loss(
+    hidden_BLD: Tensor, labels_BL: Tensor, head_VD: Tensor, *, number: Any = None
+) -> Tensor:
     """Return the mean cross-entropy of the masked tokens (labels that are not -100), each predicted
-    from the state before it: a number. Gradients flow."""
+    from the state before it: a number. Gradients flow.
+
+    number: what the sum is divided by, where these tokens are part of a larger batch. The logits of
+    at most CHUNK tokens are in memory at a time.
+    """
     wanted_BL = labels_BL[:, 1:] != IGNORED
-    logits_MV = hidden_BLD[:, :-1][wanted_BL].to(head_VD.dtype) @ head_VD.T
-    return functional.cross_entropy(logits_MV.float(), labels_BL[:, 1:][wanted_BL])
+    states_MD = hidden_BLD[:, :-1][wanted_BL]
+    labels_M = labels_BL[:, 1:][wanted_BL].to(states_MD.device)
+    if len(labels_M) <= CHUNK:
+        total = _sum_losses(states_MD, labels_M, head_VD)
+    else:
+        chunks = zip(states_MD.split(CHUNK), labels_M.split(CHUNK), strict=True)
+        sums = [
+            checkpoint(_sum_losses, states, labels, head_VD, use_reentrant=False)
+            for states, labels in chunks
+        ]
+        total = torch.stack(sums).sum()
+    return total / (len(labels_M) if number is None else number)
+
+
+def _sum_losses(states_MD: Tensor, labels_M: Tensor, head_VD: Tensor) -> Tensor:
+    logits_MV = states_MD.to(head_VD.dtype) @ head_VD.T
+    return functional.cross_entropy(logits_MV.float(), labels_M, reduction="sum")
 
 
 class MaskedModel(nn.Module):
@@ -98,6 +140,8 @@ class MaskedModel(nn.Module):
     model: the backbone's own, or PEFT's wrapper of it; holds what is trained and is not called
     (module.MethodModule says why). head_VD: frozen.
     """
+
+    accepts_loss_kwargs = True  # the trainer then counts the masked tokens of a whole step
 
     def __init__(
         self,
@@ -114,12 +158,16 @@ class MaskedModel(nn.Module):
         self.packed = packed
         self._head = [head_VD]  # in a list: no parameter of this model
 
-    def forward(self, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return {"loss": mean over masked tokens} of blocks [B, L]."""
+    def forward(
+        self, input_ids: Tensor, labels: Tensor, num_items_in_batch: Any = None
+    ) -> dict[str, Tensor]:
+        """Return {"loss": mean over masked tokens} of blocks [B, L]; with num_items_in_batch, which
+        transformers' trainer gives, the mean over so many, of which these are a part."""
         states = hidden_states(
             self.backbone, input_ids.tolist(), attention=self.attention, packed=self.packed
         )
-        return {"loss": mntp_loss(states[-1], labels, self._head[0])}
+        loss = mntp_loss(states[-1], labels, self._head[0], number=num_items_in_batch)
+        return {"loss": loss}
 
 
 @dataclass
@@ -218,7 +266,29 @@ class ShuffledBlocks(Dataset):
 
 
 class MaskedTrainer(TrainerExtensions, Trainer):
-    """transformers' trainer over blocks in the order they were shuffled to."""
+    """transformers' trainer over blocks in the order they were shuffled to.
+
+    held_out: blocks that are not trained on, whose loss is measured.
+    """
+
+    def __init__(self, *, held_out: np.ndarray, **options: Any) -> None:
+        self.held_out_NL = held_out
+        super().__init__(**options)
+
+    def measure(self: Any) -> dict[str, float]:
+        """Return the mean loss of the held-out blocks' masked tokens, the same ones each time."""
+        if not len(self.held_out_NL):
+            return {}
+        collator, total, number = replace(self.data_collator), 0.0, 0
+        rows = [{"ids": ids, "draw": -1 - place} for place, ids in enumerate(self.held_out_NL)]
+        size = self.args.per_device_train_batch_size
+        for start in range(0, len(rows), size):
+            batch = self._prepare_inputs(collator(rows[start : start + size]))
+            with torch.no_grad(), self.compute_loss_context_manager():
+                loss = self.model(**batch, num_items_in_batch=1)["loss"]
+            total += loss.item()
+            number += int((batch["labels"][:, 1:] != IGNORED).sum())
+        return {"eval_loss": total / number}
 
     def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
         return SequentialSampler(train_dataset or self.train_dataset)

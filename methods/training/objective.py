@@ -39,10 +39,13 @@ class Setup:
 
     method: its layer is a number of this model, or -1. spec: what the backbone was loaded from.
     trained: the model with what is trained (a PeftModel, or the model itself). packed: whether
-    sequences may be packed. validates: whether tasks choose the best checkpoint; a trainer then
-    needs an `eval_dataset`, whose rows are not read.
+    sequences may be packed. mini_batch_tokens: tokens that may be in memory at a time, or None.
+    validates: whether tasks choose the best checkpoint; a trainer then needs an `eval_dataset`,
+    whose rows are not read.
     trainer_options: call it with the class of training arguments and `num_rows=` of the data; it
-    returns the keyword arguments that every trainer takes (trainer.TrainerExtensions).
+    returns the keyword arguments that every trainer takes (trainer.TrainerExtensions). With
+    `mini_batch=` rows, a batch is cut into equal parts of no more, whose gradients are added;
+    `evaluates=True`: the trainer is evaluated every `run.every` steps also without tasks.
     """
 
     backbone: Backbone
@@ -51,6 +54,7 @@ class Setup:
     spec: BackboneSpec
     trained: Any
     packed: bool
+    mini_batch_tokens: int | None
     num_processes: int
     seed: int
     validates: bool

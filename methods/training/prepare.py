@@ -11,6 +11,7 @@ import torch
 from methods.backbone.attention import list_configs
 from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone, BackboneSpec, build_backbone
+from methods.backbone.recomputation import recompute_layers
 from methods.backbone.trained_pooling import TrainedPooling
 from methods.base import Method
 from methods.training.objective import Objective
@@ -23,6 +24,7 @@ from methods.training.trainable import (
 )
 
 log = logging.getLogger(__name__)
+HOLDS_ALL = 1_000_000_000  # parameters up to which a card holds the activations of all layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ def prepare_model(
     wanted = (*method.new_tokens, *own)
     tokens_added = add_tokens(backbone.model, backbone.tokenizer, wanted)
     method = dataclasses.replace(method, layer=resolve_layer(method.layer, backbone.num_layers))
-    _set_modes(backbone, recipe, run_options)
+    _set_attention_dropout(backbone.model, recipe.attention_dropout)
     rows = find_embedding_rows(method, recipe.trainable, backbone.tokenizer)
     # Rows of tokens that the objective added are random, so they are trained in any case.
     added = [token for token in own if token in tokens_added]
@@ -73,18 +75,25 @@ def prepare_model(
     half = backbone.identity["dtype"].removeprefix("nf4_")
     backbone.autocast = half if half != "float32" else None  # as the trainer's own steps
     trained = _attach(backbone, recipe.trainable, rows=list(dict.fromkeys(rows)))
+    if recomputes(backbone, run_options):
+        recompute_layers(backbone.model)
+        log.info("activations are recomputed; run.gradient_checkpointing=false holds them instead")
     log.info("trained: %d of %d numbers", *count_parameters(trained, backbone.trained_pooling))
     return Prepared(backbone, method, trained, tokens_added)
 
 
-def _set_modes(backbone: Backbone, recipe: Recipe, run_options: RunOptions) -> None:
-    """Set dropout of attention and gradient checkpointing."""
-    for holder in [*list_configs(backbone.model), *backbone.model.modules()]:
+def recomputes(backbone: Backbone, run_options: RunOptions) -> bool:
+    """Return whether layers are recomputed in the backward pass (run.gradient_checkpointing)."""
+    if run_options.gradient_checkpointing != "auto":
+        return run_options.gradient_checkpointing
+    _, parameters = count_parameters(backbone.model)
+    return backbone.choices["device"].startswith("cuda") and parameters > HOLDS_ALL
+
+
+def _set_attention_dropout(model: Any, share: float) -> None:
+    for holder in [*list_configs(model), *model.modules()]:
         if hasattr(holder, "attention_dropout"):
-            holder.attention_dropout = recipe.attention_dropout
-    if run_options.gradient_checkpointing:
-        backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
-        backbone.model.enable_input_require_grads()
+            holder.attention_dropout = share
 
 
 def _attach(backbone: Backbone, trainable: Trainable, *, rows: list[int]) -> Any:

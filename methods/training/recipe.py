@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from methods.backbone.trained_pooling import TrainedPoolingSpec
@@ -62,16 +62,18 @@ class Masking:
     token: the mask token: `blank` (an underscore), `mask` (a new token), `eos`.
     share: the fraction of tokens that is masked. replace: `default` as BERT does (80 % become the
         mask token, 10 % another, 10 % stay as they are), or `all` become the mask token.
-    length: tokens of a block.
+    length: tokens of a block. held_out: the last so many blocks are not trained on; their loss is
+        measured every `run.every` steps.
     """
 
     token: Literal["blank", "mask", "eos"] = "blank"
     share: float = 0.2
     replace: Literal["default", "all"] = "default"
     length: int = 512
+    held_out: int = 0
 
     def __post_init__(self) -> None:
-        _check(self, "recipe.masking", length=2)
+        _check(self, "recipe.masking", length=2, held_out=0)
         if not 0 < self.share < 1:
             raise ValueError(f"recipe: masking.share is {self.share}; it is between 0 and 1")
 
@@ -85,7 +87,7 @@ class Recipe:
     steps: optimiser steps; epochs, instead: passes over the data. schedule_epochs: the learning
         rate falls as if training took so many epochs, however early it stops.
     batch_size: of all processes together. mini_batch: rows in memory at a time (GradCache); None:
-        all.
+        all. accumulation: batches whose gradients make one step; negatives are those of one batch.
     negatives: hard negatives per query, drawn from those a row has; None: all of them.
     temperature: similarities are divided by it. temperature_is: `learned` trains it too.
     symmetric: whether documents are also matched to queries.
@@ -102,6 +104,7 @@ class Recipe:
     schedule_epochs: float | None = None
     batch_size: int = 32
     mini_batch: int | None = None
+    accumulation: int = 1
     learning_rate: float = 1e-4
     schedule: Literal["linear", "constant_with_warmup", "cosine"] = "linear"
     warmup: float = 0.0
@@ -119,7 +122,8 @@ class Recipe:
     trainable: Trainable = field(default_factory=Trainable)
 
     def __post_init__(self) -> None:
-        _check(self, steps=1, mini_batch=1, warmup=0, weight_decay=0, max_grad_norm=0, negatives=0)
+        _check(self, steps=1, mini_batch=1, accumulation=1, negatives=0)
+        _check(self, warmup=0, weight_decay=0, max_grad_norm=0)
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("recipe: give either steps or epochs")
         for name in ("batch_size", "learning_rate", "temperature", "epochs", "schedule_epochs"):
@@ -136,6 +140,16 @@ class Recipe:
         if unknown := set(self.text_tokens) - {"query", "document"}:
             raise ValueError(f"recipe: text_tokens of {', '.join(unknown)}; valid: query, document")
 
+    def describe(self) -> dict[str, Any]:
+        """Return all fields, but for those that recipes did not always have and that have their
+        default: folders are named after this, and are found again."""
+        values = asdict(self)
+        if self.accumulation == 1:
+            del values["accumulation"]
+        if self.masking.held_out == 0:
+            del values["masking"]["held_out"]
+        return values
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -144,8 +158,11 @@ class RunOptions:
     every: steps between checkpoints, and between validations. keep: checkpoints on disk.
     validate: tasks whose score chooses the best checkpoint (a validation split; never the test
         split that is reported).
-    packed: packed sequences where the model allows it. deepspeed, fsdp: as transformers'
-        TrainingArguments take them.
+    packed: packed sequences where the model allows it.
+    gradient_checkpointing: recompute each layer in the backward pass instead of holding its
+        activations; `auto`: on CUDA, for models of more than a billion parameters.
+    mini_batch_tokens: tokens in memory at a time, instead of the recipe's mini_batch.
+    deepspeed: as transformers' TrainingArguments take it. fsdp: refused, with the reason.
     """
 
     seed: int = 42
@@ -153,9 +170,18 @@ class RunOptions:
     keep: int = 2
     validate: TaskList | None = None
     packed: bool = True
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Literal["auto"] | bool = "auto"
+    mini_batch_tokens: int | None = None
     deepspeed: str | None = None
     fsdp: str | None = None
 
     def __post_init__(self) -> None:
-        _check(self, "run", seed=0, every=1, keep=1)
+        _check(self, "run", seed=0, every=1, keep=1, mini_batch_tokens=1)
+        if self.fsdp:
+            raise ValueError(
+                f"run.fsdp={self.fsdp} is not supported: the trainers' module names no layer to "
+                f"shard, so every process would gather all weights at once, and validation and "
+                f"resuming would fail on shards. Train an adapter (recipe.trainable.kind=lora), "
+                f"which fits one card with run.gradient_checkpointing=true, or use "
+                f"run.deepspeed=FILE"
+            )

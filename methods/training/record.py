@@ -41,7 +41,7 @@ def build_record(
             **dataclasses.asdict(prepared.method),
         },
         title=job.title,
-        recipe=dataclasses.asdict(job.recipe),
+        recipe=job.recipe.describe(),
         data=about,
         trained=trained,
         of=total,

@@ -35,7 +35,7 @@ NOTHING = "nothing"
 def describe_settings(job: TrainJob) -> dict[str, Any]:
     """Return both parts of asked.json, as JSON gives them back."""
     method, data = job.method, job.data
-    learnt, ran = asdict(job.recipe), asdict(job.run_options)
+    learnt, ran = job.recipe.describe(), asdict(job.run_options)
     sources = {name: asdict(source) for name, source in data.sources.items()}
     free: dict[str, Any] = {"recipe": {"mini_batch": learnt.pop("mini_batch")}}
     paths: dict[str, Any] = {}

@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import TrainerState
 
+from methods.backbone.structure import is_out_of_memory
 from methods.backbone.trained_pooling import FILE as POOLER
 from methods.backbone.trained_pooling import TrainedPooling, save_trained_pooling
 from methods.training.recipe import Recipe
@@ -36,6 +37,10 @@ LOSS, SPENT = "loss.safetensors", "spent.json"
 
 class NotFinite(ValueError):
     """The loss of a step is NaN or infinite."""
+
+
+class OutOfMemory(ValueError):
+    """A step takes more memory than there is."""
 
 
 class TrainerExtensions:
@@ -91,11 +96,20 @@ class TrainerExtensions:
         return parent.create_scheduler(max(num_training_steps, self.schedule_steps), optimizer)
 
     def training_step(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Take a step. Raises NotFinite for a loss that is none."""
+        """Take a step. Raises NotFinite for a loss that is none, OutOfMemory naming what helps."""
         parent: Any = super()
-        # Autocast rounds LoRA's inputs to its own dtype; PEFT would widen them to float32 first.
-        with _disable_input_cast(self.trained if self.args.bf16 or self.args.fp16 else None):
-            loss = parent.training_step(*args, **kwargs)
+        try:
+            # Autocast rounds LoRA's inputs to its own dtype; PEFT would widen them to float32.
+            with _disable_input_cast(self.trained if self.args.bf16 or self.args.fp16 else None):
+                loss = parent.training_step(*args, **kwargs)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"step {self.state.global_step + 1} ran out of memory: {str(error)[:200]}. It "
+                f"takes less with run.mini_batch_tokens=2048 (tokens in memory at a time) and "
+                f"run.gradient_checkpointing=true, and the same is learnt"
+            ) from error
         if not torch.isfinite(loss):
             kept = find_last_checkpoint(Path(self.args.output_dir), clean=False)
             raise NotFinite(
@@ -107,19 +121,25 @@ class TrainerExtensions:
         return loss
 
     def evaluate(self: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Score the model by `validate`, without an effect on what is trained afterwards."""
-        assert self.validate is not None
+        """Score the model by `validate` and `measure`, without an effect on what is trained
+        afterwards."""
         self.model.eval()
         # mteb seeds torch for its classifiers; dropout must continue as without validation.
         with torch.random.fork_rng():
-            score = self.validate()
-        metrics = {"eval_score": score, "epoch": self.state.epoch}
+            metrics = self.measure()
+            if self.validate is not None:
+                metrics["eval_score"] = self.validate()
+        metrics["epoch"] = self.state.epoch
         self.model.train()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def measure(self) -> dict[str, float]:
+        """Return what an objective measures of the model as it is, beside tasks: `eval_NAME`."""
+        return {}
 
     def _save(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Save what is trained. state_dict: of the whole model, where its shards were gathered."""
@@ -230,7 +250,7 @@ def _is_readable(file: Path) -> bool:
 
 def count_steps(recipe: Recipe, num_rows: int) -> tuple[int, int]:
     """Return the steps to take, and the steps that the schedule lasts."""
-    per_epoch = max(num_rows // recipe.batch_size, 1)
+    per_epoch = max(num_rows // (recipe.batch_size * recipe.accumulation), 1)
     steps = recipe.steps or math.ceil(recipe.epochs * per_epoch)  # pyright: ignore[reportOptionalOperand]
     scheduled = math.ceil(recipe.schedule_epochs * per_epoch) if recipe.schedule_epochs else steps
     return steps, max(steps, scheduled)
