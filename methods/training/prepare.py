@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import torch
+from torch import nn
 
 from methods.backbone.attention import list_configs
 from methods.backbone.forward import resolve_layer
@@ -66,7 +67,7 @@ def prepare_model(
     wanted = (*method.new_tokens, *own)
     tokens_added = add_tokens(backbone.model, backbone.tokenizer, wanted)
     method = dataclasses.replace(method, layer=resolve_layer(method.layer, backbone.num_layers))
-    _set_attention_dropout(backbone.model, recipe.attention_dropout)
+    set_attention_dropout(backbone.model, recipe.attention_dropout)
     rows = find_embedding_rows(method, recipe.trainable, backbone.tokenizer)
     # Rows of tokens that the objective added are random, so they are trained in any case.
     added = [token for token in own if token in tokens_added]
@@ -90,10 +91,18 @@ def recomputes(backbone: Backbone, run_options: RunOptions) -> bool:
     return backbone.choices["device"].startswith("cuda") and parameters > HOLDS_ALL
 
 
-def _set_attention_dropout(model: Any, share: float) -> None:
+def set_attention_dropout(model: Any, share: float) -> None:
+    """Set the dropout of attention weights in training, whatever an architecture calls it."""
     for holder in [*list_configs(model), *model.modules()]:
-        if hasattr(holder, "attention_dropout"):
-            holder.attention_dropout = share
+        names = ["attention_dropout", "attn_dropout", "attn_pdrop"]
+        if type(holder).__name__.endswith("Attention"):
+            names.append("dropout")
+        for name in names:
+            before = getattr(holder, name, None)
+            if isinstance(before, nn.Dropout):
+                before.p = share
+            elif isinstance(before, (int, float)):
+                setattr(holder, name, share)
 
 
 def _attach(backbone: Backbone, trainable: Trainable, *, rows: list[int]) -> Any:

@@ -36,9 +36,9 @@ from methods.training.config import build_recipe
 from methods.training.losses import ContrastiveLoss
 from methods.training.mntp import IGNORED, MaskedModel
 from methods.training.module import Collator, MethodModule
-from methods.training.prepare import _set_attention_dropout
+from methods.training.prepare import set_attention_dropout
 from methods.training.recipe import Recipe
-from methods.training.trainable import attach, count_parameters
+from methods.training.trainable import add_tokens, attach, count_parameters
 from tests.benchmarks.measure import write_table
 
 GIB = 2**30
@@ -282,10 +282,11 @@ def measure_step(case: Case, *, recomputes: bool) -> float:
     trained.to(torch.bfloat16)
     if recomputes:
         recompute_layers(backbone.model)
-    _set_attention_dropout(backbone.model, recipe.attention_dropout)
+    set_attention_dropout(backbone.model, recipe.attention_dropout)
     trained.train()
     number, _ = count_parameters(trained)
     method, held = build_method(config.method), []
+    add_tokens(backbone.model, backbone.tokenizer, method.new_tokens)
     if recipe.objective == "mntp":
         rows = (config.run.mini_batch_tokens or 1 << 30) // recipe.masking.length
         held.append(make_head(backbone))
