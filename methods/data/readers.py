@@ -1,4 +1,4 @@
-"""Read files of training rows, each format by its own rules and every text unchanged.
+"""Read files of rows, each format by its own rules and every text unchanged.
 
 TSV has no quotes: a field is what lies between two tabs. CSV follows RFC 4180: fields in double
 quotes may hold commas, line breaks and doubled quotes. In neither is a text turned into a number or
@@ -15,15 +15,14 @@ from __future__ import annotations
 import codecs
 import csv
 import json
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger(__name__)
+from methods.data import llama_index
+
 KINDS = {"parquet": "parquet", "jsonl": "json", "json": "json", "csv": "csv", "tsv": "csv"}
-LLAMA_INDEX = ("queries", "corpus", "relevant_docs")
 # What a file begins with that is no text, and what to do about it.
 NO_TEXT = {
     b"\x1f\x8b": "compressed by gzip; unpack it",
@@ -43,12 +42,20 @@ class Table:
     """Rows that can be read more than once.
 
     name: for messages. columns: those of a header or schema; None where each row names its own.
-    rows: starts reading at the first row.
+    rows: starts reading at the first row. numbered: of a text file, the same with each row's line.
     """
 
     name: str
     columns: tuple[str, ...] | None
     rows: Callable[[], Iterator[dict[str, Any]]]
+    numbered: Callable[[], Iterator[tuple[int, dict[str, Any]]]] | None = None
+
+    def iterate_places(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each row with where it stands: `line 7`, or `row 6`, counted from 0."""
+        if self.numbered is not None:
+            yield from ((f"line {number}", row) for number, row in self.numbered())
+        else:
+            yield from ((f"row {number}", row) for number, row in enumerate(self.rows()))
 
 
 def find_files(path: Path) -> list[Path]:
@@ -139,8 +146,9 @@ def _open_delimited(file: Path) -> Table:
         raise ValueError(f"{file} is empty; its first line names the columns")
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise ValueError(f"{file}: its header names {', '.join(map(repr, twice))} twice")
+    _refuse_other_separator(file, header)
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def numbered() -> Iterator[tuple[int, dict[str, Any]]]:
         records = split(file)
         next(records)
         for line, fields in records:
@@ -149,20 +157,34 @@ def _open_delimited(file: Path) -> Table:
                     f"{file}, line {line} has {len(fields)} fields, the header has {len(header)}: "
                     f"{', '.join(header)}"
                 )
-            yield dict(zip(header, fields, strict=True))
+            yield line, dict(zip(header, fields, strict=True))
 
-    return Table(str(file), tuple(header), rows)
+    return Table(str(file), tuple(header), lambda: (row for _, row in numbered()), numbered)
+
+
+def _refuse_other_separator(file: Path, header: list[str]) -> None:
+    """Raise ValueError for a header that is one field although another separator is in it."""
+    own, *others = ("\t", ",", ";") if file.suffix.lower() == ".tsv" else (",", "\t", ";")
+    found = next((mark for mark in others if mark in header[0]), None) if len(header) == 1 else None
+    if found is not None:
+        names = {"\t": "tabs", ",": "commas", ";": "semicolons"}
+        other = {"\t": ".tsv", ",": ".csv"}.get(found)
+        raise ValueError(
+            f"{file}: its header is one field, {header[0][:60]!r}; it seems to be separated by "
+            f"{names[found]}, not by {names[own]}. "
+            f"{f'Rename it to {file.stem}{other}' if other else f'Save it with {names[own]}'}"
+        )
 
 
 def _open_lines(file: Path) -> Table:
     """Open jsonl: one object a line; blank lines are allowed."""
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def numbered() -> Iterator[tuple[int, dict[str, Any]]]:
         for line, text in _read_lines(file):
             if text.strip():
-                yield _parse_object(text, f"{file}, line {line}")
+                yield line, _parse_object(text, f"{file}, line {line}")
 
-    return Table(str(file), None, rows)
+    return Table(str(file), None, lambda: (row for _, row in numbered()), numbered)
 
 
 def _parse_object(text: str, where: str) -> dict[str, Any]:
@@ -182,16 +204,16 @@ def _open_json(file: Path) -> Table:
     """Open json: an array of objects, LlamaIndex' object, or one object a line."""
     text = "".join(part for _, part in _read_lines(file))
     try:
-        content = json.loads(text)
+        content = _parse_json(text, file)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and text.lstrip().startswith("{"):
             return _open_lines(file)
         raise ValueError(f"{file}, line {error.lineno} is not JSON ({error.msg})") from None
     if isinstance(content, dict):
-        found = [key for key in LLAMA_INDEX if key in content]
+        found = [key for key in llama_index.KEYS if key in content]
         if len(found) < 2 and "\n" not in text.strip():
             return Table(str(file), None, lambda: iter([content]))
-        content = _read_llama_index(content, file)
+        content = llama_index.pair_llama_index(llama_index.check_llama_index(content, file), file)
     if not isinstance(content, list):
         raise ValueError(f"{file} is a JSON {type(content).__name__}, not an array of objects")
     for place, row in enumerate(content):
@@ -200,29 +222,30 @@ def _open_json(file: Path) -> Table:
     return Table(str(file), None, lambda: iter(content))
 
 
-def _read_llama_index(content: dict[str, Any], file: Path) -> list[dict[str, Any]]:
-    """Return the pairs of LlamaIndex' EmbeddingQAFinetuneDataset."""
-    if lacking := [key for key in LLAMA_INDEX if not isinstance(content.get(key), dict)]:
-        raise ValueError(
-            f"{file} is one JSON object; valid are an array of objects, or LlamaIndex' "
-            f"EmbeddingQAFinetuneDataset, whose object {', '.join(lacking)} it lacks"
-        )
-    queries, corpus, relevant = (content[key] for key in LLAMA_INDEX)
-    pairs = []
-    for query, documents in relevant.items():
-        if not isinstance(documents, list):
-            raise ValueError(f"{file}: relevant_docs of {query!r} is no list of ids: {documents!r}")
-        if query not in queries:
-            raise ValueError(f"{file}: relevant_docs names query {query!r}, queries lacks it")
-        for document in documents:
-            if not isinstance(document, str) or document not in corpus:
-                raise ValueError(
-                    f"{file}: query {query!r} names document {document!r}, corpus lacks it"
-                )
-            pairs.append({"query": queries[query], "positive": corpus[document]})
-    if unused := len(set(queries) - {query for query, found in relevant.items() if found}):
-        log.warning("%s: %d queries have no relevant document and are left out", file, unused)
-    return pairs
+def read_llama_index(file: Path) -> llama_index.LlamaIndex | None:
+    """Return LlamaIndex' EmbeddingQAFinetuneDataset, its ids checked; None for other JSON."""
+    text = "".join(part for _, part in _read_lines(file))
+    try:
+        content = _parse_json(text, file)
+    except json.JSONDecodeError:  # one object a line, or what open_table reports
+        return None
+    if not isinstance(content, dict) or not any(key in content for key in llama_index.KEYS):
+        return None
+    return llama_index.check_llama_index(content, file)
+
+
+def _parse_json(text: str, file: Path) -> Any:
+    """Return a file's JSON. Raises ValueError for a name that an object has twice: one is lost."""
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in found if names.count(name) > 1)
+            raise ValueError(f"{file}: one object names {twice!r} twice; give each a name")
+        return found
+
+    return json.loads(text, object_pairs_hook=check)
 
 
 def _open_parquet(file: Path) -> Table:

@@ -186,15 +186,22 @@ def find_fault(texts: Mapping[str, Any], layout: Layout) -> str | None:
     if layout.text is None and len(texts) < 2 + layout.number:
         return f"it has no negatives, other rows have {layout.most}"
     for column, text in texts.items():
-        if text is None or text == "":
-            return f"{column} is {'None' if text is None else 'empty'}"
-        if not isinstance(text, str):
-            return f"{column} is {str(text)[:60]}, of type {type(text).__name__}, not text"
-        if not text.strip():
-            return f"{column} is {text[:60]!r}"
-        if half := re.search(r"[\ud800-\udfff]", text):
-            code = f"U+{ord(half.group()):04X}"
-            return f"{column} has half a surrogate pair, {code}, at character {half.start()}"
+        if fault := find_text_fault(column, text):
+            return fault
         if column.startswith("negative") and text == texts["positive"]:
             return f"{column} is the positive: {text[:60]!r}"
+    return None
+
+
+def find_text_fault(column: str, text: Any) -> str | None:
+    """Return what makes a value no text to encode, naming its column, or None."""
+    if text is None or text == "":
+        return f"{column} is {'None' if text is None else 'empty'}"
+    if not isinstance(text, str):
+        return f"{column} is {str(text)[:60]}, of type {type(text).__name__}, not text"
+    if not text.strip():
+        return f"{column} is {text[:60]!r}"
+    if half := re.search(r"[\ud800-\udfff]", text):
+        code = f"U+{ord(half.group()):04X}"
+        return f"{column} has half a surrogate pair, {code}, at character {half.start()}"
     return None

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
+from methods.data.readers import open_table
 from methods.training.data import DataSource
 from tests.data.sources import GOOD, read_source, read_texts, write_file, write_rows
 
@@ -86,6 +87,14 @@ def test_json_texts_that_look_like_dates_stay_texts(tmp_path):
         ("a.csv", 'query,positive\na,b\n"c,d\n', r"a.csv, line 3: no CSV by RFC 4180"),
         ("a.csv", "query,query\na,b\n", r"a.csv: its header names 'query' twice"),
         ("a.csv", "", r"a.csv is empty; its first line names the columns"),
+        (
+            "a.csv",
+            "query\tpositive\na\tb\n",
+            r"separated by tabs, not by commas. Rename it to a.tsv",
+        ),
+        ("a.tsv", "query,positive\na,b\n", r"separated by commas, not by tabs. Rename it to a.csv"),
+        ("a.csv", "query;positive\na;b\n", r"separated by semicolons, .* Save it with commas"),
+        ("a.json", '[{"query": "a", "query": "b"}]', r"a.json: one object names 'query' twice"),
         ("a.csv", b"query,positive\n\xff,b\n", r"a.csv, line 2: byte 0 of the line, 0xff"),
         ("a.parquet", "version https://git-lfs", r"a.parquet is no complete parquet file"),
         ("a.jsonl", '{"query": 7, "positive": "p"}', r"row 0: query is 7, of type int, not text"),
@@ -127,6 +136,13 @@ def test_llama_index_ids_that_lead_nowhere_are_named(tmp_path):
     content["relevant_docs"] = {"2": ["d"]}
     with pytest.raises(ValueError, match=r"qa.json: relevant_docs names query '2', queries lacks"):
         read_texts(write_file(tmp_path, "qa.json", json.dumps(content)))
+
+
+def test_a_row_is_found_by_its_place(tmp_path):
+    lines = write_file(tmp_path, "a.csv", 'query,positive\n"a\nb",p\n\nc,q\n')
+    assert [place for place, _ in open_table(lines).iterate_places()] == ["line 2", "line 5"]
+    objects = write_file(tmp_path, "a.json", f"[{GOOD}, {GOOD}]")
+    assert [place for place, _ in open_table(objects).iterate_places()] == ["row 0", "row 1"]
 
 
 def test_a_folder_is_read_file_by_file_and_its_columns_agree(tmp_path):
