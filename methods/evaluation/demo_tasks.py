@@ -11,9 +11,7 @@ All are drawn with a fixed seed. The two Orange corpora are lower-cased and with
 that is how they are shipped. R8's smallest class has ten test texts. Lee has 50 documents only:
 its score carries its standard error (`main_score_error`) and is no ground for a ranking.
 
-The newsgroups are clustered whole, once per k-means seed: mteb's own class draws documents *with
-replacement*, which puts copies of a text into one cluster and lifts random vectors to a V-measure
-of 26, and embeds 4 % of the corpus by default.
+The newsgroups are clustered whole, once per k-means seed (whole_clustering.py).
 """
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ from datasets import Dataset, DatasetDict
 from mteb import TaskMetadata
 from mteb.abstasks import (
     AbsTaskClassification,
-    AbsTaskClustering,
     AbsTaskRetrieval,
     AbsTaskSTS,
 )
@@ -34,6 +31,7 @@ from mteb.abstasks import (
 from methods.data.demo import SEED, draw_sample, read_lee, read_newswires, shorten
 from methods.data.wordnet import draw_demo_synsets
 from methods.evaluation.mteb_internals import RetrievalSplitData, encode_column
+from methods.evaluation.whole_clustering import WholeClustering
 
 
 def _make_metadata(
@@ -91,7 +89,7 @@ class DemoReverseDictionary(AbsTaskRetrieval):
         self.data_loaded = True
 
 
-class DemoNewsgroups(AbsTaskClustering):
+class DemoNewsgroups(WholeClustering):
     """Group newsgroup posts by the group they were posted to."""
 
     metadata = _make_metadata(
@@ -102,7 +100,6 @@ class DemoNewsgroups(AbsTaskClustering):
         "20 Newsgroups, 8 groups x 35 posts, first 50 words, lower-cased without punctuation",
         "http://qwone.com/~jason/20Newsgroups/",
     )
-    max_fraction_of_documents_to_embed = None
     groups = (
         "comp.graphics",
         "misc.forsale",
@@ -128,35 +125,6 @@ class DemoNewsgroups(AbsTaskClustering):
         data = {"sentences": [t for t, _ in rows], "labels": [label for _, label in rows]}
         self.dataset = {"default": DatasetDict({"test": Dataset.from_dict(data)})}
         self.data_loaded = True
-
-    def _evaluate_subset(
-        self,
-        model: Any,
-        data_split: Dataset,
-        *,
-        encode_kwargs: Any,
-        hf_split: str,
-        hf_subset: str,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        from sklearn.cluster import KMeans
-        from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
-
-        options = {"encode_kwargs": encode_kwargs, "hf_split": hf_split, "hf_subset": hf_subset}
-        vectors = encode_column(self, model, data_split, "sentences", **options)
-        labels = data_split["labels"]
-        amis, v_measures = [], []
-        for seed in range(10):
-            clusters = KMeans(len(set(labels)), n_init="auto", random_state=seed).fit_predict(
-                vectors
-            )
-            amis.append(float(adjusted_mutual_info_score(labels, clusters)))
-            v_measures.append(float(v_measure_score(labels, clusters)))
-        return {
-            "ami": float(np.mean(amis)),
-            "v_measure": float(np.mean(v_measures)),
-            "ami_per_seed": amis,
-        }
 
 
 class DemoReuters(AbsTaskClassification):
