@@ -67,6 +67,7 @@ class PartRecord(_JsonRecord):
 class TaskRecord(_JsonRecord):
     """The state of a task: of the last run that evaluated it, and of each part that has a score.
 
+    own: of a task on the user's own data, what was given and what was decided about it.
     splits, subsets: those with a score or requested. parts: split -> subset -> PartRecord. data,
     code, engine: of all parts. Costs are those of the runs that made the parts, added up.
     """
@@ -82,6 +83,7 @@ class TaskRecord(_JsonRecord):
     parts: dict[str, dict[str, PartRecord]] = field(default_factory=dict)
     derived_from: str | None = None
     verified: bool | None = None
+    own: dict[str, Any] | None = None
     error: str | None = None
     date: str | None = None
     commit: str | None = None

@@ -134,7 +134,7 @@ def test_only_one_file_of_the_evaluation_room_uses_mtebs_private_parts():
         *("filter_languages", "filter_eval_splits", "unload_data", "load_task_result"),  # public
         *("save_to_cache", "column_names"),  # the latter is also a dataset's
     }
-    for file in (ROOT / "methods" / "evaluation").glob("*.py"):
+    for file in (ROOT / "methods" / "evaluation").rglob("*.py"):
         if file.stem == "mteb_internals":
             continue
         for node in ast.walk(ast.parse(file.read_text())):

@@ -108,10 +108,19 @@ def prepare_arguments(verb: str) -> None:
         export_importable(chosen.config_dir)
         options = ["--config-dir", chosen.config_dir, *options]
     if verb == "evaluate":
+        words = leave_out_default_tasks(words)
         words = add_trained_method(words, config_dir=chosen.config_dir)
     check_arguments(verb, options, words)
     words = add_processes(words)
     sys.argv = [sys.argv[0], *options, *words]
+
+
+def leave_out_default_tasks(words: list[str]) -> list[str]:
+    """Return overrides by which tasks on the user's own data are evaluated alone, where no list of
+    tasks is asked for beside them."""
+    keys = {word.lstrip("+").partition("=")[0] for word in words}
+    others = {"tasks", "tasks.names", "tasks.benchmark", "experiment"}
+    return [*words, "tasks.names=[]"] if "tasks.own" in keys and not keys & others else words
 
 
 def add_trained_method(words: list[str], *, config_dir: str | None) -> list[str]:

@@ -24,6 +24,7 @@ from methods.config.names import (
     quote_value,
     read_config_texts,
 )
+from methods.data.readers import KINDS
 from methods.fields import find_nearest_name, nearest
 
 MANY = 12  # names that are not listed where one of them was probably meant
@@ -36,11 +37,14 @@ ELSEWHERE = {
         "evaluate.names": "tasks.names",
         "names": "tasks.names",
         "benchmark": "tasks.benchmark",
+        "evaluate.own": "tasks.own",
+        "own": "tasks.own",
     },
     "train": {
         "tasks.names": "evaluate.names",
         "tasks.splits": "evaluate.splits",
         "tasks.subsets": "evaluate.subsets",
+        "tasks.own": "evaluate.own",
         "tasks": "evaluate.names",
         "template": "method.template",
         "epochs": "recipe.epochs",
@@ -69,7 +73,10 @@ def quote(key: str, value: str) -> str:
     """Return KEY=VALUE as it is pasted into a shell, quoted for Hydra and for the shell."""
     if not re.fullmatch(r"[\w./:@%+-]+|\[[\w./,-]*\]", value) or value.endswith("\\"):
         value = quote_value(value)
-    word = f"{key}={value}"
+    return _quote_for_shell(f"{key}={value}")
+
+
+def _quote_for_shell(word: str) -> str:
     if "'" in word and not re.search(r'["$`!]', word):  # easier on the eye than shlex's
         return '"' + word.replace("\\", "\\\\") + '"'
     return shlex.quote(word)
@@ -82,6 +89,12 @@ def explain_unreadable(word: str, reason: str) -> str:
         return f"{word} has two =; write {quote(key, value.lstrip('='))}"
     if listed := re.fullmatch(r"\{([^:{}]*)\}", value):
         return f"{word} cannot be read; a list stands in brackets: '{key}=[{listed[1]}]'"
+    if value[:1] in ("[", "{") and not re.search(r"['\"]", value):  # a path with ~, for instance
+        parts = re.split(r"([\[\]{},]|:\s)", value)
+        plain = re.compile(r"[\s\w./@%+-]*|[\[\]{},]|:\s")
+        given = "".join(one if plain.fullmatch(one) else quote_value(one.strip()) for one in parts)
+        if given != value:
+            return f"{word} cannot be read; quote the value: {_quote_for_shell(f'{key}={given}')}"
     if re.search(r"[\['{(\\\"=, :]", value):
         return f"{word} cannot be read; quote the value: {quote(key, value)}"
     return f"{word} cannot be read ({reason}); write KEY=VALUE"
@@ -161,6 +174,8 @@ def explain_unknown_choice(
         return f"{problem}; for a file write data=file {quote('data.sources.mine.path', name)}"
     if group == "tasks":
         names = ",".join(given or [name])
+        if "/" in name or Path(name).suffix.lower().lstrip(".") in KINDS or Path(name).exists():
+            return f"{problem}; for data of your own write {quote('tasks.own', f'[{name}]')}"
         close = nearest(name, valid).replace("mean ", "mean tasks=")
         return (
             f"tasks={name}: no list of tasks has that name; for tasks by name write "

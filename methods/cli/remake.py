@@ -21,6 +21,7 @@ from methods.cli.record_comparison import (
     compare_evaluations,
     compare_trainings,
 )
+from methods.config.own_tasks import build_own_task
 from methods.config.plugins import import_class, make_importable
 from methods.config.resolve import EvaluationSpec, build_backbone_spec, compose
 from methods.config.settings import TaskList
@@ -81,8 +82,10 @@ def _rerun_evaluation(
     spec = build_backbone_spec(_restore_model(old, changes), adapter=adapters)
     instructions = build(Instructions, old["config"].get("instructions") or {})
     names = list(dict.fromkeys(task for task, _, _ in parts))
+    own = _find_own_tasks(old)
     tasks = TaskList(
-        names=names,
+        names=[name for name in names if name not in own],
+        own=[build_own_task(own[name], key=f"{file}: {name}") for name in names if name in own],
         splits={name: list(dict.fromkeys(s for t, s, _ in parts if t == name)) for name in names},
         subsets=_list_subsets(parts),
         mirror=changes.get("mirror") or _find_mirror(old),
@@ -185,6 +188,12 @@ def _find_mirror(old: Mapping[str, Any]) -> str | None:
     return config.get("mirror") or (config.get("tasks") or {}).get("mirror")
 
 
+def _find_own_tasks(old: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tasks on the user's own data by name: what was given of each, as in a config."""
+    stated = [entry["own"] for entry in old["tasks"].values() if entry.get("own")]
+    return {own["name"]: own["given"] for own in stated}
+
+
 def _list_subsets(parts: Iterable[tuple[str, str, str]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for task, _, subset in parts:
@@ -196,7 +205,7 @@ def _list_subsets(parts: Iterable[tuple[str, str, str]]) -> dict[str, list[str]]
 def _read_scores(cell: Path, record: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
     """Return (task, split, subset) -> main score x 100 of a record's finished tasks.
 
-    A user's own data are named by the task that they replace in the mirror.
+    A user's own data are named by the task that they replace in the mirror, or without a digest.
     """
     found = {}
     for task, entry in record["tasks"].items():
@@ -206,7 +215,8 @@ def _read_scores(cell: Path, record: Mapping[str, Any]) -> dict[tuple[str, str, 
         for split, scores in read_json(result)["scores"].items():
             for one in scores:
                 if split in entry["splits"] and one["hf_subset"] in entry["subsets"]:
-                    place = (entry.get("derived_from") or task, split, one["hf_subset"])
+                    name = (entry.get("own") or {}).get("name") or entry.get("derived_from") or task
+                    place = (name, split, one["hf_subset"])
                     found[place] = 100 * one["main_score"]
     return found
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from methods.backbone.hardware import AttentionKernel
 from methods.backbone.linears import Linears
 from methods.config.names import OPTIONAL, list_choices, list_groups, list_root_keys
+from methods.config.own_tasks import OwnClass, OwnTask, build_own_tasks
 from methods.fields import build, check_value, nearest
 
 
@@ -48,6 +49,7 @@ class TaskList:
     names: task names. benchmark: an mteb benchmark, when there are no names.
     splits, subsets: task name -> those to evaluate, where not the task's own.
     mirror: a folder to read datasets from instead of the Hub: `mirror` at a config's root.
+    own: tasks on the user's own data, evaluated beside the named ones.
     """
 
     names: Sequence[str] = ()
@@ -55,6 +57,12 @@ class TaskList:
     splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
     subsets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     mirror: str | None = None
+    own: Sequence[OwnTask | OwnClass] = ()
+
+    def __repr__(self) -> str:
+        """Return the fields; `own` where there is one: digests of trainings are made of this."""
+        named = [field.name for field in fields(self) if field.name != "own" or self.own]
+        return f"TaskList({', '.join(f'{name}={getattr(self, name)!r}' for name in named)})"
 
     def __post_init__(self) -> None:
         for option in ("splits", "subsets"):
@@ -133,6 +141,8 @@ def build_task_list(values: Mapping[str, Any], *, key: str, mirror: str | None =
     if mirror is not None and own not in (None, mirror):
         raise ValueError(f"mirror={mirror} and {key}.mirror={own} are both given; give mirror=DIR")
     values = {**values, "mirror": mirror if own is None else own}
+    if values.get("own") is not None:
+        values["own"] = build_own_tasks(values["own"], key=f"{key}.own")
     wanted = build(TaskList, {k: v for k, v in values.items() if v is not None}, key=key)
     if wanted.names and wanted.benchmark:
         raise ValueError(

@@ -91,6 +91,42 @@ def count_data(task: Any, data: Any, subset: str) -> Counts:
     return counts
 
 
+def describe_counts(counts: Counts) -> dict[str, Any]:
+    """Return counts of one split in the terms of the statistics that mteb ships."""
+    sides = {
+        f"{name}_statistics": {
+            "total_text_length": tally.characters,
+            "min_text_length": tally.shortest,
+            "average_text_length": tally.characters / tally.number,
+            "max_text_length": tally.longest,
+            "unique_texts": len(tally.different),
+        }
+        for name, tally in counts.texts.items()
+        if tally.number
+    }
+    numbers = [tally.number for tally in counts.texts.values()]
+    found: dict[str, Any] = {
+        # documents and queries are added up, the two sides of pairs are not
+        "num_samples": sum(numbers) if counts.judgements else max(numbers, default=0),
+        "number_of_characters": sum(tally.characters for tally in counts.texts.values()),
+        **sides,
+    }
+    if counts.labels:
+        labels = {name: {"count": number} for name, number in counts.labels.items()}
+        found["label_statistics"] = {"unique_labels": len(labels), "labels": labels}
+    if counts.scores:
+        average = sum(counts.scores) / len(counts.scores)
+        lowest, highest = min(counts.scores), max(counts.scores)
+        found["label_statistics"] = {
+            "min_score": lowest,
+            "avg_score": average,
+            "max_score": highest,
+        }
+    for (group, name), number in counts.judgements.items():
+        found.setdefault(group, {})[name] = number
+    return found
+
+
 def _is_retrieval(data: Any) -> bool:
     return isinstance(data, Mapping) and {"corpus", "queries", "relevant_docs"} <= set(data)
 

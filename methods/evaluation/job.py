@@ -30,6 +30,7 @@ from methods.encoding.encoder import Encoder
 from methods.encoding.mteb_interface import Variant, describe_method, describe_variant
 from methods.evaluation import entries, scoring, summary
 from methods.evaluation.geometry import EmbeddingRecorder
+from methods.evaluation.own_tasks.make import state_instructions
 from methods.evaluation.records import Record
 from methods.evaluation.task_data import load_data, unload_data
 from methods.evaluation.tasks import explain_missing, load_tasks
@@ -76,8 +77,7 @@ class Job:
     def _run(self) -> float | None:
         tasks, missing = load_tasks(self.tasks)
         if self.cells[0].uses_instructions:
-            for task in tasks:
-                self.evaluation.instructions.find(task.metadata)
+            state_instructions(tasks, self.evaluation.instructions)
         for cell, record in zip(self.cells, self.records, strict=True):
             record.write_header(about := self._make_header(cell))
             for name, (trained, now) in about.trained_as.items():
@@ -124,7 +124,8 @@ class Job:
     @property
     def brief(self) -> bool:
         """Whether scores are logged in one line: in a sweep, of one cell and few tasks."""
-        return self.swept and len(self.cells) == 1 and 0 < len(self.tasks.names) <= summary.COLUMNS
+        number = len(self.tasks.names) + len(self.tasks.own)
+        return self.swept and len(self.cells) == 1 and 0 < number <= summary.COLUMNS
 
     @cached_property
     def identity(self) -> dict[str, Any]:

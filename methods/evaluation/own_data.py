@@ -59,8 +59,10 @@ def describe_data(task: Any) -> dict[str, Any]:
     """Return what a task's record states of its data; nothing for the Hub's.
 
     derived_from: the task whose name own data would have had. verified: whether all that is scored
-    equals mteb's statistics.
+    equals mteb's statistics. own: of a task on the user's own files, what was given and found.
     """
+    if own := getattr(task, "own", None):
+        return {"own": own}
     differences = getattr(task, "data_differences", None)
     unverified = getattr(task, "unverified", None)
     if differences is None and unverified is None:

@@ -40,7 +40,8 @@ def load_data(task: Any) -> DataDigest:
     afterwards. Raises ValueError, naming the task, for data that cannot be read or has other
     columns.
     """
-    whole, parts = hashlib.sha256(), {}
+    code = getattr(task, "own_code", "").encode()  # of a user's own class
+    whole, parts = hashlib.sha256(code), {}
     members = list_parts(task)
     for part in members:
         try:
@@ -58,7 +59,7 @@ def load_data(task: Any) -> DataDigest:
             text = json.dumps(piece, sort_keys=True, default=str).encode()
             whole.update(text)
             for place in where:
-                parts.setdefault(place, hashlib.sha256()).update(text)
+                parts.setdefault(place, hashlib.sha256(code)).update(text)
     name_own_data(task)
     digest = whole.hexdigest()[:16]
     if members != [task]:  # an aggregate's score is made of all its parts

@@ -1,9 +1,10 @@
-"""Load mteb tasks by name: from the Hub, from a local mirror, or the built-in demo tasks.
+"""Load mteb tasks: by name from the Hub, a local mirror or the built-in demo tasks, or the user's.
 
 A mirror is a folder with one folder a dataset, named as on the Hub (`mteb/stsbenchmark-sts` or just
 `stsbenchmark-sts`), each with the files and the README.md header that `datasets` loads. What a
 mirror lacks is reported as missing; it is never fetched elsewhere and never silently left out
-(mirrors.py). Data that are not mteb's are scored under another name (own_data.py).
+(mirrors.py). Data that are not mteb's are scored under another name (own_data.py). Tasks on the
+user's own files are read and checked here, before a model is loaded (own_tasks/).
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import difflib
 import logging
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from methods.config.settings import TaskList
+from methods.data.readers import KINDS
 from methods.evaluation.mirrors import redirect
 from methods.evaluation.mteb_internals import list_parts, list_task_names, set_parts
+from methods.evaluation.own_tasks.make import get_own_name, make_own_tasks
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +34,10 @@ def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
     Raises ValueError for names that do not exist and a mirror that is no folder.
     """
     tasks = [_make_independent(_get_task(name)) for name in wanted.names]
-    tasks = tasks or _get_benchmark(wanted.benchmark)
-    names = [task.metadata.name for task in tasks]
+    if not tasks and (wanted.benchmark or not wanted.own):
+        tasks = _get_benchmark(wanted.benchmark)
+    tasks += [_make_independent(task) for task in make_own_tasks(wanted.own)]
+    names = [name for task in tasks for name in _list_names(task)]
     for option in ("splits", "subsets"):
         if unknown := set(getattr(wanted, option)) - set(names):
             raise ValueError(
@@ -46,7 +51,11 @@ def load_tasks(wanted: TaskList) -> tuple[list[Any], dict[str, str]]:
     mirror = Path(wanted.mirror).expanduser()
     if not mirror.is_dir():
         raise ValueError(f"mirror={wanted.mirror} is no folder; give the folder of datasets")
-    missing = {task.metadata.name: reason for task in tasks if (reason := redirect(task, mirror))}
+    missing = {
+        task.metadata.name: reason
+        for task in tasks
+        if (reason := redirect(task, mirror)) and not hasattr(task, "own")
+    }
     for task in tasks:
         for part in getattr(task, "missing_parts", []):
             log.warning("missing: %s: %s", task.metadata.name, part)
@@ -101,6 +110,8 @@ def _get_task(name: str) -> Any:
     if name in demo:
         return demo[name]()
     if name not in (known := list_task_names()):
+        if "/" in name or Path(name).suffix.lower().lstrip(".") in KINDS:
+            raise ValueError(f"{name!r} is no task; your own data are tasks.own=[{name}]")
         lower = {one.lower(): one for one in [*known, *demo]}
         several = [lower.get(part.lower()) for part in re.split(r"[\s,;]+", name.strip())]
         if len(several) > 1 and all(several):
@@ -121,7 +132,9 @@ def _get_benchmark(name: str | None) -> list[Any]:
     import mteb
 
     if name is None:
-        raise ValueError("no tasks: give tasks.names=[...] or tasks.benchmark=NAME")
+        raise ValueError(
+            "no tasks: give tasks.names=[...], tasks.benchmark=NAME or tasks.own=[PATH,...]"
+        )
     try:
         tasks = [_make_independent(copy.deepcopy(task)) for task in mteb.get_benchmark(name).tasks]
     except KeyError as error:
@@ -133,27 +146,47 @@ def _get_benchmark(name: str | None) -> list[Any]:
     return tasks
 
 
+def _list_names(task: Any) -> list[str]:
+    """Return the names a task is asked for by: of a user's own, without and with its digest."""
+    return list(dict.fromkeys([get_own_name(task), task.metadata.name]))
+
+
 def _narrow(task: Any, wanted: TaskList) -> None:
     """Limit a task to the splits and subsets asked for."""
-    name = task.metadata.name
-    if name in wanted.subsets:
-        known = list(task.metadata.hf_subsets)
-        if unknown := set(wanted.subsets[name]) - set(known):
+    for name in _list_names(task):
+        if name in wanted.subsets:
+            _narrow_subsets(task, wanted.subsets[name])
+        if name in wanted.splits:
+            _narrow_splits(task, wanted.splits[name])
+
+
+def _narrow_subsets(task: Any, subsets: Sequence[str]) -> None:
+    known = list(task.metadata.hf_subsets)
+    if unknown := set(subsets) - set(known):
+        raise ValueError(
+            f"{task.metadata.name} has no subset {', '.join(sorted(unknown))}; valid: "
+            f"{', '.join(known)}"
+        )
+    task.filter_languages(None, hf_subsets=list(subsets))
+
+
+def _narrow_splits(task: Any, splits: Sequence[str]) -> None:
+    if (own := getattr(task, "own_splits", None)) is not None:
+        if unknown := set(splits) - set(own):
             raise ValueError(
-                f"{name} has no subset {', '.join(sorted(unknown))}; valid: {', '.join(known)}"
+                f"{task.metadata.name} has no split {', '.join(sorted(unknown))} to score; it has "
+                f"{', '.join(own)}"
             )
-        task.filter_languages(None, hf_subsets=list(wanted.subsets[name]))
-    if name in wanted.splits:
-        described = task.metadata.descriptive_stats or {}
-        known = sorted(map(str, {*task.metadata.eval_splits, *described}))
-        usual = {"train", "validation", "dev", "test", *known}
-        if unknown := set(wanted.splits[name]) - usual:
-            raise ValueError(
-                f"{name} has no split {', '.join(sorted(unknown))}; mteb evaluates it on "
-                f"{', '.join(known)}"
-            )
-        for part in list_parts(task):
-            part.filter_eval_splits(list(wanted.splits[name]))
-        if list_parts(task) != [task]:  # its score is over the splits that its metadata name
-            splits = {"eval_splits": list(wanted.splits[name])}
-            task.metadata = task.metadata.model_copy(update=splits)
+    described = task.metadata.descriptive_stats or {}
+    known = sorted(map(str, {*task.metadata.eval_splits, *described}))
+    usual = {"train", "validation", "dev", "test", *known}
+    if unknown := set(splits) - usual:
+        raise ValueError(
+            f"{task.metadata.name} has no split {', '.join(sorted(unknown))}; mteb evaluates it on "
+            f"{', '.join(known)}"
+        )
+    for part in list_parts(task):
+        part.filter_eval_splits(list(splits))
+    if list_parts(task) != [task]:  # its score is over the splits that its metadata name
+        update = {"eval_splits": list(splits)}
+        task.metadata = task.metadata.model_copy(update=update)

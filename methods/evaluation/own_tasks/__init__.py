@@ -1,0 +1,1 @@
+"""Make mteb tasks of a user's own files (tasks.own), checked before a model is loaded."""
