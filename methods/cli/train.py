@@ -41,7 +41,7 @@ def run(config: DictConfig) -> None:
         folder = job.run()
         if job.processes.is_main_process:
             log.info("trained: %s", folder)
-            if config.evaluate.names:
+            if config.evaluate.names or config.evaluate.get("own"):
                 score(job, folder, config, name=chosen["method"])
             log.info("%s", make_evaluation_command(job, folder, chosen, overrides))
 
@@ -69,8 +69,8 @@ def make_evaluation_command(
     if job.mirror is not None:
         words.append(quote("mirror", str(job.mirror)))
     scored = job.config["evaluate"]
-    if scored["names"]:
-        for key in ("names", "splits", "subsets"):
+    if scored["names"] or scored.get("own"):
+        for key in ("names", "splits", "subsets", "own"):
             if scored.get(key):
                 words.append(shlex.quote(f"tasks.{key}={_format_value(scored[key])}"))
     if job.config["runs"] != "runs":

@@ -27,6 +27,7 @@ from methods.training.data import Data, DataSource
 from methods.training.job import TrainJob
 from methods.training.objective import Objective, build_objective, digest_own_code
 from methods.training.recipe import Masking, Recipe, RunOptions, Trainable
+from methods.training.validation import load_validation_tasks
 
 POOLER = "recipe.trainable.pooler"
 
@@ -64,17 +65,19 @@ def build_train_job(
         key = "recipe.attention_dropout"
         raise ValueError(f"kernel.packed=true, but not with {key}; give kernel.packed=auto")
     chosen_on = build_task_list(wanted, key="run.validate", mirror=values["mirror"])
-    if chosen_on.names:
+    if chosen_on.names or chosen_on.own:
         run["validate"] = chosen_on
+    if chosen_on.own:  # refused before a model is loaded, if they cannot be read
+        load_validation_tasks(chosen_on)
     _check_scored_tasks(values, method, instructions)
     folder = config.out
     if folder is None:
         read = asdict(method) | {"pooling": identify_pooling(method.pooling)}
         about = [f"{type(method).__module__}.{type(method).__qualname__}", read]
         about += [recipe.describe(), asdict(data), identify_backbone(spec), _describe_run(run)]
-        about += _digest_contents(data, objective)
+        about += _digest_contents(data, objective, chosen_on)
         # Where they choose the checkpoint they decide what is trained, as method and data do.
-        if chosen_on.names and instructions != Instructions():
+        if "validate" in run and instructions != Instructions():
             about += [asdict(instructions)]
         mark = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
         folder = Path(config.runs) / "adapters" / f"{title}_{mark[:8]}"
@@ -102,10 +105,12 @@ def _describe_run(run: Mapping[str, Any]) -> dict[str, Any]:
     return described | {"gradient_checkpointing": False}
 
 
-def _digest_contents(data: Data, objective: Objective) -> list[Any]:
-    """Return digests of the user's files: an edited data file or objective is another training."""
+def _digest_contents(data: Data, objective: Objective, chosen_on: TaskList) -> list[Any]:
+    """Return digests of the user's files: an edited data file or objective is another training, and
+    so is one whose checkpoint is chosen on other data."""
     files = {key: digest for key, one in data.sources.items() if (digest := one.digest())}
-    return [part for part in (files, digest_own_code(objective)) if part]
+    own = [one.digest() for one in chosen_on.own]
+    return [part for part in (files, digest_own_code(objective), own) if part]
 
 
 def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None:
@@ -157,7 +162,7 @@ def _check_scored_tasks(
 ) -> None:
     """Refuse, before a training, tasks that could not be scored after it."""
     _, wanted = resolve_scored_tasks(values)
-    if not wanted.names:
+    if not wanted.names and not wanted.own:
         return
     tasks, missing = load_tasks(wanted)
     if not tasks:

@@ -48,6 +48,11 @@ def describe_settings(job: TrainJob) -> dict[str, Any]:
     if validate is not None:  # the best of the checkpoints is kept
         decides["every"] = ran.pop("every")
         free["mirror"] = validate.pop("mirror")
+        if not validate["own"]:
+            del validate["own"]
+        elif job.run_options.validate is not None:
+            own = job.run_options.validate.own
+            validate["own"] = [one.list_given() | {"files": one.digest()} for one in own]
     code = digest_own_code(job.objective)
     settings = {
         "decides": {

@@ -15,6 +15,7 @@ from methods.base import Method
 from methods.config.settings import TaskList
 from methods.encoding.encoder import Encoder
 from methods.encoding.instructions import Instructions
+from methods.evaluation.own_tasks.make import get_own_name
 from methods.evaluation.task_data import load_data
 from methods.evaluation.tasks import load_tasks
 
@@ -27,15 +28,8 @@ class Validation:
         self, backbone: Backbone, method: Method, tasks: TaskList, instructions: Instructions
     ) -> None:
         self.backbone, self.method, self.instructions = backbone, method, instructions
-        self.tasks, missing = load_tasks(tasks)
-        if missing:
-            raise ValueError(f"cannot validate on {missing}")
+        self.tasks = load_validation_tasks(tasks)
         for task in self.tasks:
-            if "test" in task.eval_splits:
-                raise ValueError(
-                    f"{task.metadata.name} would be validated on its test split; choose another: "
-                    f"validate.splits={{{task.metadata.name}: [validation]}}"
-                )
             load_data(task)
 
     def __call__(self) -> float:
@@ -53,6 +47,23 @@ class Validation:
             )
             scores.append(float(result.task_results[0].get_score()))
         return sum(scores) / len(scores)
+
+
+def load_validation_tasks(wanted: TaskList) -> list[Any]:
+    """Return the tasks that choose a checkpoint. Raises ValueError for one that is missing, or that
+    would be scored on its test split."""
+    tasks, missing = load_tasks(wanted)
+    if missing:
+        raise ValueError(f"cannot validate on {missing}")
+    for task in tasks:
+        if "test" in task.eval_splits:
+            name = get_own_name(task)
+            own = " (of your own file without splits: {path: PATH, split: validation})"
+            raise ValueError(
+                f"{name} would be validated on its test split; choose another: "
+                f"validate.splits={{{name}: [validation]}}{own if hasattr(task, 'own') else ''}"
+            )
+    return tasks
 
 
 def load_texts(names: Sequence[str], mirror: str | None) -> dict[str, list[str]]:

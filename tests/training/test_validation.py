@@ -9,11 +9,15 @@ from datasets import Dataset, DatasetDict
 from mteb.abstasks import AbsTaskSTS
 
 from methods import load_encoder
+from methods.config.settings import TaskList
 from methods.encoding.encoder import Encoder
+from methods.evaluation import own_task
 from methods.evaluation import tasks as task_module
 from methods.evaluation.demo_tasks import _make_metadata
 from methods.training import validation
+from methods.training.stored_settings import describe_settings
 from methods.training.trainer import TrainerExtensions
+from tests.evaluation.own_files import write_pairs
 
 SENTENCES = ["a cat on a road", "two ships", "one red moon", "slow blue trees", "a fast car"]
 
@@ -79,6 +83,40 @@ def test_a_checkpoint_is_chosen_by_what_its_adapter_scores(train, choosing, monk
     for wanted, adapter in ((True, str(folder)), (False, None)):
         encoder = load_encoder(method, model="tiny", dtype="float32", adapter=adapter)
         assert (abs(score(encoder) - kept[best]) < 1e-6) == wanted
+
+
+def test_a_checkpoint_is_chosen_on_a_file_of_the_users(train, tmp_path):
+    file = write_pairs(tmp_path, "dev.csv")
+    given = f"run.validate.own=[{{path: {file}, split: validation}}]"
+    with pytest.raises(
+        ValueError, match="dev would be validated on its test split.*path: PATH, sp"
+    ):
+        train(given.replace(", split: validation", ""))
+    with pytest.raises(ValueError, match="there is no gone.csv"):
+        train("run.validate.own=[gone.csv]")
+    folder = train(given, "run.every=2").run()
+    encoder = load_encoder("sgpt", model="tiny", dtype="float32", adapter=str(folder))
+    task = own_task(file, split="validation")
+    found = mteb.evaluate(encoder, task, cache=None, co2_tracker=False, show_progress_bar=False)
+    best = json.loads((folder / "training.json").read_text())["best"]
+    assert best["score"] == pytest.approx(found.task_results[0].get_score(), abs=1e-6)
+    assert train(given, "run.every=2").run() == folder
+    names = {train(given, "run.every=2", "out=null").folder}
+    file.write_text(file.read_text().replace("a dog", "a fox"))
+    assert train(given, "run.every=2", "out=null").folder not in names
+    with pytest.raises(ValueError, match="finished training with other settings: run.validate.own"):
+        train(given, "run.every=2").run()
+
+
+def test_settings_without_data_of_ones_own_are_what_they_were(train):
+    """The digest of a training's folder is made of them."""
+    wanted = TaskList(names=["STS12"], splits={"STS12": ["validation"]})
+    assert repr(wanted) == (
+        "TaskList(names=['STS12'], benchmark=None, splits={'STS12': ['validation']}, subsets={}, "
+        "mirror=None)"
+    )
+    job = train("run.validate.names=[DemoLee]")
+    assert "own" not in describe_settings(job)["decides"]["run"]["validate"]
 
 
 @pytest.mark.parametrize("kind", ["added_bias", "lora", "full"])
