@@ -61,7 +61,7 @@ def join_commands(frame: pd.DataFrame) -> str:
     crossed = math.prod(map(len, values.values())) == len(commands)
     if given and whole and crossed and len(verbs) == 1:
         sweep = "-m " if any(len(own) > 1 for own in values.values()) else ""
-        words = [shlex.quote(f"{key}={','.join(own)}") for key, own in values.items()]
+        words = [_format_word(key, ",".join(own)) for key, own in values.items()]
         return f"dec2vec {verbs.pop()} {sweep}{' '.join(words)}"
     schemas = frame["schema"] if "schema" in frame else pd.Series([0])
     if len(commands) > 1 and schemas.ge(1).all():  # older tables stay as they are
@@ -77,14 +77,22 @@ def _parse_commands(commands: Sequence[str]) -> tuple[set[str], dict[str, list[s
     given: dict[str, list[str]] = {}
     try:
         for text in commands:
-            words = shlex.split(text)
-            verbs.add(words[1])
-            for word in words[2:]:
-                key, _, value = word.partition("=")
+            words = iter(shlex.split(text)[1:])
+            verbs.add(next(words))
+            for word in words:
+                key, equals, value = word.partition("=")
+                if word.startswith("--") and not equals:  # an option's value is a word of its own
+                    value = next(words, "")
                 given.setdefault(key, []).append(value)
     except ValueError:
         return verbs, {}
     return verbs, given
+
+
+def _format_word(key: str, value: str) -> str:
+    if key.startswith("--"):
+        return f"{key} {shlex.quote(value)}"
+    return shlex.quote(f"{key}={value}")
 
 
 def _select_ours(frame: pd.DataFrame) -> pd.DataFrame:

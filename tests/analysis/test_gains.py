@@ -146,3 +146,10 @@ def test_commands_keep_their_verb():
     )
     mixed = pd.DataFrame({"command": [lines[0], "dec2vec evaluate method=echo"]})
     assert join_commands(mixed).endswith("(and 1 more)")
+
+
+def test_an_option_and_its_value_stay_two_words():
+    lines = [f"dec2vec evaluate --config-dir 'my dir' method={name} tasks=own" for name in "ab"]
+    assert join_commands(pd.DataFrame({"command": lines})) == (
+        "dec2vec evaluate -m --config-dir 'my dir' method=a,b tasks=own"
+    )
