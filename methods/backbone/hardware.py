@@ -95,7 +95,7 @@ def resolve_kernels(kernel: AttentionKernel, device: str, dtype: str) -> list[st
     fits_flash = flash and resolve_device(device).startswith("cuda") and dtype != "float32"
     if kernel == "flash_attention_2" and not fits_flash:
         raise ValueError(
-            "kernel=flash_attention_2 needs the flash-attn package (pip install -e '.[gpu]'), a "
+            "kernel=flash_attention_2 needs the flash-attn package (pip install -e '.[flash]'), a "
             f"CUDA device and a half precision; here: flash-attn {'is' if flash else 'is not'} "
             f"installed, device {resolve_device(device)}, dtype {dtype}"
         )
