@@ -28,6 +28,7 @@ import numpy as np
 from mteb.abstasks import AbsTaskPairClassification, AbsTaskSTS
 
 from methods.evaluation.per_example import STATISTICS, find_statistic, read_gold
+from methods.evaluation.whitening import compute_whitened_cosines
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +64,15 @@ def make_recorder(task: Any) -> EmbeddingRecorder:
 
 
 def measure_geometry(
-    task: Any, recorder: EmbeddingRecorder, *, faults: list[str] | None = None
+    task: Any,
+    recorder: EmbeddingRecorder,
+    *,
+    device: str = "cpu",
+    faults: list[str] | None = None,
 ) -> dict[str, dict[str, dict[str, float | None]]]:
     """Return the measures above by split and subset, as far as they can be computed.
 
+    device: where vectors are whitened.
     faults: where given, a sentence is added to it for each that cannot; else it is logged.
     """
     found: dict[str, dict[str, dict[str, float | None]]] = {}
@@ -75,7 +81,7 @@ def measure_geometry(
         measures: dict[str, float | None] = {}
         try:
             measures |= measure_shape(np.concatenate(calls))
-            measures |= _measure_sides(task, calls, split, subset)
+            measures |= _measure_sides(task, calls, split, subset, device)
         except (ValueError, TypeError, np.linalg.LinAlgError) as error:
             failed.append(f"{task.metadata.name}, {subset}/{split}: {error}")
         found.setdefault(split, {})[subset] = {
@@ -90,7 +96,7 @@ def measure_geometry(
 
 
 def _measure_sides(
-    task: Any, calls: list[np.ndarray], split: str, subset: str
+    task: Any, calls: list[np.ndarray], split: str, subset: str, device: str
 ) -> dict[str, float | None]:
     """Return the last three measures of a task of pairs; none of another.
 
@@ -108,7 +114,8 @@ def _measure_sides(
             f"the two sides of {len(gold)} pairs were expected; mteb encoded {sizes} texts, so "
             f"alignment, centring and whitening cannot be measured"
         )
-    return measure_pairs(sides[0], sides[1], gold, STATISTICS.get(statistic or ""))
+    score = STATISTICS.get(statistic or "")
+    return measure_pairs(sides[0], sides[1], gold, score, device=device)
 
 
 def measure_shape(vectors_ND: np.ndarray) -> dict[str, float]:
@@ -140,28 +147,23 @@ def measure_pairs(
     second_ND: np.ndarray,
     gold: np.ndarray,
     score: Callable[[np.ndarray, np.ndarray], float] | None,
+    *,
+    device: str = "cpu",
 ) -> dict[str, float | None]:
     """Return the last three measures, from pairs with a human score in [0, 1] or a label."""
     first, second = (
         _scale_to_unit(first_ND.astype(np.float64)),
         _scale_to_unit(second_ND.astype(np.float64)),
     )
-    size = first.shape[1]
     close = 2 - 2 * (first * second).sum(axis=1)[gold > POSITIVE]
     found: dict[str, float | None] = {"alignment": float(close.mean()) if len(close) else None}
     if score is None:
         return found
-    both = np.concatenate([first, second])
-    mean = both.mean(axis=0)
+    mean = np.concatenate([first, second]).mean(axis=0)
     found["centred"] = score(_compute_cosines(first - mean, second - mean), gold)
     found["whitened"] = None
-    variance, axes = np.linalg.eigh(np.cov(both, rowvar=False))
-    if len(both) > size:
-        wide = variance > variance[-1] * 1e-10  # MiniLM has a constant dimension
-        scale = axes[:, wide] / np.sqrt(variance[wide])
-        found["whitened"] = score(
-            _compute_cosines((first - mean) @ scale, (second - mean) @ scale), gold
-        )
+    if 2 * len(first) > first.shape[1]:
+        found["whitened"] = score(compute_whitened_cosines(first, second, device=device), gold)
     return found
 
 

@@ -96,7 +96,8 @@ def score_missing(
             result = _evaluate(encoder, task, record, Path(folder))
             seconds = time.perf_counter() - start
             cost = entries.measure_costs(encoder.backbone, encoder.shared.usage, seconds)
-            details = _collect_details(task, record, recorder, Path(folder), result)
+            device = encoder.backbone.choices["device"]
+            details = _collect_details(task, record, recorder, Path(folder), result, device)
             entries.add_earlier(todo.before if todo.kept else {}, cost, details)
             if details["examples"]:
                 details |= entries.explain_lost_examples(task, record, todo.requested)
@@ -137,11 +138,16 @@ def _record_failure(todo: Todo, error: Exception, title: str) -> str:
 
 
 def _collect_details(
-    task: Any, record: Record, recorder: geometry.EmbeddingRecorder, folder: Path, result: Any
+    task: Any,
+    record: Record,
+    recorder: geometry.EmbeddingRecorder,
+    folder: Path,
+    result: Any,
+    device: str,
 ) -> dict[str, Any]:
     """Return what is recorded beyond the score: examples, geometry, and what each lacks."""
     faults: list[str] = []
-    measured = geometry.measure_geometry(task, recorder, faults=faults)
+    measured = geometry.measure_geometry(task, recorder, device=device, faults=faults)
     details: dict[str, Any] = {"geometry": measured, "examples": None}
     try:
         found = per_example.collect_or_raise(task, folder, result)

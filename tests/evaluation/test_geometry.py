@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
+from methods.evaluation import whitening
 from methods.evaluation.geometry import (
     SAMPLE,
     EmbeddingRecorder,
@@ -76,7 +78,50 @@ def test_a_dimension_that_never_moves_is_no_obstacle():
     assert measure_pairs(*still, gold, STATISTICS["spearman"]) == pytest.approx(plain)
 
 
-def test_too_few_texts_are_not_whitened():
+def whiten_by_eigenvectors(first, second):
+    """Cosines of pairs, each side times the eigenvectors over the roots of their variances."""
+    both = np.concatenate([first, second])
+    variance, axes = np.linalg.eigh(np.cov(both, rowvar=False))
+    wide = variance > variance[-1] * 1e-10
+    first, second = (
+        (side - both.mean(0)) @ axes[:, wide] / np.sqrt(variance[wide]) for side in (first, second)
+    )
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return (first * second).sum(1) / norms
+
+
+@pytest.mark.parametrize("still", [0, 1, 5])
+def test_whitened_cosines_are_those_by_eigenvectors_which_full_rank_does_not_need(
+    still, monkeypatch
+):
+    stretch = np.geomspace(1, 1e-3, 16)
+    sides = [cloud(300, seed=seed, shift=0.5) * stretch for seed in (1, 2)]
+    sides = [np.concatenate([side, np.ones((300, still))], axis=1) for side in sides]
+    expected, plain, asked = whiten_by_eigenvectors(*sides), torch.linalg.eigh, []
+    monkeypatch.setattr(torch.linalg, "eigh", lambda one: asked.append(one) or plain(one))
+    found = whitening.compute_whitened_cosines(*sides)
+    assert np.allclose(found, expected, rtol=0, atol=1e-9)
+    assert len(asked) == (1 if still else 0)
+
+
+def test_vectors_are_whitened_on_the_models_device_or_where_memory_suffices(pairs, monkeypatch):
+    plain, devices = whitening._compute_cosines, []
+
+    def compute(both, device):
+        devices.append(device)
+        if device != "cpu":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(both, device)
+
+    monkeypatch.setattr(whitening, "_compute_cosines", compute)
+    calls = cloud(20, 8, seed=1), cloud(20, 8, seed=2)
+    found = measure_geometry(pairs, record(*calls), device="cuda:1")["test"]["default"]
+    assert devices == ["cuda:1", "cpu"]
+    assert found == measure_geometry(pairs, record(*calls))["test"]["default"]
+
+
+def test_too_few_texts_are_not_whitened(monkeypatch):
+    monkeypatch.delattr("methods.evaluation.geometry.compute_whitened_cosines")
     found = measure_pairs(cloud(5), cloud(5, seed=1), np.linspace(0, 1, 5), STATISTICS["pearson"])
     assert found["whitened"] is None and found["centred"] is not None
 
