@@ -59,12 +59,6 @@ USES = [
             ("key", "value"),
         ),
         (
-            "transformers:AttentionMaskInterface.register",
-            "no mask is built for packed sequences",
-            PACKED,
-            ("key", "value"),
-        ),
-        (
             "transformers.modeling_utils:ALL_ATTENTION_FUNCTIONS",
             "whether the packed attention is registered",
             PACKED,

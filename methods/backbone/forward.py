@@ -16,6 +16,7 @@ computed once. It is found from the ids, so methods need not declare it.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from os.path import commonprefix
 from typing import Any
 
@@ -225,9 +226,12 @@ def _run_packed_rows(
         batch.prefix, batch.prefix_length = prefix.keys_and_values, skip
     lengths = np.array([len(row) for row in ids])
 
+    shared: dict[Any, Any] = {}
+
     def take(layer: int, states_1TD: Tensor) -> None:
         before = prefix.states[layer] if prefix else None
-        reader.read(layer, BatchStates(states_1TD[0], batch.starts[:-1], lengths, before))
+        states = BatchStates(states_1TD[0], batch.starts[:-1], lengths, before, shared)
+        reader.read(layer, states)
 
     _run_packed(backbone, own, batch, layers, take)
 
@@ -240,7 +244,7 @@ def _run_packed(
     take: Take,
 ) -> None:
     device = backbone.model.get_input_embeddings().weight.device
-    ids_1T = torch.tensor([[token for row in ids for token in row]], device=device)
+    ids_1T = move(np.fromiter(chain.from_iterable(ids), np.int64), device)[None]
     positions = batch.make_positions(device)
     with packed_mode(backbone.model, batch):
         run_layers(backbone.model, layers, take=take, input_ids=ids_1T, position_ids=positions)
@@ -257,14 +261,18 @@ def _run_padded_rows(
     lengths = np.array([len(row) for row in ids])
     longest, starts = int(lengths.max()), np.arange(len(ids)) * lengths.max()
     device = model.get_input_embeddings().weight.device
-    pad = backbone.tokenizer.pad_token_id or 0
-    ids_BL = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in ids], device=device)
+    real = np.arange(longest) < lengths[:, None]
+    padded = np.full(real.shape, backbone.tokenizer.pad_token_id or 0, np.int64)
+    padded[real] = np.fromiter(chain.from_iterable(ids), np.int64)
+    ids_BL = move(padded, device)
     mask = None
-    if attention != "causal" and (lengths != longest).any():
-        mask = move((np.arange(longest) < lengths[:, None]).astype(np.int64), device)
+    if attention != "causal" and not real.all():
+        mask = move(real.astype(np.int64), device)
+    shared: dict[Any, Any] = {}
 
     def take(layer: int, states_BLD: Tensor) -> None:
-        reader.read(layer, BatchStates(states_BLD.flatten(0, 1), starts, lengths))
+        states = BatchStates(states_BLD.flatten(0, 1), starts, lengths, shared=shared)
+        reader.read(layer, states)
 
     with get_lock(model), attention_mode(model, attention):
         run_layers(model, layers, take=take, input_ids=ids_BL, attention_mask=mask)

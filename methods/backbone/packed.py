@@ -4,7 +4,8 @@ H query heads, T tokens of the packed batch, D head size.
 
 The attention function is registered under a name of ours with transformers' attention interface
 when a model is first run packed, and reads the sequences' boundaries from the `PackedBatch` in
-force, so no architecture has to pass anything on.
+force, so no architecture has to pass anything on. No mask function is registered under that name:
+then transformers makes no mask, and does not read the positions back from the device either.
 
 What an architecture needs beyond this (attention sinks, position biases, chunks, masks of its own)
 raises `CannotPack`; packing_probe.py tests every model at load, and one that cannot is padded.
@@ -18,7 +19,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from methods.backbone.attention import attention_mode, list_configs
@@ -63,12 +64,7 @@ def register_attention() -> None:
     Needs no lock: two threads would register the same functions, the one that is asked for last.
     """
     if NAME not in ALL_ATTENTION_FUNCTIONS:
-        AttentionMaskInterface.register(NAME, _make_no_mask)
         AttentionInterface.register(NAME, attend_packed)
-
-
-def _make_no_mask(*_args: Any, **_options: Any) -> None:
-    """Return no mask: the packed batch says what attends to what."""
 
 
 def attend_packed(

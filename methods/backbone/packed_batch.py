@@ -138,5 +138,8 @@ def find_parts(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def move(array: np.ndarray, device: Any) -> Tensor:
-    """Return an array as a tensor on a device, without waiting for the device."""
-    return torch.from_numpy(array).to(device, non_blocking=True)
+    """Return an array as a tensor on a device, without waiting for what the device computes."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":  # from other memory a copy waits
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

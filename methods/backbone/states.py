@@ -6,7 +6,7 @@ B rows, T tokens of the batch, P tokens of a shared prefix, L positions, D hidde
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,12 +22,14 @@ class BatchStates:
     states_TD: those of all rows, one after the other, padding between them or none.
     starts: where each row begins in them. lengths: tokens of each row, the shared prefix counted.
     prefix_PD: the states of the prefix that all rows begin with, which are not in states_TD.
+    shared: filled with indices, which the first layer makes for all.
     """
 
     states_TD: Tensor
     starts: np.ndarray
     lengths: np.ndarray
     prefix_PD: Tensor | None = None
+    shared: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
     def prefix_length(self) -> int:
@@ -35,19 +37,27 @@ class BatchStates:
 
     def pad(self, first: int = 0, last: int | None = None) -> Tensor:
         """Return the states of some rows, padded on the right with zeros: [B, L, D]."""
+        last = len(self.lengths) if last is None else last
         lengths, starts = self.lengths[first:last], self.starts[first:last]
         B, L, P = len(lengths), int(lengths.max()), self.prefix_length
         if P == 0 and (lengths == L).all() and (np.diff(starts) == L).all():
             return self.states_TD[starts[0] : starts[0] + B * L].unflatten(0, (B, L))
-        own, device = lengths - P, self.states_TD.device
-        places = number_within(own)
-        tokens = move(np.repeat(starts, own) + places, device)
-        cells = move(np.repeat(np.arange(B) * L + P, own) + places, device)
+        if (first, last) not in self.shared:
+            self.shared[first, last] = self._find_places(lengths, starts)
+        tokens, cells = self.shared[first, last]
         zeros = self.states_TD.new_zeros(B * L, self.states_TD.shape[1])
         padded_BLD = zeros.index_copy(0, cells, self.states_TD[tokens]).unflatten(0, (B, L))
         if self.prefix_PD is not None:
             padded_BLD[:, :P] = self.prefix_PD
         return padded_BLD
+
+    def _find_places(self, lengths: np.ndarray, starts: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return of each token of some rows its place in states_TD and among their padded cells."""
+        own, device = lengths - self.prefix_length, self.states_TD.device
+        cells = np.arange(len(lengths)) * lengths.max() + self.prefix_length
+        places = number_within(own)
+        tokens = move(np.repeat(starts, own) + places, device)
+        return tokens, move(np.repeat(cells, own) + places, device)
 
 
 def number_within(lengths: np.ndarray) -> np.ndarray:
