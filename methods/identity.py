@@ -32,6 +32,8 @@ HERE = Path(__file__).parent
 # Files of a model folder beside its weights that decide token ids or the forward pass.
 MODEL_FILES = ("config.json", "*token*.json", "*.model", "*.tiktoken", "vocab*", "merges*")
 MODEL_FILES += ("**/*.py",)  # code of its own, which may import folders beside it
+# Files of methods/encoding that are between a method's page and its vectors.
+ENCODING = ("batch_pooling", "call", "chunks", "embedder", "encoder", "vectorize")
 LARGE = 16 << 20  # bytes; digests of larger files are remembered on disk
 
 
@@ -129,7 +131,7 @@ def digest_engine() -> str:
     contract = ("base", "inputs", "pooling", "pooling_names", "tokens")
     files = [HERE / f"{name}.py" for name in contract]
     files += sorted((HERE / "backbone").glob("*.py"))
-    files += [HERE / "encoding" / f"{name}.py" for name in ("embedder", "encoder", "vectorize")]
+    files += [HERE / "encoding" / f"{name}.py" for name in ENCODING]
     return _digest_sources(file.read_text(encoding="utf-8") for file in files)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -44,9 +45,9 @@ class BatchPooling:
             if layer in list_layers(cell, self.trained):
                 self.pooled[place, layer] = self._pool(cell, states)
 
-    def finish(self) -> list[np.ndarray]:
-        """Return the vectors of every cell, on the host: C of [B, D], float32."""
-        return [fetch(self._combine(place, cell)) for place, cell in enumerate(self.cells)]
+    def finish(self) -> HostCopy:
+        """Begin to copy the vectors of every cell to the host: C of [B, D], float32."""
+        return HostCopy.begin([self._combine(place, c) for place, c in enumerate(self.cells)])
 
     def _pool(self, cell: Method, states: BatchStates) -> Tensor:
         latent = self.trained is not None and self.trained.spec.kind == "latent_attention"
@@ -59,11 +60,17 @@ class BatchPooling:
     def _pool_padded(
         self, cell: Method, states: BatchStates, trained: TrainedPooling | None
     ) -> Tensor:
-        def pool(first: int, last: int) -> Tensor:
+        def pool(first: int, last: int, inputs: Inputs) -> Tensor:
             hidden = {cell.layer: states.pad(first, last).float()}
-            return embed(cell, trained, hidden, self.inputs.rows(range(first, last))).float()
+            return embed(cell, trained, hidden, inputs).float()
 
-        return torch.cat([pool(first, last) for first, last in _cut(states.lengths)])
+        return torch.cat([pool(*part) for part in self._parts])
+
+    @cached_property
+    def _parts(self) -> list[tuple[int, int, Inputs]]:
+        """Return (first row, last + 1, their inputs) of what is padded at a time."""
+        lengths = np.array([len(ids) for ids in self.inputs.ids])
+        return [(one, end, self.inputs.rows(range(one, end))) for one, end in _cut(lengths)]
 
     def _combine(self, place: int, cell: Method) -> Tensor:
         """Return the vectors of a cell: one layer's, or what a trained pooling makes of several."""
@@ -77,9 +84,26 @@ class BatchPooling:
         )
 
 
-def fetch(vectors: Tensor) -> np.ndarray:
-    """Return vectors as a float32 array on the host."""
-    return vectors.float().cpu().numpy()
+@dataclass(frozen=True, eq=False)
+class HostCopy:
+    """Tensors on their way to the host. Until `wait` the device may compute something else."""
+
+    parts: list[Tensor]
+    copied: Any = None  # an event of CUDA
+
+    @classmethod
+    def begin(cls, parts: Sequence[Tensor]) -> HostCopy:
+        copies = [part.float().to("cpu", non_blocking=True) for part in parts]
+        device = parts[0].device
+        if device.type != "cuda":
+            return cls(copies)
+        return cls(copies, torch.cuda.current_stream(device).record_event())
+
+    def wait(self) -> list[np.ndarray]:
+        """Return the tensors as float32 arrays, once they have arrived."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return [part.numpy() for part in self.parts]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,14 +8,11 @@ and texts there are.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -28,19 +25,22 @@ from methods.backbone.forward import resolve_layer
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import Lock, get_lock
 from methods.base import Inputs, Method
-from methods.encoding.batch_pooling import BatchPooling
+from methods.encoding.batch_pooling import BatchPooling, HostCopy
+from methods.encoding.call import Batch, Call, End
+from methods.encoding.chunks import Chunk, hold_back
 from methods.encoding.store import Store
-from methods.encoding.vectorize import list_layers, pools_by_mask
-from methods.identity import digest_class, digest_engine, make_row_key
-from methods.pooling_names import identify_pooling
+from methods.encoding.vector_keys import make_cell_keys
+from methods.encoding.vectorize import list_layers
+from methods.identity import make_row_key
 
 log = logging.getLogger(__name__)
+AHEAD = 2  # batches that a card is given before the vectors of one are waited for
 
 
 @dataclass
 class Usage:
     """What encoding a task cost. tokens: of all texts; tokens_computed: of those not in the store;
-    seconds: inside the model and pooling; cut: number of truncated texts."""
+    seconds: from the first forward pass to the last vector; cut: number of truncated texts."""
 
     texts: int = 0
     tokens: int = 0
@@ -82,36 +82,130 @@ class Embedder:
         What is not cached is computed for all cells. Raises ValueError for token ids the model
         lacks and vectors that are not finite.
         """
-        self._check_ids(inputs)
-        self._check_unchanged()
-        usage = self.usage
-        with self._counting:
-            usage.texts += len(inputs)
-            usage.tokens += sum(map(len, inputs.ids))
-            usage.cut += len(inputs.cut)
-        keys = [make_row_key(i, m) for i, m in zip(inputs.ids, inputs.pool_mask, strict=True)]
-        first = {key: row for row, key in reversed(list(enumerate(keys)))}
-        found: dict[bytes, Any] = dict.fromkeys(first)
-        if (store := self.store) is not None:
-            stored = store.get([self._keys[cell_index] + key for key in first])
-            found = dict(zip(first, stored, strict=True))
-        new = {key: first[key] for key, vector in found.items() if vector is None}
-        if new:
-            self._compute(inputs, new, cell_index, found, title)
-        if len(sizes := sorted({len(found[key]) for key in keys})) > 1:
-            raise ValueError(
-                f"{type(self.cells[cell_index]).__name__}.pool gives vectors of {sizes} dimensions "
-                f"to texts of one call; all vectors of a method have one size"
-            )
-        return np.stack([found[key] for key in keys])
+        chunk = Chunk(range(len(inputs)), inputs)
+        ((_, vectors_ND),) = self.stream([chunk], cell_index, title=title)
+        return vectors_ND
 
-    def _check_ids(self, inputs: Inputs) -> None:
+    def stream(
+        self, chunks: Iterable[Chunk], cell_index: int, *, title: str = ""
+    ) -> Iterator[tuple[Chunk, np.ndarray]]:
+        """Yield every chunk of a call with its vectors, as `vectors` returns them, in order.
+
+        On CUDA the next batches are launched, and the next chunk is taken from `chunks`, before a
+        batch's vectors are waited for.
+        """
+        self._check_unchanged()
+        with tqdm(unit="tok", unit_scale=True, desc=title, delay=3, leave=False) as bar:
+            call = Call(cell_index, bar)
+            ahead = 0 if self.backbone.choices["device"] == "cpu" else AHEAD
+            steps = self._launch(chunks, call)
+            for step in hold_back(steps, ahead, lambda step: isinstance(step, Batch)):
+                if isinstance(step, Batch):
+                    self._take(step, call)
+                else:
+                    yield step.chunk, self._collect(step, call)
+        with self._counting:
+            self.usage.tokens_computed += call.tokens
+            self.usage.seconds += time.perf_counter() - (call.started or time.perf_counter())
+
+    def _launch(self, chunks: Iterable[Chunk], call: Call) -> Iterator[Batch | End]:
+        """Yield the batches of all rows that must be computed, and the end of every chunk."""
+        for chunk in chunks:
+            inputs = chunk.inputs
+            self._check_ids(chunk)
+            with self._counting:
+                self.usage.texts += len(inputs)
+                self.usage.tokens += sum(map(len, inputs.ids))
+                self.usage.cut += len(inputs.cut)
+            keys = [make_row_key(i, m) for i, m in zip(inputs.ids, inputs.pool_mask, strict=True)]
+            call.share += chunk.share
+            if new := self._find_new(keys, call):
+                yield from self._run(chunk, new, call)
+            yield End(chunk, keys)
+
+    def _find_new(self, keys: list[bytes], call: Call) -> dict[bytes, int]:
+        """Return the keys that neither this call nor the store knows, each with a row; put the
+        vectors of those that the store knows into `call.found`."""
+        first = {key: row for row, key in reversed(list(enumerate(keys)))}
+        asked = [key for key in first if key not in call.found]
+        stored: Sequence[Any] = [None] * len(asked)
+        if self.store is not None:
+            prefix = self._keys[call.cell_index]
+            stored = self.store.get([prefix + key for key in asked])
+        call.found |= zip(asked, stored, strict=True)
+        return {key: first[key] for key in asked if call.found[key] is None}
+
+    def _run(self, chunk: Chunk, new: dict[bytes, int], call: Call) -> Iterator[Batch]:
+        """Compute new rows; yield each batch as soon as it is launched."""
+        keys, rows = list(new), list(new.values())
+        asked, trained = chunk.inputs.rows(rows), self.backbone.trained_pooling
+        call.add(sum(map(len, asked.ids)))
+        passes = forward.forward(
+            self.backbone,
+            asked,
+            attention=self.cells[0].attention,
+            layers=self.layers,
+            make_reader=lambda batch: BatchPooling(self.cells, trained, asked.rows(batch)),
+        )
+        own = self.backbone.autocast
+        kind = self.backbone.choices["device"].partition(":")[0]
+        while True:
+            # A caller's autocast would change vectors that are stored as those of this dtype.
+            with torch.autocast(kind, getattr(torch, own or "bfloat16"), enabled=own is not None):
+                batch, copy = next(passes, ([], HostCopy([])))
+            if not batch:
+                return
+            yield Batch(
+                keys=[keys[row] for row in batch],
+                places=[chunk.places[rows[row]] for row in batch],
+                lengths=[len(asked.ids[row]) for row in batch],
+                vectors=copy,
+            )
+
+    def _take(self, batch: Batch, call: Call) -> None:
+        """Put a batch's vectors of this cell into `call.found`, those of all cells into the store.
+
+        Raises ValueError for a vector that is not finite.
+        """
+        pooled_CBD = batch.vectors.wait()
+        finite_B = np.all([np.isfinite(one).all(axis=1) for one in pooled_CBD], axis=0)
+        for row in np.flatnonzero(~finite_B):
+            raise ValueError(
+                f"text {batch.places[row]} gives a vector that is not finite "
+                f"({batch.lengths[row]} tokens, dtype {self.backbone.identity['dtype']}); try "
+                f"model.dtype=float32"
+            )
+        own_BD = pooled_CBD[call.cell_index]
+        call.found |= {key: v.copy() for key, v in zip(batch.keys, own_BD, strict=True)}
+        if self.store is not None:
+            self.store.put(
+                {
+                    prefix + key: vector
+                    for prefix, vectors_BD in zip(self._keys, pooled_CBD, strict=True)
+                    for key, vector in zip(batch.keys, vectors_BD, strict=True)
+                }
+            )
+        call.bar.update(sum(batch.lengths))
+
+    def _collect(self, end: End, call: Call) -> np.ndarray:
+        """Return a chunk's vectors: [N, D]. Raises ValueError for vectors of several sizes."""
+        vectors = [call.found[key] for key in end.keys]
+        call.sizes |= set(map(len, vectors))
+        if len(call.sizes) > 1:
+            raise ValueError(
+                f"{type(self.cells[call.cell_index]).__name__}.pool gives vectors of "
+                f"{sorted(call.sizes)} dimensions to texts of one call; all vectors of a method "
+                f"have one size"
+            )
+        return np.stack(vectors)
+
+    def _check_ids(self, chunk: Chunk) -> None:
         number = self.backbone.model.get_input_embeddings().num_embeddings
-        for row, ids in enumerate(inputs.ids):
+        for place, ids in zip(chunk.places, chunk.inputs.ids, strict=True):
             if not 0 <= min(ids) <= max(ids) < number:
                 raise ValueError(
-                    f"{type(self.cells[0]).__name__}.prepare_inputs gives text {row} the token id "
-                    f"{next(i for i in ids if not 0 <= i < number)}; this model has ids 0 to "
+                    f"{type(self.cells[0]).__name__}.prepare_inputs gives text {place} the token "
+                    f"id {next(i for i in ids if not 0 <= i < number)}; this model has ids 0 to "
                     f"{number - 1}: take ids from the tokenizer it is handed"
                 )
 
@@ -128,86 +222,6 @@ class Embedder:
                 "embedding cache is not used from here on"
             )
 
-    def _compute(
-        self,
-        inputs: Inputs,
-        new: dict[bytes, int],
-        cell_index: int,
-        found: dict[bytes, Any],
-        title: str,
-    ) -> None:
-        """Compute new rows; put this cell's vectors into `found` and all cells' into the store."""
-        keys, asked = list(new), inputs.rows(list(new.values()))
-        total = sum(map(len, asked.ids))
-        trained, store = self.backbone.trained_pooling, self.store
-        start = time.perf_counter()
-        bar = tqdm(total=total, unit="tok", unit_scale=True, desc=title, delay=3, leave=False)
-        how = self.cells[0].attention
-        device = self.backbone.choices["device"].partition(":")[0]
-        # A caller's autocast would change vectors that are cached as those of the model's dtype.
-        own = self.backbone.autocast
-        autocast = torch.autocast(
-            device, getattr(torch, own or "bfloat16"), enabled=own is not None
-        )
-        with bar, torch.inference_mode(), autocast:
-            for batch, pooled_CBD in forward.forward(
-                self.backbone,
-                asked,
-                attention=how,
-                layers=self.layers,
-                make_reader=lambda rows: BatchPooling(self.cells, trained, asked.rows(rows)),
-            ):
-                finite_B = np.all([np.isfinite(one).all(axis=1) for one in pooled_CBD], axis=0)
-                for row in (batch[place] for place in np.flatnonzero(~finite_B)):
-                    raise ValueError(
-                        f"text {new[keys[row]]} gives a vector that is not finite "
-                        f"({len(asked.ids[row])} tokens, dtype "
-                        f"{self.backbone.identity['dtype']}); try model.dtype=float32"
-                    )
-                names = [keys[row] for row in batch]
-                found |= {
-                    name: v.copy() for name, v in zip(names, pooled_CBD[cell_index], strict=True)
-                }
-                if store is not None:
-                    store.put(
-                        {
-                            prefix + name: vector
-                            for prefix, vectors_BD in zip(self._keys, pooled_CBD, strict=True)
-                            for name, vector in zip(names, vectors_BD, strict=True)
-                        }
-                    )
-                bar.update(sum(len(asked.ids[row]) for row in batch))
-        with self._counting:
-            self.usage.tokens_computed += total
-            self.usage.seconds += time.perf_counter() - start
-
     @cached_property
     def _keys(self) -> list[bytes]:
-        """Return a key of 16 bytes for each cell: all that decides its vectors but the row.
-
-        steering is None until a method changes states within the pass; it is in the key already
-        because keys outlive code. How the model runs is included: in half precision another kernel
-        changes scores, and turning one off to see its effect must not return its cached vectors.
-        """
-        how, attends = self.backbone.choices, self.cells[0].attention
-        layout = self.backbone.packed_layout if attends in self.backbone.packed else None
-        shared = {
-            "backbone": self.backbone.identity,
-            "attention": attends,
-            "run": [how["device"], how["kernel"], how["linears"], layout],
-            "steering": None,
-            "code": digest_engine(),
-            "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-        }
-        described = [{**shared, "layer": c.layer, "pool": _pool_identity(c)} for c in self.cells]
-        texts = [json.dumps(d, sort_keys=True, default=str).encode() for d in described]
-        return [hashlib.blake2b(text, digest_size=16).digest() for text in texts]
-
-
-def _pool_identity(cell: Method) -> Any:
-    """Return what decides how a cell pools: the pooling's name, or the method's code and fields."""
-    if pools_by_mask(type(cell)):
-        return identify_pooling(cell.pooling)
-    values = {f.name: getattr(cell, f.name) for f in fields(cell) if f.name != "normalize"}
-    values["pooling"] = identify_pooling(cell.pooling)
-    return [digest_class(type(cell)), values]
+        return make_cell_keys(self.backbone, self.cells)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import get_lock
 from methods.base import Inputs, Method, PromptType
+from methods.encoding.chunks import Chunk, cut_texts, find_chunk_size
 from methods.encoding.embedder import Embedder
 from methods.encoding.instructions import Instructions
 from methods.encoding.mteb_interface import MtebInterface, Variant, describe_variant
@@ -122,6 +123,34 @@ class Encoder(MtebInterface):
             instruction = check_text(instruction, name="the instruction")
         if not texts:  # one vector shows the number of dimensions
             return self._encode(["a"], side, instruction, unit=False, title=title)[:0]
+        unit = self.method.normalize if unit is None else unit
+        chunks = self._prepare_chunks(texts, side, instruction)
+        whole_ND = np.empty((len(texts), 0), np.float32)
+        for chunk, vectors_ND in self.shared.stream(chunks, self.cell_index, title=title):
+            if unit:
+                vectors_ND = _unit_vectors(vectors_ND, chunk)
+            if len(chunk.places) == len(texts):
+                whole_ND = vectors_ND
+            else:
+                if not whole_ND.size:
+                    whole_ND = np.empty((len(texts), vectors_ND.shape[1]), np.float32)
+                whole_ND[chunk.places] = vectors_ND
+        return whole_ND
+
+    def _prepare_chunks(
+        self, texts: Sequence[str], side: PromptType | None, instruction: str | None
+    ) -> Iterator[Chunk]:
+        """Yield the rows of the texts, some texts at a time."""
+        total = sum(map(len, texts)) + len(texts)
+        for places in cut_texts(texts, find_chunk_size(self.backbone)):
+            part = texts if len(places) == len(texts) else [texts[place] for place in places]
+            inputs = self._prepare_inputs(part, side, instruction)
+            yield Chunk(places, inputs, share=(sum(map(len, part)) + len(part)) / total)
+
+    def _prepare_inputs(
+        self, texts: Sequence[str], side: PromptType | None, instruction: str | None
+    ) -> Inputs:
+        """Return the rows of texts. Raises ValueError unless the method gives one for each."""
         with get_lock(self.backbone.tokenizer):  # its Rust part refuses two threads at once
             inputs: Any = self.method.prepare_inputs(
                 texts,
@@ -135,24 +164,22 @@ class Encoder(MtebInterface):
                 f"{type(self.method).__name__}.prepare_inputs returned {got} for {len(texts)} "
                 f"texts; it returns Inputs with one row for each text, in their order"
             )
-        vectors_ND = self.shared.vectors(inputs, self.cell_index, title=title)
-        if unit or (unit is None and self.method.normalize):
-            return _unit_vectors(vectors_ND, inputs)
-        return vectors_ND
+        return inputs
 
 
-def _unit_vectors(vectors_ND: np.ndarray, inputs: Inputs) -> np.ndarray:
+def _unit_vectors(vectors_ND: np.ndarray, chunk: Chunk) -> np.ndarray:
     """Return vectors scaled to unit length. Raises ValueError, naming the text, for a zero one."""
     with np.errstate(over="ignore"):
         norms_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
     lost = ~np.isfinite(norms_N1[:, 0]) | (norms_N1[:, 0] < 1e-18)  # squares leave float32's range
     if lost.any():
         largest_N1 = np.abs(vectors_ND).max(axis=1, keepdims=True)
-        for row in np.flatnonzero(largest_N1 == 0):
+        for row in np.flatnonzero(largest_N1 == 0).tolist():
             raise ValueError(
-                f"text {row} gives a vector of zeros ({len(inputs.ids[row])} tokens), which has no "
-                f"direction and cannot be brought to unit length; use normalize=false, another "
-                f"pooling or layer, or leave the text out"
+                f"text {chunk.places[row]} gives a vector of zeros "
+                f"({len(chunk.inputs.ids[row])} tokens), which has no direction and cannot be "
+                f"brought to unit length; use normalize=false, another pooling or layer, or leave "
+                f"the text out"
             )
         scale_N1 = np.where(lost[:, None], largest_N1, np.float32(1))
         vectors_ND = vectors_ND / scale_N1

@@ -54,7 +54,7 @@ def test_pooling_is_that_of_padded_states(pooling, dtype, gap, prefix, cells, mo
     expected = pool_inputs(padded, inputs, pooling)
     reader = BatchPooling([SGPT(pooling=pooling)], None, inputs)
     reader.read(-1, states)
-    (found,) = reader.finish()
+    (found,) = reader.finish().wait()
     assert found.dtype == np.float32
     if pooling == "last":
         assert np.array_equal(found, expected.numpy())
@@ -86,7 +86,7 @@ def test_a_pool_of_ones_own_is_handed_padded_rows_within_a_bound(prefix, monkeyp
     states, padded = make_states(prefix=prefix)
     reader = BatchPooling([Largest()], None, inputs)
     reader.read(-1, states)
-    (found,) = reader.finish()
+    (found,) = reader.finish().wait()
     assert all(B == 1 or B * L <= 20 for B, L, _ in Largest.seen)
     assert sum(B for B, _, _ in Largest.seen) == len(LENGTHS)
     assert torch.equal(torch.from_numpy(found), Largest().pool(padded, inputs))
@@ -110,7 +110,7 @@ def test_a_trained_pooling_is_applied_to_some_rows_at_a_time(kind, pooling, monk
     reader = BatchPooling([method], trained, inputs)
     for layer in trained.layers:
         reader.read(layer, replace(states, states_TD=states.states_TD * (layer + 2)))
-    (found,) = reader.finish()
+    (found,) = reader.finish().wait()
     layers = {layer: padded * (layer + 2) for layer in trained.layers}
     if kind == "multi_layer":
         layers = {

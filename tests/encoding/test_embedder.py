@@ -8,6 +8,7 @@ import pytest
 from methods.encoding import embedder
 from methods.encoding.embedder import Embedder
 from methods.encoding.store import EmbeddingCache, MemoryStore
+from methods.encoding.vector_keys import identify_pool
 from methods.sgpt import SGPT
 from tests.backbone.architectures import SMALL
 from tests.backbone.machine import needs_onednn
@@ -79,6 +80,14 @@ def test_what_changes_a_vector_changes_its_key(loaded, encoder, change):
     assert keys(changed) != keys(loaded)
 
 
+def test_cards_of_a_machine_share_vectors_and_other_devices_do_not(loaded):
+    def keys(device):
+        backbone = replace(loaded.backbone, choices={**loaded.backbone.choices, "device": device})
+        return Embedder(backbone, [loaded.method])._keys
+
+    assert keys("cuda:0") == keys("cuda:1") != keys("cpu")
+
+
 def test_methods_that_read_and_pool_the_same_share_vectors(encoder, store):
     """Untrained, cpt_text and udever do."""
     one, other = encoder("cpt_text"), encoder("udever")
@@ -98,9 +107,9 @@ class Scaled(SGPT):
 
 def test_a_pooling_of_a_methods_own_is_known_by_all_its_fields(loaded):
     plain = SGPT()
-    assert embedder._pool_identity(plain) == embedder._pool_identity(replace(plain, max_length=9))
-    identities = [embedder._pool_identity(Scaled(scale=scale)) for scale in (2.0, 3.0)]
-    assert embedder._pool_identity(plain) not in identities and identities[0] != identities[1]
+    assert identify_pool(plain) == identify_pool(replace(plain, max_length=9))
+    identities = [identify_pool(Scaled(scale=scale)) for scale in (2.0, 3.0)]
+    assert identify_pool(plain) not in identities and identities[0] != identities[1]
 
 
 def test_what_was_read_before_an_error_is_kept(loaded, store, monkeypatch):

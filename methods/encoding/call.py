@@ -1,0 +1,48 @@
+"""What is known of one call for vectors while it goes on: see embedder.py."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from methods.encoding.batch_pooling import HostCopy
+from methods.encoding.chunks import Chunk
+
+
+@dataclass
+class Call:
+    """What is known of one call. found: vectors by row key, None while a row is computed; sizes:
+    numbers of dimensions; share: of the call's characters; tokens: of the rows to compute."""
+
+    cell_index: int
+    bar: Any
+    found: dict[bytes, Any] = field(default_factory=dict)
+    sizes: set[int] = field(default_factory=set)
+    share: float = 0.0
+    tokens: int = 0
+    started: float | None = None
+
+    def add(self, tokens: int) -> None:
+        """Count tokens that are about to be computed."""
+        self.started = self.started or time.perf_counter()
+        self.tokens += tokens
+        self.bar.total = round(self.tokens / self.share)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A launched batch: the keys of its rows, of which texts they are, and their lengths."""
+
+    keys: list[bytes]
+    places: list[int]
+    lengths: list[int]
+    vectors: HostCopy
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """The end of a chunk, behind all batches that its vectors come from."""
+
+    chunk: Chunk
+    keys: list[bytes]
