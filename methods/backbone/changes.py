@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
@@ -26,19 +27,22 @@ def differs_from_loaded(model: Any) -> bool:
 
 def _state(model: nn.Module) -> list[Any]:
     state: list[Any] = []
-    for module in model.modules():
+    waiting = [model]
+    while waiting:  # every call for vectors waits for this; `modules()` takes as long as all of it
+        module = waiting.pop()
         own = vars(module)
-        hooks = [id(h) for name in HOOKS for h in own[name].values() if not _is_transformers(h)]
-        forward = own.get("forward")  # one that was put back is the class's own again
-        replaced = getattr(forward, "__func__", forward) not in (None, type(module).forward)
+        waiting += (child for child in own["_modules"].values() if child is not None)
         # `packed` is the weight of a linear layer that was repacked for oneDNN
-        state.append(
-            (id(module), module.training, *hooks, replaced and id(forward), id(own.get("packed")))
-        )
-    for weight in model.parameters():
-        # a tensor made under inference_mode does not count its changes
-        version = 0 if weight.is_inference() else weight._version
-        state.append((id(weight), weight.data_ptr(), version))
+        state += (id(module), own["training"], id(own.get("packed")))
+        if any(map(own.get, HOOKS)):
+            state += (id(h) for n in HOOKS for h in own[n].values() if not _is_transformers(h))
+        if (forward := own.get("forward")) is not None:
+            if getattr(forward, "__func__", forward) is not type(module).forward:  # not put back
+                state.append(id(forward))
+        for weight in filter(torch.is_tensor, own["_parameters"].values()):
+            # a tensor made under inference_mode does not count its changes
+            version = 0 if weight.is_inference() else weight._version
+            state += (id(weight), weight.data_ptr(), version)
     return state
 
 

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from tqdm import tqdm
+
 from methods.encoding.batch_pooling import HostCopy
 from methods.encoding.chunks import Chunk
 
@@ -16,18 +18,30 @@ class Call:
     numbers of dimensions; share: of the call's characters; tokens: of the rows to compute."""
 
     cell_index: int
-    bar: Any
+    title: str = ""
     found: dict[bytes, Any] = field(default_factory=dict)
     sizes: set[int] = field(default_factory=set)
     share: float = 0.0
     tokens: int = 0
     started: float | None = None
+    bar: Any = None
 
     def add(self, tokens: int) -> None:
         """Count tokens that are about to be computed."""
-        self.started = self.started or time.perf_counter()
+        if self.bar is None:
+            self.started = time.perf_counter()
+            self.bar = tqdm(unit="tok", unit_scale=True, desc=self.title, delay=3, leave=False)
         self.tokens += tokens
         self.bar.total = round(self.tokens / self.share)
+
+    def done(self, tokens: int) -> None:
+        """Count tokens whose vectors are there."""
+        self.bar.update(tokens)
+
+    def close(self) -> None:
+        """Remove the progress bar."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 @dataclass(frozen=True, eq=False)

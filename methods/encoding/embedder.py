@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from methods.backbone import forward
 from methods.backbone.changes import differs_from_loaded
@@ -95,8 +95,7 @@ class Embedder:
         batch's vectors are waited for.
         """
         self._check_unchanged()
-        with tqdm(unit="tok", unit_scale=True, desc=title, delay=3, leave=False) as bar:
-            call = Call(cell_index, bar)
+        with closing(Call(cell_index, title)) as call:
             ahead = 0 if self.backbone.choices["device"] == "cpu" else AHEAD
             steps = self._launch(chunks, call)
             for step in hold_back(steps, ahead, lambda step: isinstance(step, Batch)):
@@ -185,7 +184,7 @@ class Embedder:
                     for key, vector in zip(batch.keys, vectors_BD, strict=True)
                 }
             )
-        call.bar.update(sum(batch.lengths))
+        call.done(sum(batch.lengths))
 
     def _collect(self, end: End, call: Call) -> np.ndarray:
         """Return a chunk's vectors: [N, D]. Raises ValueError for vectors of several sizes."""
