@@ -187,9 +187,9 @@ USES = [
         ),
         (
             "mteb._create_dataloaders:create_dataloader",
-            "demo tasks encode as mteb's do",
-            "batch the texts in encode_column",
-            ("dataset", "task_metadata", "input_column"),
+            "demo tasks and estimates encode as mteb's tasks do",
+            "batch the texts in encode_column and encode_rows",
+            ("dataset", "task_metadata", "input_column", "prompt_type"),
         ),
         (
             "mteb._evaluators.retrieval_metrics:calculate_retrieval_scores",

@@ -14,6 +14,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from methods.cli.estimates import measure_start, write_estimate
 from methods.cli.jobs import check_report, get_config_dir, record_status, run_verb
 from methods.config.names import CONF
 
@@ -24,20 +25,36 @@ log = logging.getLogger(__name__)
 def run(config: DictConfig) -> float | None:
     """Run one job; return its mean score, which a sweeper may maximise."""
     with record_status():
-        return build_job(config).run()
+        hydra_config = HydraConfig.get()
+        job = build_job(
+            config,
+            name=hydra_config.runtime.choices["method"],
+            overrides=list(hydra_config.overrides.task),
+            config_dir=get_config_dir(hydra_config),
+            swept=hydra_config.mode == RunMode.MULTIRUN,
+        )
+        if not config.estimate:
+            return job.run()
+        from methods.evaluation.cost_table import format_estimate, format_line
+        from methods.evaluation.estimate import estimate_evaluation
+
+        estimate = estimate_evaluation(job, starting=measure_start())
+        shown = format_line if job.swept else format_estimate
+        log.info("%s", shown(estimate, config.price_per_hour))
+        write_estimate(estimate.title, tokens=estimate.computed, seconds=estimate.seconds)
+        return None
 
 
-def build_job(config: DictConfig) -> Any:
-    """Return the job that a composed config describes."""
+def build_job(
+    config: DictConfig, *, name: str, overrides: list[str], config_dir: str | None, swept: bool
+) -> Any:
+    """Return the job that a composed config describes. name: the method's, in conf/method."""
     check_report(config)
     from methods.config.resolve import resolve_evaluation
-    from methods.config.settings import build_task_list
+    from methods.config.settings import build_task_list, drop_estimate
     from methods.evaluation.job import Job
 
-    hydra_config = HydraConfig.get()
-    overrides = list(hydra_config.overrides.task)
-    name, folder = hydra_config.runtime.choices["method"], get_config_dir()
-    resolved = resolve_evaluation(config, name=name, overrides=overrides, config_dir=folder)
+    resolved = resolve_evaluation(config, name=name, overrides=overrides, config_dir=config_dir)
     values: Any = OmegaConf.to_container(config, resolve=True)
     return Job(
         evaluation=resolved,
@@ -45,9 +62,9 @@ def build_job(config: DictConfig) -> Any:
         runs=Path(config.runs),
         cache=values["cache"],
         overrides=overrides,
-        config=values,
-        config_dir=folder,
-        swept=hydra_config.mode == RunMode.MULTIRUN,
+        config=drop_estimate(values),
+        config_dir=config_dir,
+        swept=swept,
     )
 
 

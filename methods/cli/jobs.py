@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from methods.cli.arguments import check_arguments, split_arguments
 from methods.cli.cards import add_processes, take_card
+from methods.cli.estimates import discard_estimates, drop_no_estimate
 from methods.cli.mistakes import explain
 from methods.config.plugins import export_importable
 from methods.config.renamed import rename_overrides
@@ -46,7 +47,8 @@ def run_verb(verb: str, run: Callable[[], Any]) -> None:
     """Run a Hydra verb with the arguments of the command line; exit with a message if it fails."""
     if os.environ.get(FULL) == "1":
         prepare_arguments(verb)
-        run()
+        with discard_estimates():
+            run()
         return
     try:
         prepare_arguments(verb)
@@ -63,7 +65,8 @@ def run_verb(verb: str, run: Callable[[], Any]) -> None:
 def _run_jobs(run: Callable[[], Any]) -> None:
     """Run jobs, which handle their own errors; an OSError left here is about their folder."""
     try:
-        run()
+        with discard_estimates():
+            run()
     except OSError as error:
         raise OSError(
             f"the folder for runs cannot be written ({error}); give another one: runs=DIR"
@@ -111,7 +114,7 @@ def prepare_arguments(verb: str) -> None:
         words = leave_out_default_tasks(words)
         words = add_trained_method(words, config_dir=chosen.config_dir)
     check_arguments(verb, options, words)
-    words = add_processes(words)
+    words = add_processes(drop_no_estimate(words))
     sys.argv = [sys.argv[0], *options, *words]
 
 
@@ -146,9 +149,9 @@ def add_trained_method(words: list[str], *, config_dir: str | None) -> list[str]
     return [f"method={name}", *words] if (name := names.pop()) else words
 
 
-def get_config_dir() -> str | None:
-    """Return the --config-dir of the command line, as it was given."""
-    for source in HydraConfig.get().runtime.config_sources:
+def get_config_dir(hydra_config: Any) -> str | None:
+    """Return the --config-dir of the command line, as it was given. hydra_config: Hydra's part."""
+    for source in hydra_config.runtime.config_sources:
         if source.provider == "command-line":
             return source.path
     return None

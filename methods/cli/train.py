@@ -12,8 +12,10 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from methods.cli.estimates import measure_start, write_estimate
 from methods.cli.jobs import check_report, get_config_dir, record_status, run_verb
 from methods.cli.mistakes import quote
 from methods.config.names import CONF
@@ -36,14 +38,32 @@ def run(config: DictConfig) -> None:
             title=chosen["recipe"],
             overrides=overrides,
             name=chosen["method"],
-            config_dir=get_config_dir(),
+            config_dir=get_config_dir(HydraConfig.get()),
         )
+        if config.estimate:
+            _log_estimate(job, config)
+            return
         folder = job.run()
         if job.processes.is_main_process:
             log.info("trained: %s", folder)
             if config.evaluate.names or config.evaluate.get("own"):
                 score(job, folder, config, name=chosen["method"])
             log.info("%s", make_evaluation_command(job, folder, chosen, overrides))
+
+
+def _log_estimate(job: Any, config: DictConfig) -> None:
+    """Log what a training and its evaluation will cost."""
+    from methods.training.cost_table import format_training, format_training_line
+    from methods.training.estimate import add_evaluations, estimate_training
+
+    found = estimate_training(job, starting=measure_start())
+    if not job.processes.is_main_process:
+        return
+    add_evaluations(found, job)
+    swept = HydraConfig.get().mode == RunMode.MULTIRUN
+    shown = format_training_line if swept else format_training
+    log.info("%s", shown(found, config.price_per_hour))
+    write_estimate(str(found.folder), tokens=found.all_tokens, seconds=found.total)
 
 
 def make_evaluation_command(

@@ -8,6 +8,7 @@ from pathlib import Path
 from methods.folders import CONF
 
 OPTIONAL = ("template", "experiment")  # groups that set values of others and leave no section
+ESTIMATE = ("estimate", "price_per_hour")  # what a job costs is no setting of it: not recorded
 
 
 def quote_value(value: str) -> str:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from methods.backbone.hardware import AttentionKernel
 from methods.backbone.linears import Linears
-from methods.config.names import OPTIONAL, list_choices, list_groups, list_root_keys
+from methods.config.names import ESTIMATE, OPTIONAL, list_choices, list_groups, list_root_keys
 from methods.config.own_tasks import OwnClass, OwnTask, build_own_tasks
 from methods.fields import build, check_value, nearest
 
@@ -79,6 +79,8 @@ ROOT_TYPES = {
     "mirror": str | None,
     "report": str | None,
     "adapter": str | list[str] | None,
+    "estimate": bool,
+    "price_per_hour": float | None,
 }
 
 
@@ -110,6 +112,14 @@ def check_config(config: DictConfig, *, verb: str = "evaluate") -> None:
             check_value(key, list(value) if isinstance(value, ListConfig) else value, hint)
             if value == "":
                 raise ValueError(f"{key} is empty; give {key}=VALUE")
+    if (price := config.get("price_per_hour")) is not None:
+        if not 0 < price < math.inf:
+            raise ValueError(f"price_per_hour is {price}; it is above 0 and finite")
+        if not config.get("estimate"):
+            raise ValueError(
+                f"price_per_hour={price} is for an estimate; add estimate=true, or leave "
+                f"price_per_hour out"
+            )
     for key, settings in (("kernel", KernelSettings), ("cache", CacheSettings)):
         if key in config:
             given = get_section(config, key)
@@ -118,6 +128,11 @@ def check_config(config: DictConfig, *, verb: str = "evaluate") -> None:
                 raise ValueError(f"{key}.{lost} was taken out; leave ~{key}.{lost} out")
     if "tasks" in config:
         build_task_list(get_section(config, "tasks"), key="tasks")
+
+
+def drop_estimate(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config's values without those that ask for an estimate."""
+    return {key: value for key, value in values.items() if key not in ESTIMATE}
 
 
 def get_section(config: DictConfig, key: str) -> dict[str, Any]:

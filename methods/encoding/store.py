@@ -244,7 +244,16 @@ def _with_checksum(key: bytes, vector: np.ndarray) -> bytes:
     return struct.pack("<I", zlib.crc32(key + data)) + data
 
 
+def count_bytes(dimensions: int) -> int:
+    """Return the bytes that a vector takes in a store."""
+    return _count_bytes(4 + 4 * dimensions)
+
+
 def _size(value: bytes) -> int:
-    """Return the bytes a vector takes: small values share pages, others have pages of their own."""
-    pages = -(-(len(value) + 16) // PAGE) * PAGE if len(value) > PAGE // 2 else len(value)
+    return _count_bytes(len(value))
+
+
+def _count_bytes(length: int) -> int:
+    """Return the bytes a value takes: small values share pages, others have pages of their own."""
+    pages = -(-(length + 16) // PAGE) * PAGE if length > PAGE // 2 else length
     return pages + 128

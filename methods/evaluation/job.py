@@ -112,10 +112,14 @@ class Job:
         return sum(found) / len(found) if found else None
 
     @cached_property
+    def text_config(self) -> Any:
+        """Return transformers' config of the model's text decoder."""
+        return load_config(self.evaluation.spec)[1].get_text_config()
+
+    @cached_property
     def cells(self) -> list[Method]:
         """Return the job's methods, layers resolved against the model's number of layers."""
-        _, config = load_config(self.evaluation.spec)
-        number = config.get_text_config().num_hidden_layers
+        number = self.text_config.num_hidden_layers
         cells = self.evaluation.cells
         if self.evaluation.all_layers:
             cells = [replace(c, layer=at) for at in (*range(number), -1) for c in cells]
@@ -135,7 +139,7 @@ class Job:
     @cached_property
     def records(self) -> list[Record]:
         """Return one record a cell."""
-        return [Record(self.runs, self._describe_variant(cell).model_meta) for cell in self.cells]
+        return [Record(self.runs, self.describe_variant(cell).model_meta) for cell in self.cells]
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -179,7 +183,7 @@ class Job:
                 self.backbone,
                 cell,
                 instructions=self.evaluation.instructions,
-                variant=self._describe_variant(cell),
+                variant=self.describe_variant(cell),
                 shared=shared,
                 cell_index=index,
                 recorder=recorder,
@@ -200,7 +204,8 @@ class Job:
                 self.runs / "results",
             )
 
-    def _describe_variant(self, cell: Method) -> Variant:
+    def describe_variant(self, cell: Method) -> Variant:
+        """Return how mteb's results name a cell."""
         return describe_variant(
             cell,
             method=self.evaluation.name,
@@ -220,14 +225,14 @@ class Job:
             training=[summarize_training(adapter) for adapter in stack_adapters(spec.adapters)],
             trained_as=find_differences(cell, list_trained_folders(spec.adapters, path)),
             method=self.evaluation.name,
-            options=_list_options(cell),
+            options=list_options(cell),
             default={axis: getattr(type(cell), axis) for axis in AXES},
             attention=cell.attention,
             pooling=cell.pooling,
             layer=cell.layer,
             dtype=self.identity["dtype"],
             instructions=self.evaluation.instructions.source if cell.uses_instructions else None,
-            digest=self._describe_variant(cell).experiment["digest"],
+            digest=self.describe_variant(cell).experiment["digest"],
             method_config=describe_method(cell),
             backbone=self.identity,
             reports=[self.config["report"]] if self.config.get("report") else [],
@@ -238,7 +243,7 @@ class Job:
         )
 
 
-def _list_options(cell: Method) -> dict[str, Any]:
+def list_options(cell: Method) -> dict[str, Any]:
     """Return the fields that differ from the method's own defaults, axes aside."""
     defaults = {f.name: f.default for f in dataclasses.fields(cell)}
     return {

@@ -22,6 +22,7 @@ from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 from mteb.cache import ResultCache
 from mteb.get_tasks import _TASKS_REGISTRY
 from mteb.models.model_meta import ModelMeta
+from mteb.types import PromptType
 
 from methods.records import write_atomically
 
@@ -56,6 +57,20 @@ def encode_column(
     )
     about = {"task_metadata": task.metadata, "hf_split": hf_split, "hf_subset": hf_subset}
     return np.asarray(model.encode(loader, **about, **encode_kwargs))
+
+
+def encode_rows(
+    model: Any, rows: Dataset, side: str, *, encode_kwargs: Mapping[str, Any], **about: Any
+) -> None:
+    """Let a model encode queries or documents of a retrieval task as mteb's search does.
+
+    side: `query` or `document`. about: task_metadata, hf_split, hf_subset.
+    """
+    prompt_type = PromptType(side)
+    loader = create_dataloader(
+        rows, task_metadata=about["task_metadata"], prompt_type=prompt_type, **encode_kwargs
+    )
+    model.encode(loader, prompt_type=prompt_type, **about, **encode_kwargs)
 
 
 def score_queries(

@@ -11,12 +11,12 @@ from typing import Any, get_args
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from methods.backbone.loader import identify_backbone
+from methods.backbone.loader import BackboneSpec, identify_backbone
 from methods.backbone.sources import Folder
 from methods.backbone.trained_pooling import TrainedPoolingKind, TrainedPoolingSpec
 from methods.base import Method
 from methods.config.resolve import ROOT_AXES, EvaluationSpec, build_backbone_spec, build_method
-from methods.config.settings import TaskList, build_task_list, check_config
+from methods.config.settings import TaskList, build_task_list, check_config, drop_estimate
 from methods.data.rows import COLUMNS
 from methods.encoding.instructions import Instructions
 from methods.evaluation.job import Job
@@ -45,7 +45,8 @@ def build_train_job(
     title: what the adapter folder is named after. name: the method's, in conf/method.
     """
     check_config(config, verb="train")
-    values: Any = OmegaConf.to_container(config, resolve=True)
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    values = drop_estimate(plain)
     method = build_method(config.method, config_dir=config_dir, **_read_axes(config))
     spec = build_backbone_spec(config.model, kernel=config.kernel, adapter=config.adapter)
     instructions = build(Instructions, values["instructions"], key="instructions")
@@ -116,24 +117,39 @@ def _digest_contents(data: Data, objective: Objective, chosen_on: TaskList) -> l
 def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None:
     """Evaluate what was trained, and the untrained model first, into records under `runs`."""
     values: Any = OmegaConf.to_container(config, resolve=True)
-    before, tasks = resolve_scored_tasks(values)
-    trained = replace(job.spec, adapters=(str(folder),))
-    if job.trains_all_weights:
-        own = Folder(path=str(folder))
-        trained = replace(job.spec, name=f"{job.spec.name}-{folder.name}", source=own, adapters=())
+    job = replace(job, config=drop_estimate(values), name=name)
+    for evaluation in build_evaluations(job, folder, trained=True):
+        evaluation.run()
+
+
+def build_evaluations(job: TrainJob, folder: Path, *, trained: bool) -> list[Job]:
+    """Return the evaluations that a training asks for: of the untrained model, if it wants that,
+    and, where it is `trained`, of what is in its folder."""
+    before, tasks = resolve_scored_tasks(job.config)
     # New tokens cannot be encoded before an adapter brings their rows.
     before = before and (bool(job.spec.adapters) or not job.method.new_tokens)
-    for spec in (job.spec, trained) if before else (trained,):
-        Job(
-            evaluation=EvaluationSpec(name, spec, [job.method], job.instructions),
-            tasks=tasks,
-            runs=Path(values["runs"]),
-            cache=values["cache"],
-            overrides=job.overrides,
-            config=values,
-            config_dir=job.config_dir,
-            verb="train",
-        ).run()
+    specs = [job.spec] if before else []
+    if trained and job.trains_all_weights:
+        own = Folder(path=str(folder))
+        name = f"{job.spec.name}-{folder.name}"
+        specs.append(replace(job.spec, name=name, source=own, adapters=()))
+    elif trained:
+        specs.append(replace(job.spec, adapters=(str(folder),)))
+    return [build_evaluation(job, spec, tasks) for spec in specs]
+
+
+def build_evaluation(job: TrainJob, spec: BackboneSpec, tasks: TaskList) -> Job:
+    """Return the evaluation of a model with a training's method."""
+    return Job(
+        evaluation=EvaluationSpec(job.name, spec, [job.method], job.instructions),
+        tasks=tasks,
+        runs=Path(job.config["runs"]),
+        cache=job.config["cache"],
+        overrides=job.overrides,
+        config=job.config,
+        config_dir=job.config_dir,
+        verb="train",
+    )
 
 
 def resolve_scored_tasks(values: Mapping[str, Any]) -> tuple[bool, TaskList]:

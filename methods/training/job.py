@@ -85,7 +85,7 @@ class TrainJob:
         if (self.folder / "training.json").is_file():
             log.info("%s is trained already, with these settings", self.folder)
             return self.folder
-        rows, about = self._load_rows()
+        rows, about = self.load_rows()
         held = about["sources"].items()
         settings["decides"]["rows"] = {name: source["sha256"] for name, source in held}
         prepared = self.prepare()
@@ -121,7 +121,7 @@ class TrainJob:
         """The processes that train together (torchrun, accelerate launch), often one."""
         return PartialState(cpu=resolve_device(self.spec.device) == "cpu")
 
-    def _load_rows(self) -> tuple[DatasetDict, dict[str, Any]]:
+    def load_rows(self) -> tuple[DatasetDict, dict[str, Any]]:
         """Return checked rows by source, and what the record states about them."""
         loaded = data.load(
             self.data,

@@ -49,6 +49,10 @@ VALUES = [
     (["+model.source.config.hidden_sise=2"], "no setting of a llama .*did you mean hidden_size"),
     (["model.source.architecture=lama"], "architecture 'lama' is unknown .*did you mean llama"),
     (["model.source=5"], "model.source is not given; choose a model"),
+    (["estimate=maybe"], "estimate 'maybe' is unknown; valid: True, False"),
+    (["price_per_hour=2.5"], "is for an estimate; add estimate=true, or leave price_per_hour out"),
+    (["price_per_hour=-1", "estimate=true"], "price_per_hour is -1; it is above 0 and finite"),
+    (["price_per_hour=dear", "estimate=true"], "price_per_hour 'dear' is not valid; it takes a n"),
     (["+nonsense=1"], "nonsense is no key of dec2vec evaluate; valid: tasks, method"),
 ]
 
@@ -87,6 +91,7 @@ TRAINED = [
     (["out=5"], "out 5 is not valid; it takes text, null. Quote it"),
     (["+model.four_bit=true"], "use recipe.trainable.quantized=auto"),
     (["+kernel.pakced=false"], "has no pakced"),
+    (["price_per_hour=2.5"], "price_per_hour=2.5 is for an estimate; add estimate=true"),
 ]
 
 
