@@ -283,6 +283,27 @@ USES = [
         ),
     ),
     *upstream(
+        "interop",
+        (
+            "sentence_transformers.base.modules:Transformer",
+            "the module of an exported folder",
+            "follow sentence-transformers' module: tests/interop loads every kind of folder",
+            ("model_name_or_path",),
+        ),
+        (
+            "sentence_transformers.base.modules:Transformer.load_file_path",
+            "finds a folder's files, on the Hub too",
+            "find them by huggingface_hub",
+            ("model_name_or_path", "filename", "subfolder"),
+        ),
+        (
+            "transformers.dynamic_module_utils:get_relative_imports",
+            "files of code beside a model are found by lines `from .NAME import`",
+            "write a folder's code as one file",
+            ("module_file",),
+        ),
+    ),
+    *upstream(
         "training",
         (
             "transformers:Trainer._save",

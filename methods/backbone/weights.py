@@ -169,7 +169,7 @@ def load_verified(
     from safetensors import SafetensorError
 
     try:
-        with _hide_progress_bar():
+        with hide_progress_bar():
             # Shapes that differ are reported, not accepted: check_loaded names them.
             model, found = kind.from_pretrained(
                 location, output_loading_info=True, ignore_mismatched_sizes=True, **options
@@ -188,7 +188,7 @@ def load_verified(
 
 
 @contextmanager
-def _hide_progress_bar() -> Iterator[None]:
+def hide_progress_bar() -> Iterator[None]:
     """Hide transformers' progress bars for this block, and leave them as they were."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
     from transformers.utils import logging as bars

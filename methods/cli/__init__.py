@@ -13,12 +13,14 @@ from typing import Any
 VERBS = {
     "evaluate": "embed mteb tasks with a method on a model and score them",
     "train": "train a method by a recipe into an adapter folder",
+    "export": "write a method on a model as a folder that other programs load",
     "try": "compare methods on a few texts of yours, as a table",
     "report": "make tables, figures and a page from the records of runs",
     "rerun": "rerun what a record states and report what differs",
     "methods": "list the methods, with their papers",
     "cache": "show or clear the embeddings cached on disk: info, clear",
 }
+CONFIGURED = ("evaluate", "train", "export")  # by a conf/VERB.yaml, whose words Hydra completes
 MODULES = {"try": "try_"}  # where a verb cannot be a module's name
 HELP = ("-h", "--help", "help")
 SPIN = "10000"  # turns that a thread of OpenMP waits for work before it sleeps
@@ -110,9 +112,9 @@ def _complete() -> None:
     """Print Hydra's shell completion, for a command whose first word is a verb."""
     words = os.environ.get("COMP_LINE", "").split(" ")
     verb = words[1] if len(words) > 1 else ""
-    if "query=bash" in sys.argv and verb not in ("evaluate", "train"):
+    if "query=bash" in sys.argv and verb not in CONFIGURED:
         print(" ".join(VERBS))
         return
     os.environ["COMP_LINE"] = " ".join([*words[:1], *words[2:]])  # Hydra knows of no verbs
     sys.argv[0] = "dec2vec"
-    import_module(f"methods.cli.{verb if verb == 'train' else 'evaluate'}").run()
+    import_module(f"methods.cli.{verb if verb in CONFIGURED else 'evaluate'}").run()

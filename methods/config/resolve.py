@@ -50,14 +50,19 @@ class EvaluationSpec:
 
 
 def resolve_evaluation(
-    config: DictConfig, *, name: str, overrides: Iterable[str] = (), config_dir: str | None = None
+    config: DictConfig,
+    *,
+    name: str,
+    overrides: Iterable[str] = (),
+    config_dir: str | None = None,
+    verb: str = "evaluate",
 ) -> EvaluationSpec:
     """Resolve an evaluation before a model is loaded. Raises ValueError on bad input.
 
     overrides: those of the command line, which an adapter's own settings do not replace.
-    config_dir: a folder that may hold poolings of your own.
+    config_dir: a folder that may hold poolings of your own. verb: whose config it is.
     """
-    check_config(config)
+    check_config(config, verb=verb)
     overrides = list(overrides)
     config = _apply_training(config, list_overridden_fields(overrides))
     axes = {axis: _read_axis(axis, config[axis]) for axis in ROOT_AXES if axis in config}

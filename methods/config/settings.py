@@ -81,6 +81,12 @@ ROOT_TYPES = {
     "adapter": str | list[str] | None,
     "estimate": bool,
     "price_per_hour": float | None,
+    "format": Literal["sentence_transformers", "adapter"],
+    "modules": Literal["auto", "stock", "custom"],
+    "instruction": str | None,
+    "task": str | list[str] | None,
+    "records": str | list[str] | None,
+    "base_model": str | None,
 }
 
 

@@ -43,6 +43,10 @@ def light(*words: str, cwd: Path) -> str:
             "train --help",
             ["recipe=NAME", "sgpt_nli_demo", "recipe.learning_rate=1e-4", "data=NAME"],
         ),
+        (
+            "export --help",
+            ["out=???", "modules=auto", "format=adapter", "task=null", "method=NAME"],
+        ),
         ("report --help", ["--common", "for instance: dec2vec report"]),
         ("cache --help", ["info", "clear", "--folder"]),
         ("methods --help", ["--config-dir"]),
@@ -63,7 +67,7 @@ def test_report_and_cache_import_nothing_heavy(tmp_path):
     assert "STS avg" in light("report", sts, "--out", "out", "--samples", "9", cwd=tmp_path)
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "train"])
+@pytest.mark.parametrize("verb", ["evaluate", "train", "export"])
 def test_the_page_of_a_verb_has_every_key_and_three_examples(verb):
     from methods.cli.mistakes import iterate_keys
     from methods.config.names import list_groups
