@@ -1,4 +1,5 @@
-"""Exports of the tiny random model, and what plain sentence-transformers makes of them."""
+"""Exports of the tiny random model, what plain sentence-transformers makes of them, and its models
+made by hand."""
 
 import json
 import os
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
+TEXTS = ["a cat sleeps", "", "  blanks around ", "two\nlines", "a longer text than the others are"]
 
 
 def build(*overrides, config_dir=None, adapter=False):
@@ -47,3 +49,47 @@ def reload(tmp_path_factory):
         return dict(np.load(place / "out.npz"))
 
     return load
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory, encoder):
+    """The tiny model as transformers saves one, in float32, with a padding token."""
+    folder = tmp_path_factory.mktemp("tiny")
+    loaded = encoder("sgpt", linears="torch")
+    loaded.model.save_pretrained(folder)
+    tokenizer = loaded.backbone.tokenizer
+    tokenizer.pad_token = tokenizer.eos_token
+    try:
+        tokenizer.save_pretrained(folder)
+    finally:
+        tokenizer.pad_token = None
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_model(tiny_folder):
+    """Return a function from a pooling and modules behind it to a SentenceTransformer."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    def make(pooling, *modules, first=Transformer, include_prompt=True, **options):
+        transformer = first(str(tiny_folder))
+        parts = [transformer, Pooling(32, pooling, include_prompt=include_prompt), *modules]
+        return SentenceTransformer(modules=parts, device="cpu", **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_appended():
+    """Return a function that lets a model's tokenizer put EOS behind every text by itself."""
+    from tokenizers.processors import TemplateProcessing
+
+    def append(model, template="$A </s>"):
+        model.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=template, special_tokens=[("<s>", 1), ("</s>", 2)]
+        )
+        return model
+
+    return append
