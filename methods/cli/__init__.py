@@ -15,6 +15,7 @@ VERBS = {
     "train": "train a method by a recipe into an adapter folder",
     "export": "write a method on a model as a folder that other programs load",
     "try": "compare methods on a few texts of yours, as a table",
+    "compare": "compare two encoders stage by stage and name the first difference",
     "report": "make tables, figures and a page from the records of runs",
     "rerun": "rerun what a record states and report what differs",
     "methods": "list the methods, with their papers",

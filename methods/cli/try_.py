@@ -98,7 +98,7 @@ def parse(arguments: list[str], *, prog: str = "dec2vec try") -> Request:
         key = key.removeprefix("model.").removeprefix("method.")
         if key in keys:
             raise ValueError(f"{key} is given twice; give one value, several methods as method=A,B")
-        keys[key] = _parse_value(key, value)
+        keys[key] = parse_value(key, value)
     texts += arguments[end + 1 :]
     if len(texts) < 2:
         raise ValueError(
@@ -228,7 +228,7 @@ def _shorten(text: str) -> str:
     return line or "(an empty text)"
 
 
-def _parse_value(key: str, value: str) -> Any:
+def parse_value(key: str, value: str) -> Any:
     """Parse a value as a config does; texts, names and folders stay as they are typed."""
     if key in ("method", "model", "instruction"):
         return value

@@ -48,6 +48,7 @@ def light(*words: str, cwd: Path) -> str:
             ["out=???", "modules=auto", "format=adapter", "task=null", "method=NAME"],
         ),
         ("report --help", ["--common", "for instance: dec2vec report"]),
+        ("compare --help", ["A and B are each", "texts=FILE", "Exit status: 0"]),
         ("cache --help", ["info", "clear", "--folder"]),
         ("methods --help", ["--config-dir"]),
         ("methods", ["arXiv 2402.15449", "sgpt", "SGPT"]),
