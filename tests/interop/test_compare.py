@@ -252,3 +252,42 @@ def test_static_embeddings_and_modules_of_ones_own_are_traced(encoder, make_mode
     found = compare(encoder("sgpt"), static, FULL)
     assert {s.unknown for s in found.stages if s.name in ("token ids", "attention")} == {"B"}
     assert not found.agrees
+
+
+def test_a_module_that_hands_its_pool_mask_to_the_pooling_equals_the_method(encoder, tiny_folder):
+    """The form in which a method that no stock module can say is exported."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    ours = encoder("echo")
+
+    class Method(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model, self.max_seq_length = Transformer(str(tiny_folder)).model, 300
+            self.tokenizer = ours.backbone.tokenizer
+
+        def preprocess(self, inputs, prompt=None, task=None, **more):
+            made = ours.method.prepare_inputs(inputs, tokenizer=self.tokenizer, prompt_type=task)
+            length = max(map(len, made.ids))
+            ids = [row + [0] * (length - len(row)) for row in made.ids]
+            seen = [[1] * len(row) + [0] * (length - len(row)) for row in made.ids]
+            return {
+                "input_ids": torch.tensor(ids),
+                "attention_mask": torch.tensor(seen),
+                "pool_mask": made.mask(length).long(),
+            }
+
+        def forward(self, features):
+            given = {key: features[key] for key in ("input_ids", "attention_mask")}
+            states = self.model(**given, use_cache=False).last_hidden_state
+            mask = features["pool_mask"]
+            return {**features, "token_embeddings": states, "attention_mask": mask}
+
+    model = SentenceTransformer(modules=[Method(), Pooling(32, "mean")], device="cpu")
+    for side in (None, "query", "document"):
+        found = compare(ours, model, TEXTS, side=side)
+        assert found.agrees and not differing(found), found.verdict
+        assert not any(stage.unknown for stage in found.stages)
+    start = found.b.texts[0].weights_L.nonzero()[0][0]
+    assert start > 40 and found.b.texts[0].pooling == "mean"  # the second copy alone
