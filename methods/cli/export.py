@@ -23,7 +23,7 @@ def run(config: DictConfig) -> None:
         given = {
             "name": about.runtime.choices["method"],
             "overrides": list(about.overrides.task),
-            "config_dir": get_config_dir(),
+            "config_dir": get_config_dir(about),
         }
         if config.format == "adapter":
             _write_adapter(config, given)
