@@ -20,7 +20,8 @@ truncate_dim=, normalize_embeddings= ...), or a file of vectors (vectors:FILE; .
     any other            an option of both encoders, such as model=tiny dtype=float32
 
 Exit status: 0 where all stages that both show agree within the tolerance, 1 where one differs, 2
-where the encoders cannot be compared. A difference of dtype or kernel alone widens the tolerance.
+where the encoders cannot be compared. Another kernel alone is no difference; another dtype is none
+either, and widens the tolerance.
 """
 
 from __future__ import annotations

@@ -163,9 +163,10 @@ def load_sentence_transformer(side: Side) -> Any:
     except (ImportError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{side.source} cannot be loaded: {error}") from error
     except ValueError as error:
-        advice = ". It has code of its own: if you trust it, add trust_remote_code=true"
-        untrusted = "trust_remote_code" in str(error)
-        raise ValueError(f"{side.source}: {error}{advice if untrusted else ''}") from error
+        fault = " ".join(str(error).split())
+        if "trust_remote_code" in fault:
+            fault = "it holds code of its own; if you trust that, add trust_remote_code=true"
+        raise ValueError(f"{side.source} cannot be loaded: {fault}") from error
     if "max_seq_length" in options:
         model.max_seq_length = options["max_seq_length"]
     return model

@@ -70,10 +70,16 @@ def trace_sentence_transformer(
         dtype=dtype,
         kernel=f"{kernel} on {model.device}" if kernel else None,
         state=None if transformer is None else "after the final norm",
-        max_length=model.max_seq_length,
+        max_length=_find_max_length(model),
         samples=None if transformer is None else sample_weights(transformer),
         **described,
     )
+
+
+def _find_max_length(model: Any) -> int | None:
+    """Return the most tokens of a row; None where the tokenizer only has transformers' 1e30."""
+    length = model.max_seq_length
+    return None if length is None or length > 1e9 else int(length)
 
 
 def _nearness(dtype: str | None) -> float:

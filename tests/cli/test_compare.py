@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from methods.cli.compare import parse
-from methods.cli.sides import parse_side
-from tests.cli.test_evaluate import dec2vec
+from methods.cli.sides import load_sentence_transformer, parse_side
+from tests.cli.test_evaluate import dec2vec, write_readme_files
 
 
 def test_two_encoders_come_first_and_what_follows_holds_for_both():
@@ -128,7 +128,23 @@ def test_a_file_of_vectors_is_compared_and_what_cannot_be_ends_with_2(tmp_path):
     assert code == 0 and "not known of B: text as prepared, token ids" in output, output
     code, output = dec2vec("compare", "sgpt", *given, cwd=tmp_path)
     assert code == 2 and output.strip().endswith("(texts=FILE), or fewer (limit=2)"), output
+    write_readme_files(tmp_path)
+    given = ["shout", "shout emphasis='?'", "--config-dir", "mine", "model=tiny", "texts=[a cat]"]
+    code, output = dec2vec("compare", *given, cwd=tmp_path)
+    assert code == 1 and "    A  'a cat!!!⟦</s>⟧'\n    B  'a cat?⟦</s>⟧'" in output, output
     code, output = dec2vec("compare", "v.npy", "v.npy", cwd=tmp_path)
     assert code == 0 and "2 rows" in output, output
     code, output = dec2vec("compare", "v.npy", "v.npy", "layer=2", cwd=tmp_path)
     assert code == 2 and "layer= is no option" in output, output
+
+
+def test_a_folder_with_code_of_its_own_is_loaded_only_where_that_is_trusted(tmp_path):
+    (tmp_path / "modules.json").write_text(
+        '[{"idx": 0, "name": "0", "path": "", "type": "own.Module"}]'
+    )
+    side = parse_side(f"st:{tmp_path}", {})
+    with pytest.raises(ValueError, match="code of its own; if you trust that, add trust_remote_"):
+        load_sentence_transformer(side)
+    side = parse_side(f"st:{tmp_path} trust_remote_code=true", {})
+    with pytest.raises(ValueError, match="cannot be loaded: No module named 'own'"):
+        load_sentence_transformer(side)
