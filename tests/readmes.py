@@ -67,8 +67,9 @@ def make_block(source: str) -> str:
 
 def list_readmes() -> list[Path]:
     """Return every README of the repository."""
+    others = {".venv", "build"}  # of packages that are installed there
     found = ROOT.rglob("README.md")
-    return sorted(file for file in found if ".venv" not in file.relative_to(ROOT).parts)
+    return sorted(file for file in found if not others & {*file.relative_to(ROOT).parts})
 
 
 def write_blocks(text: str) -> str:
