@@ -39,6 +39,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...] | None] = {
         "torch==2.13.0",
     ),
 }
+# optimum-intel wants it for images alone, and PyPI's build does not import beside a torch for CPUs.
+UNWANTED = {"openvino": "torchvision"}
 
 
 def build_environment(name: str, *, folder: Path = FOLDER) -> Path:
@@ -56,11 +58,13 @@ def build_environment(name: str, *, folder: Path = FOLDER) -> Path:
         return python
     if not python.is_file():
         subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-    command = [str(python), "-m", "pip", "install", "--quiet", *required]
-    done = subprocess.run(command, capture_output=True, text=True)
+    pip = [str(python), "-m", "pip"]
+    done = subprocess.run([*pip, "install", "--quiet", *required], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
         raise RuntimeError(f"pip cannot build the environment {name}: {last}")
+    if name in UNWANTED:
+        subprocess.run([*pip, "uninstall", "--quiet", "--yes", UNWANTED[name]], check=True)
     made.write_text(wanted)
     return python
 
