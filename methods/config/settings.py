@@ -104,7 +104,8 @@ def check_config(config: DictConfig, *, verb: str = "evaluate") -> None:
             )
     groups_of = list_groups(verb)
     for key in valid:
-        if key not in config and key not in groups_of:
+        missing = OmegaConf.is_missing(config, key)  # it has no value yet, see below
+        if key not in config and key not in groups_of and not missing:
             raise ValueError(f"{key} was taken out; leave ~{key} out, or give {key}=VALUE")
     for key in groups_of:
         if key in (*OPTIONAL, "recipe") or isinstance(config.get(key), DictConfig):

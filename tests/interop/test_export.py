@@ -227,6 +227,7 @@ def test_several_instructions_are_a_prompt_each(tmp_path):
         (["method=e5_instruct"], "an exported folder holds as its prompt; give instruction="),
         (["method=echo", "instruction=x"], "Echo uses no instruction; leave instruction="),
         (["method=echo", "layer=[1,2]"], "an exported folder has one pooling, layer and normalize"),
+        (["method=echo", "out=???"], "out has no value yet; give out=OUT"),
         (["method=echo", "base_model=x"], "base_model is for format=adapter"),
         (["method=echo", "format=onnx"], "format 'onnx' is unknown; valid: sentence_transformers"),
         (["method=echo", "modules=old"], "modules 'old' is unknown; valid: auto, stock, custom"),
