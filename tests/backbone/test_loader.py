@@ -62,7 +62,7 @@ def test_cuda_that_is_not_there_is_an_error(device):
 
 
 def test_a_kernel_that_cannot_be_had_is_an_error():
-    with pytest.raises(ValueError, match=r"flash_attention_2 needs .*pip install -e '\.\[gpu\]'"):
+    with pytest.raises(ValueError, match=r"flash_attention_2 needs .*pip install -e '\.\[flash\]'"):
         resolve_kernels("flash_attention_2", "cpu", "bfloat16")
 
 
