@@ -167,7 +167,7 @@ class Exported:
         if not (self.folder / plain).is_file():
             self._load(export=True).save_pretrained(str(self.folder))
         self.about = f"sentence-transformers {version('sentence-transformers')}, "
-        self.about += f"{self.backend} {version(RUNTIMES[self.backend])}"
+        self.about += f"{RUNTIMES[self.backend]} {version(RUNTIMES[self.backend])}"
         if settings["weights"] == "float32":
             self.model = self._load(file_name=plain.split("/")[-1])
             return
