@@ -1,14 +1,18 @@
 """Load the language-model head that a backbone is loaded without."""
 
+from __future__ import annotations
+
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from methods.backbone.loader import Backbone, BackboneSpec, load_config
 from methods.backbone.verify import check_finite
-from methods.backbone.weights import load_verified
+from methods.backbone.weights import load_verified, read_model_config
+
+if TYPE_CHECKING:
+    from methods.backbone.loader import Backbone, BackboneSpec
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +22,8 @@ def load_head(spec: BackboneSpec, backbone: Backbone) -> Tensor:
 
     Raises ValueError for a checkpoint that has no head, or none that fits.
     """
-    checkpoint, config = load_config(spec)
+    checkpoint = spec.source.fetch()
+    config = read_model_config(checkpoint, spec.remote_code)
     embeddings = backbone.model.get_input_embeddings().weight
     if checkpoint.weights is not None:
         return embeddings.detach()

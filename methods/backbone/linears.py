@@ -75,6 +75,8 @@ def prepack(model: nn.Module, wish: Linears) -> str:
     if reason:
         raise ValueError(f"kernel.linears=onednn: {reason}; use kernel.linears=auto")
     for module in list(model.modules()):
+        if isinstance(module, nn.ModuleDict):  # of an adapter, whose weights PEFT asks for
+            continue
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear:  # a subclass may mean something else
                 setattr(module, name, PrepackedLinear(child))  # pyright: ignore[reportArgumentType]

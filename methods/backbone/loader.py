@@ -11,6 +11,7 @@ available is an error.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -59,6 +60,8 @@ class BackboneSpec:
     batch_tokens: tokens a batch may have (padded ones where it is padded), or `auto`.
     four_bit: the weights in 4 bits (bitsandbytes' nf4, CUDA only), as QLoRA is trained.
     remote_code: run code from the checkpoint's repository; off unless asked for by name.
+    merge_adapters: false: an adapter is computed beside the weights, so that it can be switched off
+    (generation.py); vectors then differ from merged ones in their last digits.
     """
 
     name: str
@@ -72,6 +75,7 @@ class BackboneSpec:
     batch_tokens: int | Literal["auto"] = "auto"
     four_bit: bool = False
     remote_code: bool = False
+    merge_adapters: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -105,6 +109,7 @@ class Backbone:
     trained_pooling: the last adapter's, if it was trained with one (trained_pooling.py).
     autocast: the half precision that a model in training computes in, whose trained parts are
     float32; None for a model as it was loaded.
+    spec: what it was loaded from.
     """
 
     model: Any
@@ -121,12 +126,23 @@ class Backbone:
     refused: dict[Attention, str] = field(default_factory=dict)
     left_over: tuple[str, ...] = ()
     autocast: str | None = None
+    spec: BackboneSpec | None = None
+
+    def generate(self, prompts: Sequence[str], **options: Any) -> list[str]:
+        """Return what the model writes after each prompt, over the same weights (generation.py).
+
+        options: max_new_tokens, temperature, seed, chat, adapters.
+        """
+        from methods.backbone.generation import generate  # transformers' generation is heavy
+
+        return generate(self, prompts, **options)
 
     @property
     def linear_weights(self) -> int:
         """Return the number of weights in linear layers: a token costs about twice as many
         operations. Not counted: attention over the text, and experts that are one tensor."""
-        layers = [m for m in self.model.modules() if hasattr(m, "in_features")]
+        every = [m for m in self.model.modules() if hasattr(m, "in_features")]
+        layers = [m for m in every if not hasattr(m, "base_layer")]  # of an adapter: its parts
         return sum(layer.in_features * layer.out_features for layer in layers)
 
     def limit_batches(self, tokens: int) -> None:
@@ -198,9 +214,15 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
     with LOADING:
         model, kernel, left_over = load_weights(checkpoint, config, spec, dtype, kernels)
     adapters = stack_adapters(spec.adapters)
+    if len(adapters) > 1 and not spec.merge_adapters:
+        names = ", ".join(Path(adapter).name for adapter in adapters)
+        raise ValueError(
+            f"merge_adapters=False takes one adapter, and these are {len(adapters)}: {names}; "
+            f"parents in below/ count. Leave it out, and they are merged"
+        )
     refuse_other_base(adapters, checkpoint.fingerprint, files=checkpoint.files)
     for adapter in adapters:
-        model, tokenizer = merge_adapter(model, tokenizer, adapter)
+        model, tokenizer = merge_adapter(model, tokenizer, adapter, merge=spec.merge_adapters)
     check_finite(model, spec.name)
     check_vocabulary(model, tokenizer, spec.name)
     model = (model if spec.four_bit else model.to(device)).eval().requires_grad_(False)
@@ -240,6 +262,7 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
         packed=packed,
         packed_layout=layout,
         trained_pooling=load_last_trained_pooling(adapters, text_config, device),
+        spec=spec,
     )
 
 
@@ -253,4 +276,5 @@ def identify_backbone(spec: BackboneSpec) -> dict[str, Any]:
         **files,
         "adapters": [digest_adapter(adapter) for adapter in stack_adapters(spec.adapters)],
         "dtype": ("nf4_" if spec.four_bit else "") + resolve_dtype(spec.dtype, spec.device),
+        **({"merged": False} if spec.adapters and not spec.merge_adapters else {}),
     }

@@ -33,9 +33,12 @@ PEFT_PREFIX = "base_model.model."
 HEADS = ("lm_head", "embed_out", "score", "classifier", "qa_outputs", "cls", "v_head")
 
 
-def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
+def merge_adapter(
+    model: Any, tokenizer: Any, adapter: str, *, merge: bool = True
+) -> tuple[Any, Any]:
     """Return the model with an adapter folder merged in, and the tokenizer with its added tokens.
 
+    merge: false: the adapter stays beside the weights, where it can be switched off.
     Raises ValueError for a folder without safetensors, for a tuner that cannot be merged, for an
     adapter of another architecture or size, and for a file that is cut short or lacks tensors.
     """
@@ -44,6 +47,8 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
     folder = Path(adapter)
     config, made_for = read_lora_config(folder)
     weights = read_weights(folder)
+    if not merge:
+        _refuse_unswitchable(config, folder)
     misfit = _describe_misfit(folder, model, made_for)
     tokenizer = _load_own_tokenizer(folder, tokenizer)
     if config.bias == "all":
@@ -57,13 +62,27 @@ def merge_adapter(model: Any, tokenizer: Any, adapter: str) -> tuple[Any, Any]:
         with quiet_peft():
             wrapped = get_peft_model(outer, config)
         _load(wrapped, state, misfit)
-        merged: Any = wrapped.merge_and_unload()
+        merged: Any = wrapped.merge_and_unload() if merge else outer
     except (ValueError, RuntimeError, KeyError) as error:
         if is_out_of_memory(error) or str(error).startswith(misfit):
             raise
         raise ValueError(f"{misfit}: {' '.join(str(error).split())[:400]}") from error
-    log.info("merged %s", folder)
+    log.info("merged %s" if merge else "%s is computed beside the weights", folder)
     return (merged.get_submodule(place) if place else merged), tokenizer
+
+
+def _refuse_unswitchable(config: Any, folder: Path) -> None:
+    """Raise ValueError for an adapter that changes more than it adds to linear layers."""
+    changed = {
+        "bias": config.bias != "none",
+        "modules_to_save": bool(config.modules_to_save),
+        "trainable_token_indices": bool(config.trainable_token_indices),
+    }
+    if named := [name for name, used in changed.items() if used]:
+        raise ValueError(
+            f"{folder} cannot be switched off, since it replaces parts of the model (its "
+            f"{', '.join(named)}); leave merge_adapters=False out, and it is merged"
+        )
 
 
 @contextmanager
