@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbone.attention import attention_mode
+from methods.backbone.forward import make_batches
 from methods.backbone.head import load_head
 from methods.backbone.locks import get_lock
 from methods.backbone.weights import read_model_config
@@ -107,7 +108,8 @@ def generate_ids(
     devices = [] if backbone.choices["device"] == "cpu" else [backbone.choices["device"]]
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        for rows in _make_batches([len(ids) for ids in prompts], max_new_tokens, backbone):
+        lengths = [len(ids) + max_new_tokens for ids in prompts]
+        for rows in make_batches(lengths, backbone.batch_tokens, packed=False):
             written = _run(backbone, whole, settings, [prompts[row] for row in rows], adapters)
             found |= dict(zip(rows, written, strict=True))
     return [found[row] for row in range(len(prompts))]
@@ -196,18 +198,6 @@ def _choose_tokens(settings: Any, tokenizer: Any, max_new_tokens: int, temperatu
     if temperature == 0:
         settings.top_p = settings.top_k = None
     return settings
-
-
-def _make_batches(lengths: Sequence[int], new: int, backbone: Backbone) -> Iterator[list[int]]:
-    """Yield rows, longest first, whose padded tokens and new ones fit the token budget."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batch and (len(batch) + 1) * (lengths[batch[0]] + new) > backbone.batch_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
 
 
 def _run(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from methods.evaluation.amounts import format_bytes, format_duration, format_money, format_number
 from methods.evaluation.costs import Estimate, TaskCost
+from methods.evaluation.model_size import ModelSize
 
 HEAD = ["task", "texts", "tokens", "to compute", "passes", "time"]
 
@@ -94,15 +95,21 @@ def _explain(estimate: Estimate) -> Iterator[tuple[str, str]]:
         yield "memory", f"{format_bytes(speed.memory)} {what} at its peak, measured"
     if estimate.unknown and estimate.size is not None:
         size = estimate.size
-        yield "unknown", f"speed, time and peak memory: {estimate.unknown}"
-        yield "memory", f"{format_bytes(size.bytes)} of weights in {size.dtype}, and a batch"
-        yield (
-            "operations",
-            f"{2.0 * size.linear_weights * estimate.computed:.2g}: two for each token and each of "
-            f"{size.linear_weights:,} weights in linear layers",
-        )
+        operations = f"{2.0 * size.linear_weights * estimate.computed:.2g}: two"
+        yield from explain_unmeasured(estimate.unknown, size, operations, beside="a batch")
     if estimate.vectors_bytes:
         yield "cache", f"{format_bytes(estimate.vectors_bytes)} of vectors"
+
+
+def explain_unmeasured(
+    why: str, size: ModelSize, operations: str, *, beside: str
+) -> Iterator[tuple[str, str]]:
+    """Yield what is known where nothing was measured. operations: how many, and how many for each
+    token and weight. beside: what takes memory beside the weights."""
+    yield "unknown", f"speed, time and peak memory: {why}"
+    yield "memory", f"{format_bytes(size.bytes)} of weights in {size.dtype}, and {beside}"
+    weights = f"{size.linear_weights:,} weights in linear layers"
+    yield "operations", f"{operations} for each token and each of {weights}"
 
 
 def _sum_up(estimate: Estimate, price_per_hour: float | None) -> Iterator[tuple[str, str]]:

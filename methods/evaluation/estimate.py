@@ -29,6 +29,7 @@ from methods.evaluation.costs import Estimate, TaskCost
 from methods.evaluation.dry_run import Collector, Side, choose_dimensions, run_dry
 from methods.evaluation.job import Job
 from methods.evaluation.model_size import ModelSize, find_free_memory, measure_model
+from methods.evaluation.own_tasks.make import state_instructions
 from methods.evaluation.records import Part
 from methods.evaluation.speed import CacheReader, Group, Speed, make_group, measure_speed
 from methods.evaluation.task_data import list_requested_parts, load_data, unload_data
@@ -72,8 +73,7 @@ def estimate_evaluation(
         if not tasks:
             raise ValueError(explain_missing(missing))
         if job.cells[0].uses_instructions:
-            for task in tasks:
-                job.evaluation.instructions.find(task.metadata)
+            state_instructions(tasks, job.evaluation.instructions)
         bar = stack.enter_context(tqdm(tasks, desc="estimating", leave=False))
         plans = [_plan_task(job, task, from_records=from_records) for task in bar]
     title = f"{job.evaluation.name} ({summary.name_cell(job.cells[0])})"

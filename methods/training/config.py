@@ -118,8 +118,9 @@ def score(job: TrainJob, folder: Path, config: DictConfig, *, name: str) -> None
     """Evaluate what was trained, and the untrained model first, into records under `runs`."""
     values: Any = OmegaConf.to_container(config, resolve=True)
     job = replace(job, config=drop_estimate(values), name=name)
-    for evaluation in build_evaluations(job, folder, trained=True):
-        evaluation.run()
+    evaluations = build_evaluations(job, folder, trained=True)
+    while evaluations:  # each holds its model, and there is one at a time
+        evaluations.pop(0).run()
 
 
 def build_evaluations(job: TrainJob, folder: Path, *, trained: bool) -> list[Job]:

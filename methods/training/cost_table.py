@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from methods.evaluation.amounts import format_bytes, format_duration, format_money, format_number
+from methods.evaluation.cost_table import explain_unmeasured
 from methods.training.estimate import TrainingEstimate
 
 
@@ -35,19 +36,15 @@ def _describe(found: TrainingEstimate) -> Iterator[tuple[str, str]]:
     resumed = f", after {found.taken} that are done" if found.taken else ""
     yield (
         "steps",
-        f"{found.steps:,} of {found.batch_size} rows{resumed}; {found.rows:,} rows of data",
+        f"{found.steps:,} of {found.step_rows} rows{resumed}; {found.rows:,} rows of data",
     )
     number = format_number(found.tokens, exact=False)
     yield "tokens", f"{number}, by those of {found.counted:,} rows from all over the data"
     if found.unknown and found.size is not None:
-        size = found.size
-        yield "unknown", f"speed, time and peak memory: {found.unknown}"
-        yield "memory", f"{format_bytes(size.bytes)} of weights in {size.dtype}, and the training's"
-        yield (
-            "operations",
-            f"{4.0 * size.linear_weights * found.tokens:.2g} to "
-            f"{6.0 * size.linear_weights * found.tokens:.2g}: four (adapters) to six (all weights) "
-            f"for each token and each of {size.linear_weights:,} weights in linear layers",
+        each = found.size.linear_weights * found.tokens
+        operations = f"{4.0 * each:.2g} to {6.0 * each:.2g}: four (adapters) to six (all weights)"
+        yield from explain_unmeasured(
+            found.unknown, found.size, operations, beside="the training's"
         )
         yield "time", "unknown"
         return

@@ -50,9 +50,9 @@ class TrainingEstimate:
     """What a training will cost.
 
     steps: to take; taken: before, by a run that it resumes. rows: of the data. tokens: of the steps
-    to take, from `counted` rows. seconds: of the steps; None where they could not be measured, for
-    the reason `unknown`. starting: until the first step. measured: steps, tokens, seconds.
-    evaluations: what each costs that is part of the job.
+    to take, from `counted` rows. step_rows: of all batches of a step. seconds: of the steps; None
+    where they could not be measured, for the reason `unknown`. starting: until the first step.
+    measured: steps, tokens, seconds. evaluations: what each costs that is part of the job.
     """
 
     title: str
@@ -60,7 +60,7 @@ class TrainingEstimate:
     done: bool = False
     steps: int = 0
     taken: int = 0
-    batch_size: int = 0
+    step_rows: int = 0
     rows: int = 0
     counted: int = 0
     tokens: float = 0
@@ -104,7 +104,8 @@ def estimate_training(job: TrainJob, *, starting: float = 0.0) -> TrainingEstima
         found.taken = int(checkpoint.name.split("-")[1])
     start = time.perf_counter()
     rows, _ = job.load_rows()
-    found.rows, found.batch_size = sum(map(len, rows.values())), job.recipe.batch_size
+    found.rows = sum(map(len, rows.values()))
+    found.step_rows = job.recipe.batch_size * job.recipe.accumulation
     found.size = measure_model(job.spec)
     found.unknown = explain_no_room(found.size, job.spec)
     if not found.unknown:
@@ -172,11 +173,11 @@ def _count_tokens(found: TrainingEstimate, collator: Any, parts: Sequence[Any]) 
     for part in parts:
         number = min(max(round(ROWS * len(part) / total), 1), len(part))
         chosen = [part[int((place + 0.5) * len(part) / number)] for place in range(number)]
-        for first in range(0, number, found.batch_size):
-            collator(chosen[first : first + found.batch_size])
+        for first in range(0, number, found.step_rows):
+            collator(chosen[first : first + found.step_rows])
         found.counted += number
     each = (collator.tokens - before) / found.counted
-    found.tokens = each * found.steps * found.batch_size
+    found.tokens = each * found.steps * found.step_rows
 
 
 def _take_steps(found: TrainingEstimate, job: TrainJob, prepared: Prepared, trainer: Any) -> None:
@@ -233,5 +234,6 @@ def _count_without_model(found: TrainingEstimate, job: TrainJob, rows: DatasetDi
     length, texts = recipe.masking.length, [text for part in rows.values() for text in part["text"]]
     drawn = texts[:: max(len(texts) // ROWS, 1)]
     tokens = sum(map(len, tokenize(drawn, tokenizer=tokenizer))) / len(drawn) * len(texts)
-    found.steps = max(count_steps(recipe, int(tokens // length))[0] - found.taken, 0)
-    found.counted, found.tokens = len(drawn), float(found.steps * found.batch_size * length)
+    blocks = int(tokens // length) - recipe.masking.held_out
+    found.steps = max(count_steps(recipe, blocks)[0] - found.taken, 0)
+    found.counted, found.tokens = len(drawn), float(found.steps * found.step_rows * length)

@@ -26,11 +26,12 @@ from methods.provenance import find_commit, find_processor
 from methods.sgpt import SGPT
 from tests.benchmarks import memory
 from tests.benchmarks.measure import make_sentences, write_table
+from tests.benchmarks.sizes import LLAMA_3_2_1B, MISTRAL_7B, QWEN_3_0_6B
 
 MODELS = {
-    "Mistral-7B": memory.MISTRAL_7B,
-    "Llama-3.2-1B": memory.LLAMA_3_2_1B,
-    "Qwen3-0.6B": memory.QWEN_3_0_6B,
+    "Mistral-7B": MISTRAL_7B,
+    "Llama-3.2-1B": LLAMA_3_2_1B,
+    "Qwen3-0.6B": QWEN_3_0_6B,
 }
 PEAK, GEMM = 989e12, 0.70  # an H100's FLOP a second in bfloat16, and the share that products reach
 BANDWIDTH, STREAM = 3.35e12, 0.85  # its bytes a second, and the share that other operations reach

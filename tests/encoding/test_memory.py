@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from methods.sgpt import SGPT
-from tests.benchmarks.memory import BUDGET, MISTRAL_7B, build_meta_backbone, measure_pass
+from tests.benchmarks.memory import BUDGET, build_meta_backbone, measure_pass
+from tests.benchmarks.sizes import MISTRAL_7B
 
 # Bytes for each token of the budget, beside the weights. In a layer's MLP a token holds its state,
 # the normalised one, gate, its activation and up: 2 x (2 x 4,096 + 3 x 14,336) = 102 kB. Pooling's

@@ -12,9 +12,15 @@ from methods.training.estimate import StepTimer, add_evaluations, estimate_train
 
 
 @pytest.mark.parametrize(
-    "more", [["method=sgpt"], ["method=llm2vec", "recipe.mini_batch=4"], ["recipe.steps=1"]]
+    ("more", "rows"),
+    [
+        (["method=sgpt"], 8),
+        (["method=llm2vec", "recipe.mini_batch=4"], 8),
+        (["recipe.steps=1"], 8),
+        (["recipe.accumulation=3", "recipe.steps=4"], 24),
+    ],
 )
-def test_its_steps_and_tokens_are_those_of_the_training(train, tmp_path, more):
+def test_its_steps_and_tokens_are_those_of_the_training(train, tmp_path, more, rows):
     job = train(*more)
     before = set(tmp_path.rglob("*"))
     found = estimate_training(job)
@@ -27,7 +33,7 @@ def test_its_steps_and_tokens_are_those_of_the_training(train, tmp_path, more):
     assert 0.9 * found.tokens < record["tokens"] < 1.1 * most
     assert found.trained == (record["trained"], record["of"])
     assert found.measured[0] >= 1 and found.seconds and found.memory > 0
-    assert f"{found.steps} of 8 rows; 64 rows of data" in format_training(found, None)
+    assert f"{found.steps} of {rows} rows; 64 rows of data" in format_training(found, None)
 
 
 def test_one_of_masked_tokens_counts_blocks(tmp_path, pairs):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -349,14 +350,17 @@ def test_validation_keeps_the_best_and_refuses_the_test_split(train, monkeypatch
 def test_what_is_scored_before_training_is_a_choice(train, monkeypatch, before, rows):
     from methods.training import config as module
 
-    job, scored = train("method=sgpt", "evaluate.names=[DemoLee]"), []
+    job, scored, alive = train("method=sgpt", "evaluate.names=[DemoLee]"), [], weakref.WeakSet()
 
     class Scored:
         def __init__(self, *, evaluation, **_):
-            scored.append(bool(evaluation.spec.adapters))
+            self.trained = bool(evaluation.spec.adapters)
 
         def run(self):
-            """Nothing."""
+            """Load a model, which no job before this one may hold still."""
+            scored.append(self.trained)
+            assert not alive
+            alive.add(self)
 
     monkeypatch.setattr(module, "Job", Scored)
     given = [*job.overrides, f"evaluate.before={before}"]
