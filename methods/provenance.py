@@ -22,9 +22,16 @@ def describe_environment() -> dict[str, Any]:
     return {
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
+        **describe_machine(),
+        **find_commit(),
+    }
+
+
+def describe_machine() -> dict[str, str]:
+    """Return the kind of machine, and its processor."""
+    return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "processor": find_processor(),
-        **find_commit(),
     }
 
 
