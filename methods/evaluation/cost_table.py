@@ -8,6 +8,8 @@ from methods.evaluation.amounts import format_bytes, format_duration, format_mon
 from methods.evaluation.costs import Estimate, TaskCost
 from methods.evaluation.model_size import ModelSize
 
+COMPUTED = "neither repeated nor cached; a prefix that all texts share once"
+EVERY_TEXT = "not repeated; what is cached, or computed once for all, is unknown without the model"
 HEAD = ["task", "texts", "tokens", "to compute", "passes", "time"]
 
 
@@ -83,7 +85,7 @@ def _explain(estimate: Estimate) -> Iterator[tuple[str, str]]:
     if any(not task.exact for task in estimate.tasks):
         yield "tokens", "~ extrapolated from a uniform sample of texts; the others are counted"
     if any(not task.note for task in estimate.tasks):
-        yield "to compute", "neither repeated nor cached; a prefix that all texts share once"
+        yield "to compute", EVERY_TEXT if estimate.unknown else COMPUTED
     if (speed := estimate.speed) is not None:
         threads = f", {estimate.choices['threads']} threads" if estimate.on_cpu else ""
         yield (

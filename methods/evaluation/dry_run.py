@@ -29,7 +29,8 @@ from methods.evaluation.task_data import list_requested_parts
 
 COUNTED = 4_000_000  # characters of a side up to which all its texts are kept
 SAMPLE = 2000  # texts that are kept of a longer one
-NUMBERS = 1 << 26  # in the random vectors of one call: 256 MiB
+NUMBERS = 1 << 26  # in the random vectors of one call, at most: 256 MiB
+DIMENSIONS = 1024  # of one; of wider ones the seconds are extrapolated
 CHUNK = 50_000  # documents that mteb encodes at a time
 SEARCHED = 1000  # queries, and documents, whose similarities are timed
 
@@ -141,7 +142,7 @@ def run_dry(task: Any, parts: Sequence[Part], collector: Collector, *, dimension
     dimensions: of the model's vectors, of which the collector's may be a part.
     """
     members = list_parts(task)
-    seconds = 0.0
+    scale, seconds = dimensions / collector.dimensions, 0.0
     for member in members:
         collector.recorder = recorder = make_recorder(member)
         for split, subset in parts if members == [task] else list_requested_parts(member):
@@ -157,20 +158,20 @@ def run_dry(task: Any, parts: Sequence[Part], collector: Collector, *, dimension
                 collector.scored += time.perf_counter() - start - collector.encoded
             except _Searched:
                 pass
-            seconds += collector.scored * dimensions / collector.dimensions
-        if dimensions == collector.dimensions:
-            start = time.perf_counter()
-            measure_geometry(member, recorder, faults=[])
-            seconds += time.perf_counter() - start
+            seconds += collector.scored * scale
+        start = time.perf_counter()
+        measure_geometry(member, recorder, faults=[])
+        # Of pairs it finds the axes of all dimensions, which takes the cube of their number.
+        seconds += (time.perf_counter() - start) * scale ** (3 if recorder.pairs else 1)
     return seconds
 
 
 def choose_dimensions(task: Any, dimensions: int) -> int:
-    """Return of how many dimensions random vectors of a task may be: the model's, or fewer where
-    there are so many texts that these would not fit."""
+    """Return of how many dimensions random vectors of a task are: the model's, or fewer, where all
+    of its texts would not fit and where measuring would take long."""
     rows = 1
     for member in list_parts(task):
         for _, _, data in iterate_scored_data(member):
             corpus = data["corpus"] if "corpus" in getattr(data, "keys", tuple)() else data
             rows = max(rows, min(len(corpus), CHUNK) if corpus is not data else len(data))
-    return max(min(dimensions, NUMBERS // rows), min(dimensions, 8))
+    return max(min(dimensions, DIMENSIONS, NUMBERS // rows), min(dimensions, 8))
