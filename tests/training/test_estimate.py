@@ -9,6 +9,7 @@ from methods.training import estimate
 from methods.training.config import build_train_job
 from methods.training.cost_table import format_training, format_training_line
 from methods.training.estimate import StepTimer, add_evaluations, estimate_training
+from methods.training.stored_settings import describe_settings, write_settings
 
 
 @pytest.mark.parametrize(
@@ -115,3 +116,17 @@ def test_steps_are_timed_without_the_first_and_end_when_they_suffice():
         assert steps == last
         taken, tokens, seconds = timer.summarize()
         assert (taken, tokens) == (steps - 1, 10 * (steps - 1)) and seconds >= 0
+
+
+def test_a_training_that_resumes_costs_the_steps_that_are_left(train):
+    source = train("method=sgpt").run() / "adapter_model.safetensors"
+    job = train("method=sgpt", out="resumed")
+    checkpoint = job.folder / "checkpoints" / "checkpoint-4"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}")
+    (checkpoint / source.name).write_bytes(source.read_bytes())
+    write_settings(job.folder, describe_settings(job))
+    found = estimate_training(job)
+    assert (found.taken, found.steps) == (4, 2)
+    assert found.tokens == pytest.approx(estimate_training(train(out="new")).tokens / 3)
+    assert "2 of 8 rows, after 4 that are done" in format_training(found, None)
