@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbone.attention import attention_mode
+from methods.backbone.batches import make_batches
 from methods.backbone.hardware import free_memory
 from methods.backbone.layers import Take, run_layers
 from methods.backbone.loader import Backbone
@@ -149,24 +150,6 @@ def hidden_states(
     states = reader.finish()
     places = torch.tensor(order, device=states[layers[0]].device).argsort()
     return {layer: hidden_BLD[places] for layer, hidden_BLD in states.items()}
-
-
-def make_batches(lengths: Sequence[int], batch_tokens: int, *, packed: bool) -> Iterator[list[int]]:
-    """Yield rows, longest first, in batches of at most `batch_tokens` tokens (or of one row).
-
-    Where batches are padded, every row counts as the longest of its batch.
-    """
-    batch: list[int] = []
-    tokens = 0
-    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        cost = lengths[row] if packed or not batch else lengths[batch[0]]
-        if batch and tokens + cost > batch_tokens:
-            yield batch
-            batch, tokens, cost = [], 0, lengths[row]
-        batch.append(row)
-        tokens += cost
-    if batch:
-        yield batch
 
 
 @dataclass

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbone.attention import attention_mode
-from methods.backbone.forward import make_batches
+from methods.backbone.batches import make_batches
 from methods.backbone.head import load_head
 from methods.backbone.locks import get_lock
 from methods.backbone.weights import read_model_config

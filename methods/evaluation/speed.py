@@ -14,7 +14,7 @@ from functools import cached_property
 from os.path import commonprefix
 from typing import Any
 
-from methods.backbone.forward import make_batches
+from methods.backbone.batches import make_batches
 from methods.backbone.hardware import measure_peak_memory, reset_peak_memory
 from methods.backbone.loader import Backbone
 from methods.backbone.packed_batch import SHORTEST_PREFIX

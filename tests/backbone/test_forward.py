@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from methods.backbone import forward as engine
-from methods.backbone.forward import forward, make_batches, resolve_layer
+from methods.backbone.batches import make_batches
+from methods.backbone.forward import forward, resolve_layer
 from methods.backbone.structure import find_decoder_layers
 from methods.base import Inputs
 from methods.encoding import batch_pooling
