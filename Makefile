@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo next test bench clean
+.PHONY: help demo next test bench interop clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -29,6 +29,9 @@ test: .venv/installed  ## ruff, pyright and pytest
 
 bench: .venv/installed  ## what the engine gains, measured; about half an hour on one thread
 	$(BIN)/python tests/benchmarks/bench.py --out tests/benchmarks/RESULTS.md
+
+interop: .venv/installed  ## load exported folders in other programs, each in an environment of its own
+	$(BIN)/python -m tests.interop
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dec2vec needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -21,7 +21,7 @@ from methods.backbone.trained_pooling import TrainedPooling
 from methods.base import Inputs, Method
 from methods.encoding.vectorize import pools_by_mask
 from methods.interop.prompts import Prompt
-from methods.tokens import added_by
+from methods.tokens import added_by, tokenize
 
 PROBES = ("alpha beta", "Gamma delta 7", "one\ntwo", "Zeta?", "m")
 POOLINGS = {"last": "lasttoken", "mean": "mean_tokens", "weighted_mean": "weightedmean_tokens"}
@@ -101,8 +101,13 @@ def _find_frame(
     if not set(after) <= special:
         return "a template stands behind the text"
     prompts = set()
-    for row, text in zip(inputs.ids, PROBES, strict=True):
+    for row, text, bare in zip(
+        inputs.ids, PROBES, tokenize(PROBES, tokenizer=tokenizer), strict=True
+    ):
         middle = row[len(before) : len(row) - len(after)]
+        if middle == bare:  # not decoded: some tokenizers take no capitals
+            prompts.add("")
+            continue
         shown = tokenizer.decode(
             middle, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
