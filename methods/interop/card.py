@@ -174,7 +174,7 @@ def _describe_scores(card: Card) -> str:
         f"{(s.date or '')[:10]} | {s.commit or ''} |"
         for s in card.scores
     ]
-    head = "| task | split | subset | score x 100 | | computed in | date | dec2vec commit |"
+    head = "| task | split | subset | metric | score x 100 | computed in | date | dec2vec commit |"
     return "\n".join(
         [
             "## Scores",
