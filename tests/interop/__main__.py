@@ -176,7 +176,7 @@ def describe_cell(found: dict[str, Any], one: dict[str, Any], wanted: dict[str, 
         return "–"
     cosines = [compare_vectors(*pair)[0] for pair in pairs]
     same = sum(cosine >= NEAR["float32"] for cosine in cosines)
-    lowest = "" if same == len(pairs) else f" (lowest cosine {min(cosines):.2f})"
+    lowest = "" if same == len(pairs) else f" (lowest cosine {min(cosines):.5f})"
     return f"{same} of {len(pairs)}{lowest}"
 
 
