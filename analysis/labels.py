@@ -15,7 +15,7 @@ TYPES = [
 ]
 ATTENTIONS = ["causal", "bidirectional"]
 POOLINGS = ["last", "mean", "weighted_mean"]
-AXES = ["attention", "pooling", "layer", "dtype", "instructions"]
+AXES = ["attention", "pooling", "layer", "fitted_on", "dtype", "instructions"]
 KEY = ["label", "setting"]  # what a row is known by
 
 
@@ -50,6 +50,7 @@ def _name_settings(cells: pd.DataFrame) -> dict[str, pd.Series]:
         values = cells[column].map(as_text)
         values = "layer " + values if column == "layer" else values
         parts[column] = values.where(within[column].transform("nunique") > 1, "")
+    parts["post"] = cells["post"].map(as_text)
     ours = short[cells["source"] == "run"]
     common = ours.mode().iat[0] if len(ours) else ""
     parts["model"] = short.where((short != common) & (cells["source"] == "run"), "")

@@ -32,6 +32,7 @@ REPORTS = {
         Report("attention_x_pooling", ("attention_x_pooling",)),
         Report("layers", ("layers",)),
         Report("templates", ("templates",)),
+        Report("post", ("post", "tasks", "cost")),
         Report("trained", TRAINING),
         Report("fair_supervised", TRAINING),
         Report("fair_unsupervised", TRAINING),
@@ -39,6 +40,8 @@ REPORTS = {
     )
 }
 # Of rows that were run for no report: their scores, and the effect of each axis that varies.
-RUNS_FOLDER = Report("", (*SCORES, "attention_x_pooling", "layers", "templates"), rows="run+mteb")
+RUNS_FOLDER = Report(
+    "", (*SCORES, "attention_x_pooling", "layers", "templates", "post"), rows="run+mteb"
+)
 # Of other people's results without a row of ours.
 OTHERS = Report("results", ("types", "tasks"), rows="all")

@@ -18,6 +18,8 @@ def load_encoder(
     cache: "str | os.PathLike[str] | None" = "auto",
     config_dir: "str | os.PathLike[str] | None" = None,
     instructions: str = "mteb",
+    post: "str | None" = None,
+    fit_on: "str | None" = None,
     **fields: Any,
 ) -> "Encoder":
     """Load an encoder by the names of conf/, resolved exactly as `dec2vec evaluate` resolves them.
@@ -35,6 +37,9 @@ def load_encoder(
     config_dir: a folder with method/*.yaml, model/*.yaml ... of your own, the modules that these
         name, and poolings of your own in pooling.py, as `--config-dir` is.
     instructions: a name in conf/instructions, for mteb's tasks and methods that use instructions.
+    post: what is done to vectors after pooling: `dims:K`, `int8`, `binary`, or several joined by +
+        (`dims:256+int8`). `encode` then returns codes; `encoder.restore(codes)` their vectors.
+    fit_on: the texts that int8's ranges are measured on: `wikipedia` (the default), or a file.
     fields: one value for any field of the method (`attention`, `pooling`, `layer`, `max_length`,
         `normalize`, `template` ...: its class in methods/) or of the model (`dtype`, `device`,
         `kernel`, `packed`, `linears`, `batch_tokens` ...: BackboneSpec).
@@ -57,4 +62,6 @@ def load_encoder(
         cache=cache,
         config_dir=config_dir,
         instructions=instructions,
+        post=post,
+        fit_on=fit_on,
     )

@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 MODEL_FILES = ("config.json", "*token*.json", "*.model", "*.tiktoken", "vocab*", "merges*")
 MODEL_FILES += ("**/*.py",)  # code of its own, which may import folders beside it
 # Files of methods/encoding that are between a method's page and its vectors.
-ENCODING = ("batch_pooling", "call", "chunks", "embedder", "encoder", "vectorize")
+ENCODING = ("batch_pooling", "call", "chunks", "embedder", "encoder", "post", "vectorize")
 LARGE = 16 << 20  # bytes; digests of larger files are remembered on disk
 
 

@@ -24,11 +24,13 @@ class _JsonRecord:
     """Convert a record to and from JSON, refusing unknown fields."""
 
     KEEPS_NULLS: ClassVar[bool] = True
+    ADDED: ClassVar[tuple[str, ...]] = ()  # fields that earlier records lack; not written if null
 
     def to_json(self) -> dict[str, Any]:
         """Return the record in JSON's terms."""
         found = {f.name: _to_plain(getattr(self, f.name)) for f in fields(self)}
-        return found if self.KEEPS_NULLS else {k: v for k, v in found.items() if v is not None}
+        kept = [name for name in found if self.KEEPS_NULLS and name not in self.ADDED]
+        return {k: v for k, v in found.items() if v is not None or k in kept}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -97,6 +99,7 @@ class TaskRecord(_JsonRecord):
     tokens_computed: int | None = None
     tokens_per_second: float | None = None
     linear_weights: int | None = None
+    vector_bytes: int | None = None
     peak_memory_mib: float | None = None
     device: str | None = None
     kernel: str | None = None
@@ -125,8 +128,10 @@ class CellRecord(_JsonRecord):
 
     command, config, config_dir: what was run; paths are relative to where the command ran.
     trained_as: where what is evaluated differs from what the adapter was trained
-    with, field -> [trained, evaluated].
+    with, field -> [trained, evaluated]. post: steps, and what they were fitted on.
     """
+
+    ADDED = ("post",)
 
     schema: int = SCHEMA
     model: str
@@ -155,6 +160,7 @@ class CellRecord(_JsonRecord):
     processor: str
     commit: str | None
     dirty: bool | None
+    post: dict[str, Any] | None = None
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
 
     @classmethod

@@ -72,8 +72,10 @@ def _describe_cell(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         "reports": ", ".join(record.get("reports", [])),
         "adapters": "+".join(_list_adapters(record)),
         "options": ", ".join(f"{key}={value}" for key, value in options.items()),
+        **_describe_post(record.get("post")),
         "default": bool(own)
         and not options
+        and not record.get("post")
         and all(record.get(axis) == value for axis, value in own.items()),
         "runs": find_runs_folder(folder),
         "folder": str(folder),
@@ -83,6 +85,12 @@ def _describe_cell(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         **_summarize_training(record.get("training", [])),
         "trained_as": _list_differences(record.get("trained_as") or {}),
     }
+
+
+def _describe_post(post: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what was done to vectors after pooling, and the texts it was fitted on."""
+    fitted = (post or {}).get("fitted_on") or {}
+    return {"post": (post or {}).get("steps"), "fitted_on": fitted.get("name")}
 
 
 def _explain(entry: Mapping[str, Any]) -> str | None:

@@ -8,15 +8,17 @@ GEOMETRY = [*SPACE, *PAIRS]
 TRAINING = ["trained_on", "pooler", "steps", "learning_rate", "train_seconds", "trained_as"]
 COLUMNS = [
     *("source", "reports", "model", "revision", "adapters", "method", "options", "attention"),
-    *("pooling", "layer", "dtype", "instructions", "digest", "default", "task", "type", "split"),
+    *("pooling", "layer", "post", "fitted_on", "dtype", "instructions", "digest", "default"),
+    *("task", "type", "split"),
     *("subset", "metric", "score", "score_error", "status", "message", "data", "code", "engine"),
     *("dataset_revision", "statistic", "unit", "texts", "cut_texts", "tokens", "tokens_computed"),
-    *("tokens_per_second", "seconds", "peak_memory_mib", "linear_weights", *GEOMETRY),
+    *("tokens_per_second", "seconds", "peak_memory_mib", "linear_weights", "vector_bytes"),
+    *GEOMETRY,
     *TRAINING,
     *("commit", "date", "command", "runs", "folder", "schema", "record", "benchmark"),
 ]
 # Rows that are equal in all of these are of the same cell.
 CELL = [
     *("model", "revision", "adapters", "method", "options", "attention", "pooling", "layer"),
-    *("dtype", "instructions", "digest"),
+    *("post", "dtype", "instructions", "digest"),
 ]

@@ -31,19 +31,26 @@ def tabulate_cost(comparison: Comparison, options: Options) -> Table | None:
             "MiB": costs["memory"],
         }
     )
+    sizes = costs["bytes"].notna().any()
+    if sizes:
+        values["B/vector"] = costs["bytes"]
     about = (
         "What a method's reading costs. GFLOP/text: two operations a weight of the linear layers "
         "and token, attention over the text left out; tokens/s: inside the model, where texts were "
         "read and not found in a cache; seconds: wall time of the tasks, scoring included; MiB: "
         "the process's peak."
     )
-    digits = {"GFLOP/text": 2, "tokens/s": 0, "seconds": 0, "MiB": 0}
+    about += " B/vector: bytes that a vector is stored in." if sizes else ""
+    digits = {"GFLOP/text": 2, "tokens/s": 0, "seconds": 0, "MiB": 0, "B/vector": 0}
     caption, unranked = write_caption(comparison, about), list(values.columns[1:])
     return Table("cost", values, caption, unranked=unranked, digits=digits)
 
 
+MOST = ["peak_memory_mib", "vector_bytes"]  # of which a row's is its tasks' largest
+
+
 def measure_cost(comparison: Comparison) -> pd.DataFrame:
-    """Return by row: tokens and GFLOP a text, tokens a second, seconds, peak MiB.
+    """Return by row: tokens and GFLOP a text, tokens a second, seconds, peak MiB, bytes a vector.
 
     Over the tasks that all of our rows have, so that rows compare.
     """
@@ -53,7 +60,7 @@ def measure_cost(comparison: Comparison) -> pd.DataFrame:
     tasks = done.groupby("task").size()
     done = done[done["task"].isin(tasks[tasks == done.groupby(KEY).ngroups].index)]
     numbers = ["texts", "tokens", "tokens_computed", "tokens_per_second", "seconds"]
-    done = done.assign(**{n: pd.to_numeric(done[n]) for n in [*numbers, "peak_memory_mib"]})
+    done = done.assign(**{n: pd.to_numeric(done[n]) for n in [*numbers, *MOST]})
     done["busy"] = done["tokens_computed"] / done["tokens_per_second"]
     computed = done[done["busy"] > 0].groupby(KEY)
     rows = done.groupby(KEY)
@@ -66,6 +73,7 @@ def measure_cost(comparison: Comparison) -> pd.DataFrame:
             "speed": computed["tokens_computed"].sum() / computed["busy"].sum(),
             "seconds": rows["seconds"].sum(min_count=1),
             "memory": rows["peak_memory_mib"].max(),
+            "bytes": rows["vector_bytes"].max(),
         }
     )
     return costs.reindex(comparison.scores.index)

@@ -23,9 +23,15 @@ from methods.cli.record_comparison import (
 )
 from methods.config.own_tasks import build_own_task
 from methods.config.plugins import import_class, make_importable
-from methods.config.resolve import EvaluationSpec, build_backbone_spec, compose
+from methods.config.resolve import (
+    EvaluationSpec,
+    build_backbone_spec,
+    compose,
+    resolve_posts,
+)
 from methods.config.settings import TaskList
 from methods.encoding.instructions import Instructions
+from methods.encoding.post import Post
 from methods.evaluation.job import Job, TasksFailed
 from methods.fields import build
 from methods.identity import digest
@@ -92,7 +98,9 @@ def _rerun_evaluation(
     )
     verb, *given = shlex.split(old["command"])[1:] or ["evaluate"]
     job = Job(
-        evaluation=EvaluationSpec(old["method"], spec, [method], instructions),
+        evaluation=EvaluationSpec(
+            old["method"], spec, [method], instructions, posts=_restore_post(old)
+        ),
         tasks=tasks,
         runs=runs,
         overrides=given,
@@ -107,6 +115,19 @@ def _rerun_evaluation(
     return compare_evaluations(
         old, record.read(), parts, _read_scores(record.path.parent.parent, record.read())
     )
+
+
+def _restore_post(old: Mapping[str, Any]) -> list[Post]:
+    """Return the recorded post; a quantisation is fitted again, on the same texts."""
+    stated = old.get("post") or {}
+    fitted = stated.get("fitted_on")
+    posts = resolve_posts(stated.get("steps"), fitted and fitted["name"])
+    if fitted and posts[0].describe()["fitted_on"] != fitted:
+        raise ValueError(
+            f"the record's {stated['steps']} was fitted on {fitted['name']} as it was then; its "
+            f"texts are others now"
+        )
+    return posts
 
 
 def _rerun_training(

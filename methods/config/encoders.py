@@ -9,7 +9,7 @@ from typing import Any
 
 from methods.backbone.loader import load_backbone
 from methods.backbone.locks import LOADING
-from methods.config.keywords import check_adapter, set_fields
+from methods.config.keywords import check_adapter, check_post, set_fields
 from methods.config.names import list_choices, quote_value
 from methods.config.plugins import check_imported_from, make_importable
 from methods.config.resolve import as_list, compose, open_store, resolve_evaluation
@@ -30,6 +30,8 @@ def compose_encoder(
     cache: str | os.PathLike[str] | None = "auto",
     config_dir: str | os.PathLike[str] | None = None,
     instructions: str = "mteb",
+    post: str | None = None,
+    fit_on: str | None = None,
 ) -> Encoder:
     """Build the encoder that `methods.load_encoder` returns; see there.
 
@@ -54,6 +56,7 @@ def compose_encoder(
             check_imported_from(Path(folder), config.method._target_)
         set_fields(config, overrides, method=method)
         config.adapter = check_adapter(adapter)
+        config.post, config.fit_on = check_post(post), fit_on or config.fit_on
         words = [f"method.{key}=" for key in overrides]
         words += ["instructions="] if instructions != "mteb" else []
         resolved = resolve_evaluation(config, name=method, overrides=words, config_dir=folder)
@@ -66,6 +69,7 @@ def compose_encoder(
         identity=backbone.identity,
         instructions=resolved.instructions,
         adapters=resolved.spec.adapters,
+        post=resolved.posts[0],
     )
     return Encoder(
         backbone,
@@ -73,6 +77,7 @@ def compose_encoder(
         instructions=resolved.instructions,
         variant=variant,
         shared=shared,
+        post=resolved.posts[0],
     )
 
 

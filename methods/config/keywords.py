@@ -17,7 +17,7 @@ from methods.config.plugins import import_class
 from methods.fields import nearest
 
 PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
-OTHERS = ("model", "adapter", "cache", "config_dir", "instructions")  # keywords that are no fields
+OTHERS = ("model", "adapter", "cache", "config_dir", "instructions", "post", "fit_on")  # no fields
 
 
 def set_fields(config: DictConfig, given: Mapping[str, Any], *, method: str) -> None:
@@ -71,6 +71,16 @@ def check_adapter(adapter: Any) -> Any:
         )
     names = [os.fspath(folder) for folder in folders]
     return names if several else names[0]
+
+
+def check_post(post: Any) -> str | None:
+    """Return post= as a config holds it. Raises ValueError for several."""
+    if post is None or isinstance(post, str):
+        return post
+    raise ValueError(
+        f"post={post!r}, but an encoder has one post; it takes a text, its steps joined by +: "
+        f"post='dims:256+int8'. Compare several with dec2vec evaluate post=[...]"
+    )
 
 
 def _check_keyword(key: str, value: Any, hint: Any) -> Any:

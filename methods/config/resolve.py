@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -21,7 +21,9 @@ from methods.config.plugins import import_class
 from methods.config.renamed import check_attributes, rename_overrides
 from methods.config.settings import check_config
 from methods.config.trained_as import list_trained_fields, list_trained_folders, read_training
+from methods.data.calibration import read_calibration_texts
 from methods.encoding.instructions import Instructions
+from methods.encoding.post import NO_POST, Corpus, Post, parse_post
 from methods.encoding.store import MemoryStore, Store, open_cache
 from methods.fields import build, nearest
 from methods.folders import find_embeddings_folder
@@ -39,7 +41,8 @@ ROOT_AXES = ("attention", *CELL_AXES)
 class EvaluationSpec:
     """A resolved job: which model, which cells (methods that share a pass), which instructions.
 
-    all_layers: whether every layer is wanted, whose number only the model knows.
+    all_layers: whether every layer is wanted, whose number only the model knows. posts: what is
+    done to the vectors of each cell, one column of results each.
     """
 
     name: str
@@ -47,6 +50,7 @@ class EvaluationSpec:
     cells: list[Method]
     instructions: Instructions
     all_layers: bool = False
+    posts: Sequence[Post] = (NO_POST,)
 
 
 def resolve_evaluation(
@@ -96,7 +100,21 @@ def resolve_evaluation(
         word.lstrip("+").startswith("instructions") for word in overrides
     ):
         log.warning("%s uses no instruction; instructions=... has no effect", name)
-    return EvaluationSpec(name, spec, cells, instructions, all_layers)
+    posts = resolve_posts(config.get("post"), config.get("fit_on"))
+    return EvaluationSpec(name, spec, cells, instructions, all_layers, posts)
+
+
+def resolve_posts(value: Any, fit_on: str | None) -> list[Post]:
+    """Return the posts that a setting names, one or several, with the texts they are fitted on."""
+    posts = list(dict.fromkeys(parse_post(one) for one in as_list(value)))
+    if not posts:
+        raise ValueError("post=[] names no value; leave post out, or write post=null")
+    if not any(post.is_fitted for post in posts):
+        return posts
+    if not fit_on:
+        raise ValueError("post=int8 needs texts to measure ranges on; give fit_on=NAME or FILE")
+    corpus = Corpus(fit_on, tuple(read_calibration_texts(fit_on)))
+    return [replace(post, corpus=corpus) if post.is_fitted else post for post in posts]
 
 
 def list_overridden_fields(overrides: Iterable[str]) -> set[str]:

@@ -87,6 +87,8 @@ ROOT_TYPES = {
     "task": str | list[str] | None,
     "records": str | list[str] | None,
     "base_model": str | None,
+    "post": str | list[str | None] | None,
+    "fit_on": str | None,
 }
 
 

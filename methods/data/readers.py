@@ -3,7 +3,8 @@
 TSV has no quotes: a field is what lies between two tabs. CSV follows RFC 4180: fields in double
 quotes may hold commas, line breaks and doubled quotes. In neither is a text turned into a number or
 a missing value (`NA`, `007`, `1.0` and the empty text stay). jsonl holds one object a line, json an
-array of objects or LlamaIndex' EmbeddingQAFinetuneDataset. Text files are UTF-8, with or without
+array of objects or LlamaIndex' EmbeddingQAFinetuneDataset. Of txt each line is a text, where it is
+read at all (TEXTS). Text files are UTF-8, with or without
 BOM, with LF or CRLF. Faults are ValueErrors that name the file and, where it has lines, the line
 (counted from 1).
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import codecs
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from typing import Any
 from methods.data import llama_index
 
 KINDS = {"parquet": "parquet", "jsonl": "json", "json": "json", "csv": "csv", "tsv": "csv"}
+# What can be encoded: the same, but for json, which is no stream; and lines of text.
+TEXTS = {"parquet": "parquet", "jsonl": "jsonl", "csv": "csv", "tsv": "csv", "txt": "txt"}
 # What a file begins with that is no text, and what to do about it.
 NO_TEXT = {
     b"\x1f\x8b": "compressed by gzip; unpack it",
@@ -58,35 +61,42 @@ class Table:
             yield from ((f"row {number}", row) for number, row in enumerate(self.rows()))
 
 
-def find_files(path: Path) -> list[Path]:
+def find_files(path: Path, kinds: Mapping[str, str] = KINDS) -> list[Path]:
     """Return the file itself, or a folder's data files of one kind, sorted by name.
 
-    Raises ValueError for a path that does not exist or holds nothing to read or several kinds.
+    kinds: suffix -> kind, of what can be read. Raises ValueError for a path that does not exist or
+    holds nothing to read or several kinds.
     """
     if not path.exists():
         raise ValueError(f"there is no {path}")
     inside = [] if path.is_file() else [p for p in sorted(path.rglob("*")) if not p.is_dir()]
     for file in inside or [path]:
-        if file.suffix.lower() in PACKED and (_find_kind(file.with_suffix("")) or file == path):
+        if file.suffix.lower() in PACKED and (
+            _find_kind(file.with_suffix(""), kinds) or file == path
+        ):
             raise ValueError(f"{file} is compressed, which is not supported; unpack it")
-    files = [path] if path.is_file() else [file for file in inside if _find_kind(file)]
-    kinds = {_find_kind(file) for file in files}
-    if not files or None in kinds or len(kinds) > 1:
+    files = [path] if path.is_file() else [f for f in inside if _find_kind(f, kinds)]
+    found = {_find_kind(file, kinds) for file in files}
+    if not files or None in found or len(found) > 1:
         raise ValueError(
             f"{path} holds {', '.join(sorted({f.suffix for f in files})) or 'nothing'}"
-            f" to read; valid are files of one kind: {', '.join(KINDS)}"
+            f" to read; valid are files of one kind: {', '.join(kinds)}"
         )
     return files
 
 
-def open_table(file: Path) -> Table:
-    """Open a file by its suffix; its header is read at once, its rows when they are asked for."""
-    return _OPENERS[file.suffix.lower().removeprefix(".")](file)
+def open_table(file: Path, *, columns: Sequence[str] | None = None) -> Table:
+    """Open a file by its suffix; its header is read at once, its rows when they are asked for.
+
+    columns: of parquet, those that rows hold; the others are not read.
+    """
+    kind = file.suffix.lower().removeprefix(".")
+    return _open_parquet(file, columns) if kind == "parquet" else _OPENERS[kind](file)
 
 
-def _find_kind(file: Path) -> str | None:
+def _find_kind(file: Path, kinds: Mapping[str, str]) -> str | None:
     hidden = file.name.startswith(".")
-    return None if hidden else KINDS.get(file.suffix.lower().removeprefix("."))
+    return None if hidden else kinds.get(file.suffix.lower().removeprefix("."))
 
 
 def _read_lines(file: Path) -> Iterator[tuple[int, str]]:
@@ -248,7 +258,17 @@ def _parse_json(text: str, file: Path) -> Any:
     return json.loads(text, object_pairs_hook=check)
 
 
-def _open_parquet(file: Path) -> Table:
+def _open_text(file: Path) -> Table:
+    """Open txt: each line is a text, without its line end."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for _, text in _read_lines(file):
+            yield {"text": text.removesuffix("\n").removesuffix("\r")}
+
+    return Table(str(file), ("text",), rows)
+
+
+def _open_parquet(file: Path, columns: Sequence[str] | None = None) -> Table:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
@@ -260,7 +280,7 @@ def _open_parquet(file: Path) -> Table:
 
     def rows() -> Iterator[dict[str, Any]]:
         with open_file() as parts:
-            batches = parts.iter_batches(batch_size=1000)
+            batches = parts.iter_batches(batch_size=1000, columns=columns)
             while True:
                 try:
                     batch = next(batches).to_pylist()
@@ -275,9 +295,9 @@ def _open_parquet(file: Path) -> Table:
 
 
 _OPENERS: dict[str, Callable[[Path], Table]] = {
-    "parquet": _open_parquet,
     "jsonl": _open_lines,
     "json": _open_json,
     "csv": _open_delimited,
     "tsv": _open_delimited,
+    "txt": _open_text,
 }

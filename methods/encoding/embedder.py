@@ -40,13 +40,15 @@ AHEAD = 2  # batches that a card is given before the vectors of one are waited f
 @dataclass
 class Usage:
     """What encoding a task cost. tokens: of all texts; tokens_computed: of those not in the store;
-    seconds: from the first forward pass to the last vector; cut: number of truncated texts."""
+    seconds: from the first forward pass to the last vector; cut: number of truncated texts.
+    vector_bytes: of one vector, as it would be stored."""
 
     texts: int = 0
     tokens: int = 0
     tokens_computed: int = 0
     cut: int = 0
     seconds: float = 0.0
+    vector_bytes: int | None = None
 
 
 @dataclass

@@ -12,9 +12,10 @@ from methods.backbone.loader import Backbone
 from methods.backbone.locks import get_lock
 from methods.base import Inputs, Method, PromptType
 from methods.encoding.chunks import Chunk, cut_texts, find_chunk_size
-from methods.encoding.embedder import Embedder
+from methods.encoding.embedder import Embedder, Usage
 from methods.encoding.instructions import Instructions
 from methods.encoding.mteb_interface import MtebInterface, Variant, describe_variant
+from methods.encoding.post import NO_POST, Post, fit_ranges
 from methods.tokens import check_text, check_texts
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ class Encoder(MtebInterface):
     variant: how mteb's results name it; described here where none is given.
     shared, cell_index: the embedder of several cells, and which of them this encoder is.
     recorder: called with the vectors of every task, with split and subset (geometry.py).
+    post: what is done to vectors after pooling (post.py). `encode` then returns its codes, whose
+        vectors `restore` gives; mteb gets these.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Encoder(MtebInterface):
         shared: Embedder | None = None,
         cell_index: int = 0,
         recorder: Callable[[np.ndarray, str | None, str | None], None] | None = None,
+        post: Post = NO_POST,
     ) -> None:
         backbone.require_attention(method.attention)
         self.backbone, self._method = backbone, method
@@ -52,8 +56,10 @@ class Encoder(MtebInterface):
             method=type(method).__module__.rpartition(".")[2],
             identity=backbone.identity,
             instructions=self.instructions,
+            post=post,
         )
-        self.recorder = recorder
+        self.recorder, self.post = recorder, post
+        self._ranges: dict[bool, np.ndarray] = {}  # by whether vectors have unit length
 
     @property
     def method(self) -> Method:
@@ -72,6 +78,7 @@ class Encoder(MtebInterface):
         **options: Any,
     ) -> np.ndarray:
         """Return float32 vectors [N, D] in the given order; unit length if the method normalises.
+        With a quantising post, its codes: int8 [N, D], or uint8 [N, D / 8] of packed bits.
 
         inputs: texts, in a list or any other ordered iterable; or, called by mteb with
             `task_metadata`, its batches, and then the instruction is the task's.
@@ -92,12 +99,48 @@ class Encoder(MtebInterface):
         title = type(self.method).__name__
         if instruction is not None and not self.method.uses_instructions:
             log.warning("%s uses no instruction; the one given has no effect", title)
-        return self._encode(check_texts(inputs), prompt_type, instruction, title=title)
+        unit = self.method.normalize
+        vectors_ND = self._encode(
+            check_texts(inputs), prompt_type, instruction, unit=unit, title=title
+        )
+        return self.post.quantize(vectors_ND, self._find_ranges(unit))
+
+    def restore(self, codes: np.ndarray) -> np.ndarray:
+        """Return the float32 vectors [N, D] that codes of `encode` stand for."""
+        return self.post.restore(codes, self._find_ranges(self.method.normalize))
+
+    @property
+    def ranges(self) -> np.ndarray | None:
+        """What int8 codes stand for, [2, D], measured when it is first needed; None where the post
+        needs none. It may be set, to the ranges of vectors that were encoded before."""
+        return self._find_ranges(self.method.normalize)
+
+    @ranges.setter
+    def ranges(self, ranges_2D: np.ndarray) -> None:
+        self._ranges[self.method.normalize] = ranges_2D
+
+    def measure_ranges(self, *, unit: bool | None = None) -> np.ndarray:
+        """Return the smallest and largest value of each dimension over the post's corpus, encoded
+        as documents: [2, D]. unit: whether vectors have unit length; None: as the method says."""
+        assert self.post.corpus is not None
+        unit = self.method.normalize if unit is None else unit
+        title = f"{type(self.method).__name__} {self.post.corpus.name}"
+        usage, self.shared.usage = self.shared.usage, Usage()  # no cost of the texts asked for
+        try:
+            texts = self.post.corpus.texts
+            return fit_ranges(self._encode(texts, "document", None, unit=unit, title=title))
+        finally:
+            self.shared.usage = usage
+
+    def _find_ranges(self, unit: bool) -> np.ndarray | None:
+        if self.post.is_fitted and unit not in self._ranges:
+            self._ranges[unit] = self.measure_ranges(unit=unit)
+        return self._ranges.get(unit)
 
     def _encode_task(
         self, batches: Any, metadata: Any, side: Any, instruction: str | None
     ) -> np.ndarray:
-        """Return the vectors of mteb's batches, encoded as its task asks."""
+        """Return the vectors of mteb's batches, encoded as its task asks; codes are restored."""
         texts = check_texts(text for batch in batches for text in batch["text"])
         side = getattr(side, "value", side)  # mteb's is an enum
         if metadata.type in self.method.queries_only:
@@ -106,7 +149,11 @@ class Encoder(MtebInterface):
             instruction = self.method.phrase_instruction(self.instructions.find(metadata))
         unit = self.method.normalize and metadata.type not in self.method.unnormalized
         title = f"{type(self.method).__name__} {metadata.name}"
-        return self._encode(texts, side, instruction, unit=unit, title=title)
+        vectors_ND = self._encode(texts, side, instruction, unit=unit, title=title)
+        ranges_2D = self._find_ranges(unit)
+        codes = self.post.quantize(vectors_ND, ranges_2D)
+        self.shared.usage.vector_bytes = codes.itemsize * codes.shape[1]
+        return self.post.restore(codes, ranges_2D)
 
     def _encode(
         self,
@@ -114,19 +161,20 @@ class Encoder(MtebInterface):
         side: PromptType | None,
         instruction: str | None,
         *,
-        unit: bool | None = None,
+        unit: bool,
         title: str,
     ) -> np.ndarray:
+        """Return the vectors of texts before they are quantised."""
         if side not in (None, *get_args(PromptType)):
             raise ValueError(f"prompt_type {side!r} is unknown; valid: query, document, None")
         if instruction is not None:
             instruction = check_text(instruction, name="the instruction")
         if not texts:  # one vector shows the number of dimensions
             return self._encode(["a"], side, instruction, unit=False, title=title)[:0]
-        unit = self.method.normalize if unit is None else unit
         chunks = self._prepare_chunks(texts, side, instruction)
         whole_ND = np.empty((len(texts), 0), np.float32)
         for chunk, vectors_ND in self.shared.stream(chunks, self.cell_index, title=title):
+            vectors_ND = self.post.transform(vectors_ND)
             if unit:
                 vectors_ND = _unit_vectors(vectors_ND, chunk)
             if len(chunk.places) == len(texts):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from methods.base import Method
 from methods.encoding.instructions import Instructions
+from methods.encoding.post import NO_POST, Post
 from methods.identity import digest
 from methods.pooling_names import identify_pooling
 
@@ -50,15 +51,18 @@ def describe_variant(
     identity: dict[str, Any],
     instructions: Instructions,
     adapters: Sequence[str] = (),
+    post: Post = NO_POST,
 ) -> Variant:
     """Return how mteb's results name a cell, for the command line and for Python alike.
 
     cell: a method, its layer resolved. method: its name in conf/method. identity: the backbone's.
-    adapters: the folders that were asked for.
+    adapters: the folders that were asked for. post: of the vectors; none is not named.
     """
     table = dataclasses.asdict(instructions) if cell.uses_instructions else None
     described = {**describe_method(cell), "identity": identity, "instructions": table}
     described["pooling"] = identify_pooling(cell.pooling)
+    if post.steps:
+        described["post"] = post.describe()
     return Variant(
         identity["name"],
         identity["weights"].replace(":", "-"),
@@ -69,6 +73,7 @@ def describe_variant(
             "layer": cell.layer,
             "adapter": "+".join(Path(adapter).name for adapter in adapters) or None,
             "digest": digest(described),
+            **({"post": post.name} if post.steps else {}),
         },
     )
 

@@ -81,6 +81,7 @@ def measure_costs(backbone: Backbone, usage: Usage, seconds: float) -> dict[str,
         "tokens_computed": usage.tokens_computed,
         "tokens_per_second": speed and round(speed, 1),
         "linear_weights": backbone.linear_weights,
+        "vector_bytes": usage.vector_bytes,
         "peak_memory_mib": measure_peak_memory(backbone.choices["device"]),
         **backbone.choices,
     }

@@ -42,11 +42,12 @@ UNUSABLE = (ValueError, OSError, ImportError, RuntimeError, MemoryError)
 
 @dataclass
 class _Plan:
-    """What is known of a task before the model is loaded. places: the cells that lack a score.
-    scoring: seconds for a cell; loading: of its data."""
+    """What is known of a task before the model is loaded. lacking: number of columns without a
+    score; places: their cells. scoring: seconds for a column; loading: of its data."""
 
     name: str
     note: str = ""
+    lacking: int = 0
     places: Sequence[int] = ()
     sides: list[Side] = field(default_factory=list)
     scoring: float = 0.0
@@ -76,9 +77,9 @@ def estimate_evaluation(
             state_instructions(tasks, job.evaluation.instructions)
         bar = stack.enter_context(tqdm(tasks, desc="estimating", leave=False))
         plans = [_plan_task(job, task, from_records=from_records) for task in bar]
-    title = f"{job.evaluation.name} ({summary.name_cell(job.cells[0])})"
-    if len(job.cells) > 1:
-        title = f"{job.evaluation.name} ({job.cells[0].attention}, {len(job.cells)} cells)"
+    title = f"{job.evaluation.name} ({summary.name_column(*job.columns[0])})"
+    if len(job.columns) > 1:
+        title = f"{job.evaluation.name} ({job.cells[0].attention}, {len(job.columns)} cells)"
     estimate = Estimate(title=title, model=job.evaluation.spec.name, missing=missing)
     estimate.starting, estimate.speed = starting, speed
     _add_costs(estimate, job, plans)
@@ -93,19 +94,21 @@ def _plan_task(job: Job, task: Any, *, from_records: bool) -> _Plan:
     except ValueError as error:
         return _Plan(task.metadata.name, note=f"fails: {error}")
     plan = _Plan(task.metadata.name, loading=time.perf_counter() - start)
-    lacking: list[Sequence[Part]] = [list_requested_parts(task)] * len(job.cells)
+    lacking: list[Sequence[Part]] = [list_requested_parts(task)] * len(job.columns)
     if from_records:
         lacking = [
             list(scoring.find_missing(task, cell, record, data).new)
-            for cell, record in zip(job.cells, job.records, strict=True)
+            for (cell, _), record in zip(job.columns, job.records, strict=True)
         ]
-    plan.places = [place for place, parts in enumerate(lacking) if parts]
+    plan.lacking = sum(map(bool, lacking))
+    found = {job.find_cell(column) for column, parts in enumerate(lacking) if parts}
+    plan.places = sorted(found)
     parts = [part for part in list_requested_parts(task) if any(part in own for own in lacking)]
     if not parts:
         plan.note = "scored already"
     else:
         size = job.text_config.hidden_size
-        about = job.evaluation.instructions, job.describe_variant(job.cells[0])
+        about = job.evaluation.instructions, job.describe_variant(*job.columns[0])
         collector = Collector(job.cells[0], *about, choose_dimensions(task, size))
         try:
             plan.scoring = run_dry(task, parts, collector, dimensions=size)
@@ -185,7 +188,7 @@ def _sum_groups(
     plan: _Plan, groups: Sequence[Group], backbone: Backbone | None, speed: Speed | None, job: Job
 ) -> TaskCost:
     cost = TaskCost(name=plan.name, note=plan.note, exact=all(group.exact for group in groups))
-    cost.seconds = plan.loading + plan.scoring * len(plan.places)
+    cost.seconds = plan.loading + plan.scoring * plan.lacking
     for group in groups:
         cost.texts += group.texts
         cost.tokens += group.tokens
@@ -196,6 +199,6 @@ def _sum_groups(
         elif cost.passes is not None and cost.seconds is not None:
             packed = job.cells[0].attention in backbone.packed
             cost.passes += group.count_passes(backbone.batch_tokens, packed=packed)
-            cost.seconds += group.seconds * len(plan.places)
+            cost.seconds += group.seconds * plan.lacking
             cost.seconds += speed.predict(group) if speed else 0.0
     return cost

@@ -91,10 +91,10 @@ class History:
         """Return what is left of a job. Raises ValueError for a job that cannot be resolved."""
         names = [task.metadata.name for task in self.load_tasks(job.tasks)]
         if not self.runs.exists():  # reading a record would make it
-            return Left("to do", dict.fromkeys(names, len(self._share_model(job).cells)))
+            return Left("to do", dict.fromkeys(names, len(self._share_model(job).columns)))
         lacking: dict[str, int] = {}
         begun = False
-        for cell, record in zip(self._share_model(job).cells, job.records, strict=True):
+        for (cell, _), record in zip(self._share_model(job).columns, job.records, strict=True):
             entries = record.read().get("tasks", {})
             for task in self.load_tasks(job.tasks):
                 name = task.metadata.name

@@ -28,6 +28,7 @@ from methods.config.trained_as import find_differences, list_trained_folders
 from methods.encoding.embedder import Embedder
 from methods.encoding.encoder import Encoder
 from methods.encoding.mteb_interface import Variant, describe_method, describe_variant
+from methods.encoding.post import NO_POST, Post
 from methods.evaluation import entries, scoring, summary
 from methods.evaluation.geometry import EmbeddingRecorder
 from methods.evaluation.own_tasks.make import state_instructions
@@ -78,8 +79,8 @@ class Job:
         tasks, missing = load_tasks(self.tasks)
         if self.cells[0].uses_instructions:
             state_instructions(tasks, self.evaluation.instructions)
-        for cell, record in zip(self.cells, self.records, strict=True):
-            record.write_header(about := self._make_header(cell))
+        for (cell, post), record in zip(self.columns, self.records, strict=True):
+            record.write_header(about := self._make_header(cell, post))
             for name, (trained, now) in about.trained_as.items():
                 message = "%s: trained with %s, evaluated with %s, as overridden"
                 log.warning(message, name, trained, now)
@@ -107,7 +108,7 @@ class Job:
             for place, record in enumerate(self.records)
         }
         name, about = self.evaluation.name, {"missing": missing, "brief": self.brief}
-        log.info(summary.format_final_scores(name, tasks, self.cells, scores, **about))
+        log.info(summary.format_final_scores(name, tasks, self.columns, scores, **about))
         found = [score for score in scores.values() if score is not None]
         return sum(found) / len(found) if found else None
 
@@ -125,11 +126,20 @@ class Job:
             cells = [replace(c, layer=at) for at in (*range(number), -1) for c in cells]
         return [replace(c, layer=resolve_layer(c.layer, number)) for c in cells]
 
+    @cached_property
+    def columns(self) -> list[tuple[Method, Post]]:
+        """Return what is scored: each cell under each post, which share the cell's vectors."""
+        return [(cell, post) for cell in self.cells for post in self.evaluation.posts]
+
+    def find_cell(self, column: int) -> int:
+        """Return which of the cells a column is of."""
+        return column // len(self.evaluation.posts)
+
     @property
     def brief(self) -> bool:
         """Whether scores are logged in one line: in a sweep, of one cell and few tasks."""
         number = len(self.tasks.names) + len(self.tasks.own)
-        return self.swept and len(self.cells) == 1 and 0 < number <= summary.COLUMNS
+        return self.swept and len(self.columns) == 1 and 0 < number <= summary.COLUMNS
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -138,8 +148,9 @@ class Job:
 
     @cached_property
     def records(self) -> list[Record]:
-        """Return one record a cell."""
-        return [Record(self.runs, self.describe_variant(cell).model_meta) for cell in self.cells]
+        """Return one record a column."""
+        variants = (self.describe_variant(*column) for column in self.columns)
+        return [Record(self.runs, variant.model_meta) for variant in variants]
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -165,31 +176,33 @@ class Job:
             return [name]
         failed = []
         for index, record in enumerate(self.records):
-            todo = scoring.find_missing(task, self.cells[index], record, data)
+            todo = scoring.find_missing(task, self.columns[index][0], record, data)
             self._report_engines(todo.reused)
             failed += self._score_cell(todo, index)
         unload_data(task)
         return failed
 
     def _score_cell(self, todo: scoring.Todo, index: int) -> list[str]:
-        """Score what a cell lacks of a task; return what failed, by name."""
+        """Score what a column lacks of a task; return what failed, by name."""
         if not todo.new:
             scoring.complete_entry(todo)
             return []
-        cell, shared = self.cells[index], self.shared  # a model that cannot load ends the job
+        cell, post = self.columns[index]
+        shared = self.shared  # a model that cannot load ends the job
 
         def make_encoder(recorder: EmbeddingRecorder) -> Encoder:
             return Encoder(
                 self.backbone,
                 cell,
                 instructions=self.evaluation.instructions,
-                variant=self.describe_variant(cell),
+                variant=self.describe_variant(cell, post),
                 shared=shared,
-                cell_index=index,
+                cell_index=self.find_cell(index),
                 recorder=recorder,
+                post=post,
             )
 
-        title = f"{self.evaluation.name} {summary.name_cell(cell)}"
+        title = f"{self.evaluation.name} {summary.name_column(cell, post)}"
         level = logging.DEBUG if self.brief else logging.INFO
         failure = scoring.score_missing(todo, make_encoder, title=title, level=level)
         return [failure] if failure else []
@@ -204,18 +217,19 @@ class Job:
                 self.runs / "results",
             )
 
-    def describe_variant(self, cell: Method) -> Variant:
-        """Return how mteb's results name a cell."""
+    def describe_variant(self, cell: Method, post: Post) -> Variant:
+        """Return how mteb's results name a column."""
         return describe_variant(
             cell,
             method=self.evaluation.name,
             identity=self.identity,
             instructions=self.evaluation.instructions,
             adapters=self.evaluation.spec.adapters,
+            post=post,
         )
 
-    def _make_header(self, cell: Method) -> CellRecord:
-        """Return the record of a cell, without its tasks."""
+    def _make_header(self, cell: Method, post: Post = NO_POST) -> CellRecord:
+        """Return the record of a column, without its tasks."""
         spec = self.evaluation.spec
         path = getattr(spec.source, "path", None)
         return CellRecord(
@@ -232,7 +246,8 @@ class Job:
             layer=cell.layer,
             dtype=self.identity["dtype"],
             instructions=self.evaluation.instructions.source if cell.uses_instructions else None,
-            digest=self.describe_variant(cell).experiment["digest"],
+            digest=self.describe_variant(cell, post).experiment["digest"],
+            post=post.describe() if post.steps else None,
             method_config=describe_method(cell),
             backbone=self.identity,
             reports=[self.config["report"]] if self.config.get("report") else [],

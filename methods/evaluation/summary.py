@@ -12,11 +12,13 @@ from statistics import fmean
 from typing import Any
 
 from methods.base import Method
+from methods.encoding.post import NONE, Post
 from methods.evaluation.records import Record
 from methods.evaluation.tasks import list_scored_splits
 
 AXES = ("pooling", "layer", "normalize")
 COLUMNS = 5  # cells that are shown as columns; more are shown as rows
+Column = tuple[Method, Post]  # what has a score of its own
 
 
 def compute_main_score(result: Any, task: Any) -> float | None:
@@ -45,25 +47,25 @@ def read_stored_score(record: Record, task: Any) -> float | None:
     return None if result is None else compute_main_score(result, task)
 
 
-def name_cell(cell: Method) -> str:
-    """Return a cell's axes, for the log."""
-    return f"{cell.attention} {cell.pooling} {cell.layer}"
+def name_column(cell: Method, post: Post) -> str:
+    """Return a cell's axes and its post, for the log."""
+    return f"{cell.attention} {cell.pooling} {cell.layer} {post.name}".rstrip()
 
 
 def format_final_scores(
     method: str,
     tasks: Sequence[Any],
-    cells: Sequence[Method],
+    columns: Sequence[Column],
     scores: Mapping[tuple[str, int], float | None],
     *,
     missing: Mapping[str, str],
     brief: bool,
 ) -> str:
     """Return all scores of a job as a table, or, brief, the one cell's in a line."""
-    cell = name_cell(cells[0]) if len(cells) == 1 else cells[0].attention
-    title = f"{method} ({cell}), main scores x 100:"
+    named = name_column(*columns[0]) if len(columns) == 1 else columns[0][0].attention
+    title = f"{method} ({named}), main scores x 100:"
     if not brief:
-        return f"{title}\n{format_score_table(tasks, cells, scores, missing=missing)}"
+        return f"{title}\n{format_score_table(tasks, columns, scores, missing=missing)}"
     names = [task.metadata.name for task in tasks]
     shown = [f"{name} {_format_score(scores.get((name, 0)))}" for name in names]
     return f"{title} {', '.join([*shown, *(f'{name} missing' for name in missing)])}"
@@ -71,22 +73,22 @@ def format_final_scores(
 
 def format_score_table(
     tasks: Sequence[Any],
-    cells: Sequence[Method],
+    columns: Sequence[Column],
     scores: Mapping[tuple[str, int], float | None],
     *,
     missing: Mapping[str, str],
 ) -> str:
     """Return an aligned table of scores x 100, a row a task; missing and failed ones are named.
 
-    scores: by task name and the cell's place; None: failed. missing: task name -> reason.
+    scores: by task name and the column's place; None: failed. missing: task name -> reason.
     """
-    names = _name_cells(cells)
-    below = len(cells) > COLUMNS
+    names = _name_columns(columns)
+    below = len(columns) > COLUMNS
     head = ["task", "split", "metric", *(["cell", "score"] if below else names)]
     rows = []
     for task in tasks:
         name, about = task.metadata.name, [format_splits(task), task.metadata.main_score]
-        shown = [_format_score(scores.get((name, place))) for place in range(len(cells))]
+        shown = [_format_score(scores.get((name, place))) for place in range(len(columns))]
         if below:
             rows += [[name, *about, *pair] for pair in zip(names, shown, strict=True)]
         else:
@@ -110,8 +112,12 @@ def _format_score(score: float | None) -> str:
     return "failed" if score is None else f"{100 * score:.2f}"
 
 
-def _name_cells(cells: Sequence[Method]) -> list[str]:
-    """Return names that distinguish cells: the values of the axes in which they differ."""
-    differ = [axis for axis in AXES if len({getattr(cell, axis) for cell in cells}) > 1]
-    named = [[f"{axis}={getattr(cell, axis)}" for axis in differ] for cell in cells]
+def _name_columns(columns: Sequence[Column]) -> list[str]:
+    """Return names that distinguish columns: the values of the axes in which they differ."""
+    axes = [
+        {axis: getattr(cell, axis) for axis in AXES} | {"post": post.name or NONE}
+        for cell, post in columns
+    ]
+    differ = [axis for axis in axes[0] if len({values[axis] for values in axes}) > 1]
+    named = [[f"{axis}={values[axis]}" for axis in differ] for values in axes]
     return [" ".join(parts) or "score" for parts in named]

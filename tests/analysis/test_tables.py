@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.baselines import find_default
 from analysis.comparison import compare
 from analysis.records.consistency import find_inconsistencies
 from analysis.records.results import keep_tasks, load_results
@@ -219,6 +220,28 @@ def test_layers_are_rows_and_the_final_norm_comes_last(tmp_path):
     table = tabulate("layers", compare(load_results([tmp_path])))
     assert list(table.values.index) == [0, 2, 10, -1]
     assert "**60.0**" in table.to_markdown() and table.to_csv().startswith("layer,echo\n0,20.0")
+
+
+def test_posts_are_columns_with_their_difference_to_the_vectors_as_they_are(tmp_path):
+    for post, right in ((None, 0.9), ("int8", 0.9), ("binary", 0.5), ("dims:16+binary", 0.4)):
+        stated = {"steps": post, "fitted_on": {"name": "wikipedia"} if post == "int8" else None}
+        entry = {"vector_bytes": 4, "texts": 5}
+        scores = {"A": ("Classification", examples(100, right))}
+        more = {"post": stated} if post else {}
+        cell(tmp_path, "echo", scores, entry=entry, **more)
+    cell(tmp_path, "sgpt", {"A": ("Classification", examples(100, 0.7))})
+    found = compare(load_results([tmp_path]))
+    names = ["echo", "echo (binary)", "echo (dims:16+binary)", "echo (int8)", "sgpt"]
+    assert sorted(found.names.values()) == names
+    table = tabulate("post", found)
+    assert list(table.values) == ["float32", "int8", "binary", "dims:16+binary"]
+    assert list(table.values.index) == ["echo"], "sgpt has no other kind of vector"
+    assert table.values.loc["echo"].tolist() == pytest.approx([90, 90, 50, 40])
+    assert table.notes.loc["echo", "int8"].startswith(" (+0.0 [")
+    assert table.notes.loc["echo", "binary"].endswith("*")
+    assert "measured on wikipedia" in table.caption
+    assert tabulate("cost", found).values["B/vector"].dropna().tolist() == [4] * 4
+    assert find_default(found, ("echo", "(binary)")) == ("echo", "")
 
 
 def test_many_rows_leave_differences_significant(tmp_path):

@@ -16,6 +16,7 @@ import pytest
 from methods.cli.train import make_evaluation_command
 from methods.config.resolve import build_method, compose
 from methods.config.settings import TaskList
+from methods.encoding.post import NO_POST
 from methods.evaluation.job import Job
 from methods.evaluation.summary import (
     compute_main_score,
@@ -82,7 +83,8 @@ def test_a_score_is_mtebs_over_the_splits_that_are_evaluated_and_names_them():
 
 def test_the_table_names_what_is_missing_and_what_failed():
     config = compose(["method=sgpt", "model=tiny"])
-    cells = [build_method(config.method, pooling=pooling) for pooling in ("last", "mean")]
+    poolings = ("last", "mean")
+    cells = [(build_method(config.method, pooling=pooling), NO_POST) for pooling in poolings]
     known = {("STSBenchmark", 0): 0.165, ("STSBenchmark", 1): None}
     table = format_score_table([task()], cells, known, missing={"STS22": "not in the mirror"})
     head, row, lost = table.splitlines()
@@ -93,7 +95,7 @@ def test_the_table_names_what_is_missing_and_what_failed():
 
 
 def test_a_job_of_a_sweep_logs_its_scores_in_one_line():
-    cells = [build_method(compose(["method=sgpt", "model=tiny"]).method)]
+    cells = [(build_method(compose(["method=sgpt", "model=tiny"]).method), NO_POST)]
     tasks, known = [task("STS12"), task("STS13"), task("STS14")], {("STS12", 0): 0.165}
     known |= {("STS13", 0): None, ("STS14", 0): 0.5}
     line = format_final_scores("sgpt", tasks, cells, known, missing={"STS22": "lost"}, brief=True)

@@ -139,6 +139,31 @@ def test_cells_of_one_job_equal_jobs_alone_under_the_same_identity(tmp_path):
         )
 
 
+def test_posts_are_columns_of_one_job_which_share_its_vectors(tmp_path):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join(SENTENCES))
+    posts = "post=[null,dims:16,int8,binary,dims:16+binary]"
+    job = make_job(tmp_path, "pooling=[last,mean]", posts, f"fit_on={corpus}")
+    job.run()
+    records = [read_record(job, number) for number in range(10)]
+    entries = [record["tasks"]["ToySTS"] for record in records]
+    assert sum(entry["tokens_computed"] for entry in entries) == sum(map(len, SENTENCES))
+    assert [e["vector_bytes"] for e in entries] == [128, 64, 32, 4, 2] * 2
+    steps = [record.get("post", {}).get("steps") for record in records[:5]]
+    assert steps == [None, "dims:16", "int8", "binary", "dims:16+binary"]
+    assert records[2]["post"]["fitted_on"]["texts"] == 5
+    assert [record["pooling"] for record in records] == ["last"] * 5 + ["mean"] * 5
+    assert len({record.path for record in job.records}) == 10
+    plain = make_job(tmp_path / "plain", "pooling=mean")
+    plain.run()
+    folders = [job.records[5].path, plain.records[0].path]
+    assert len({path.parents[1].name for path in folders}) == 1, "no post keeps the cell's name"
+    assert "post_dims_16+binary" in job.records[9].path.parents[1].name
+    files = [record.path.parents[1] / "ToySTS.json" for record in job.records[:5]]
+    scores = {json.loads(f.read_text())["scores"]["test"][0]["main_score"] for f in files}
+    assert len(scores) > 2
+
+
 def test_all_layers_of_a_model_can_be_asked_for_by_one_word(tmp_path):
     assert [cell.layer for cell in make_job(tmp_path, "layer=all").cells] == [0, 1, 2, -1]
 
