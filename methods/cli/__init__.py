@@ -13,6 +13,7 @@ from typing import Any
 VERBS = {
     "evaluate": "embed mteb tasks with a method on a model and score them",
     "train": "train a method by a recipe into an adapter folder",
+    "encode": "encode the texts of files into vectors with their ids; resumable, by any processes",
     "export": "write a method on a model as a folder that other programs load",
     "try": "compare methods on a few texts of yours, as a table",
     "compare": "compare two encoders stage by stage and name the first difference",
@@ -21,14 +22,16 @@ VERBS = {
     "methods": "list the methods, with their papers",
     "cache": "show or clear the embeddings cached on disk: info, clear",
 }
-CONFIGURED = ("evaluate", "train", "export")  # by a conf/VERB.yaml, whose words Hydra completes
+CONFIGURED = ("evaluate", "train", "encode", "export")  # by a conf/VERB.yaml, whose words Hydra completes
 MODULES = {"try": "try_"}  # where a verb cannot be a module's name
 HELP = ("-h", "--help", "help")
 SPIN = "10000"  # turns that a thread of OpenMP waits for work before it sleeps
+PRIMITIVES = "64"  # that oneDNN and its wrapper cache while files are encoded
 RESUMES = {
     "evaluate": "finished tasks and cached vectors are safe; the same command resumes",
     "train": "the last checkpoint is safe; the same command resumes from it",
     "rerun": "finished tasks are safe; the same command resumes",
+    "encode": "finished shards are safe; the same command resumes",
 }
 
 
@@ -36,6 +39,8 @@ def main() -> None:
     """Run the `dec2vec` command."""
     _limit_spinning()
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    if verb == "encode":
+        _limit_caches()
     interrupted: list[int] = []
 
     def interrupt(number: int, frame: Any) -> None:
@@ -67,6 +72,16 @@ def _limit_spinning() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
+
+
+def _limit_caches() -> None:
+    """Bound what oneDNN caches of every shape it has computed, unless the user has said how much.
+
+    Batches have new shapes as long as there are texts, and by default memory grew by a kilobyte a
+    text over 200,000 of them. Both are read when torch is loaded.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, PRIMITIVES)
 
 
 def _run(verb: str) -> None:

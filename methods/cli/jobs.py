@@ -112,7 +112,7 @@ def prepare_arguments(verb: str) -> None:
         options = ["--config-dir", chosen.config_dir, *options]
     if verb == "evaluate":
         words = leave_out_default_tasks(words)
-    if verb in ("evaluate", "export"):
+    if verb in ("evaluate", "encode", "export"):
         words = add_trained_method(words, config_dir=chosen.config_dir)
     check_arguments(verb, options, words)
     words = add_processes(drop_no_estimate(words))

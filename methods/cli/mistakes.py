@@ -28,7 +28,7 @@ from methods.data.readers import KINDS
 from methods.fields import find_nearest_name, nearest
 
 MANY = 12  # names that are not listed where one of them was probably meant
-AXES = ("pooling", "layer", "normalize")
+AXES = ("pooling", "layer", "normalize", "post")
 # Keys that one verb lacks -> what to write instead.
 ELSEWHERE = {
     "evaluate": {
@@ -49,6 +49,13 @@ ELSEWHERE = {
         "template": "method.template",
         "epochs": "recipe.epochs",
         "names": "evaluate.names",
+    },
+    "encode": {
+        "input": "in",
+        "output": "out",
+        "text": "column",
+        "workers": "-m worker",
+        "prompt_type": "side",
     },
 }
 SOURCES = {"model.source.path": "model=folder", "model.source.id": "model=hub"}
