@@ -158,7 +158,7 @@ def _describe_encoder(resolved: Any, cell: Any, identity: dict[str, Any]) -> dic
         "model": identity,
         "method": resolved.name,
         "method_config": describe_method(cell),
-        "post": resolved.posts[0].describe(),
+        "post": resolved.posts[0].identify(),
         "digest": variant.experiment["digest"],
     }
 

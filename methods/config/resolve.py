@@ -28,6 +28,7 @@ from methods.encoding.store import MemoryStore, Store, open_cache
 from methods.fields import build, nearest
 from methods.folders import find_embeddings_folder
 from methods.pooling_names import find_pooling
+from methods.provenance import make_portable
 
 __all__ = ["CONF", "list_choices"]  # from methods.config.names
 
@@ -113,7 +114,7 @@ def resolve_posts(value: Any, fit_on: str | None) -> list[Post]:
         return posts
     if not fit_on:
         raise ValueError("post=int8 needs texts to measure ranges on; give fit_on=NAME or FILE")
-    corpus = Corpus(fit_on, tuple(read_calibration_texts(fit_on)))
+    corpus = Corpus(make_portable(fit_on), tuple(read_calibration_texts(fit_on)))
     return [replace(post, corpus=corpus) if post.is_fitted else post for post in posts]
 
 

@@ -62,7 +62,7 @@ def describe_variant(
     described = {**describe_method(cell), "identity": identity, "instructions": table}
     described["pooling"] = identify_pooling(cell.pooling)
     if post.steps:
-        described["post"] = post.describe()
+        described["post"] = post.identify()
     return Variant(
         identity["name"],
         identity["weights"].replace(":", "-"),

@@ -39,7 +39,7 @@ class Corpus:
     texts: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
-        """Return what identifies the corpus in digests and records."""
+        """Return what records state of the corpus."""
         return {"name": self.name, "texts": len(self.texts), "digest": digest(self.texts, 16)}
 
 
@@ -69,9 +69,14 @@ class Post:
         return self.quantization == "int8"
 
     def describe(self) -> dict[str, Any]:
-        """Return all that decides what the steps make of a vector."""
+        """Return the steps and what they are fitted on, as records state them."""
         fitted = self.corpus.describe() if self.is_fitted and self.corpus else None
         return {"steps": self.name, "fitted_on": fitted}
+
+    def identify(self) -> list[Any]:
+        """Return what decides what the steps make of a vector, wherever the texts lie."""
+        fitted = self.describe()["fitted_on"]
+        return [self.name, fitted and fitted["digest"]]
 
     def transform(self, vectors_ND: np.ndarray) -> np.ndarray:
         """Return vectors after the steps before scaling. Raises ValueError for too many dims."""

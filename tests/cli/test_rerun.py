@@ -16,6 +16,7 @@ FEWER = {  # of each experiment, what stays of its sweep
     "attention_x_pooling": ["method=sgpt", "attention=bidirectional", "pooling=[last,mean]"],
     "layers": ["method=prompteol", "layer=all"],
     "main_table": ["method=echo", "tasks.splits=null", "tasks.subsets=null"],
+    "post": ["method=sgpt", "post=[null,dims:16,int8]", "fit_on=corpus.txt"],
     "sts": ["method=llm2vec"],
     "templates": ["template=sgpt_brackets"],
     "fair_supervised": ["method=e5_instruct"],
@@ -34,6 +35,7 @@ def made(experiment, folder, base, *more):
     """Run an experiment, cut short, in `folder`; the records it leaves."""
     given = [f"experiment={experiment}", *FEWER[experiment], "model.dtype=float32", *more]
     verb = "evaluate"
+    (folder / "corpus.txt").write_text("\n".join(f"a text of {n}" for n in range(99)))
     if experiment in TRAIN:
         verb, mirror = "train", next(word for word in base if word.startswith("mirror="))
         data = [f"data.sources.mine.path={pairs(folder)}", "data=file", "data.compare_with=[]"]

@@ -104,6 +104,10 @@ def test_ranges_are_of_the_named_corpus_and_not_of_the_texts(encoder, corpus, tm
     assert not np.array_equal(again.ranges, one.ranges)
     names = {e.mteb_model_meta.experiment_kwargs["digest"] for e in (one, again, encoder("sgpt"))}
     assert len(names) == 3
+    copy = tmp_path / "copy.txt"
+    copy.write_text((tmp_path / "some.txt").read_text())
+    same = encoder("sgpt", post="int8", fit_on=str(copy))
+    assert same.mteb_model_meta.experiment_kwargs == one.mteb_model_meta.experiment_kwargs
 
 
 def test_a_corpus_that_cannot_be_read_is_named(tmp_path):
