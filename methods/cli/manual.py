@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def describe_verb(verb: str, about: str) -> str:
         f"dec2vec {verb} KEY=VALUE ...: {about}",
         "Examples\n" + "\n".join(examples),
         "What is chosen by name (a file in conf/)\n" + "\n".join(_describe_groups(verb, comments)),
-        *(section for lines in parts_of_config for section in _describe_sections(lines)),
+        *_describe_sections(parts_of_config),
         SWEEPS.format(launchers=launchers),
     ]
     return "\n\n".join(parts).rstrip()
@@ -119,8 +119,17 @@ def find_experiment_verb(name: str) -> str | None:
     return found[1] if found else None
 
 
-def _describe_sections(lines: list[str]) -> Iterator[str]:
-    """Yield the parts under `## ` headings: notes, and a line for each key with its default."""
+def _describe_sections(configs: Iterable[list[str]]) -> Iterator[str]:
+    """Yield the parts under `## ` headings: notes, and a line for each key with its default.
+
+    What the first config says of a key is what holds.
+    """
+    described: set[str] = set()
+    for lines in configs:
+        yield from _describe_config(lines, described)
+
+
+def _describe_config(lines: list[str], described: set[str]) -> Iterator[str]:
     part: list[str] = []
     above: list[tuple[int, str]] = []
     for line in lines:
@@ -139,7 +148,8 @@ def _describe_sections(lines: list[str]) -> Iterator[str]:
             value = re.sub(r"\$\{method\.\w+\}", "the method's", found["value"] or "")
             about = f"  {found['about']}" if found["about"] else ""
             given = f"{name}={value}" if value else f"{name}.*"
-            if value or about:
+            if (value or about) and name not in described:
+                described.add(name)
                 part.append(f"  {given:38}{about}".rstrip())
     if part:
         yield "\n".join(part)
