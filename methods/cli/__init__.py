@@ -22,7 +22,7 @@ VERBS = {
     "methods": "list the methods, with their papers",
     "cache": "show or clear the embeddings cached on disk: info, clear",
 }
-CONFIGURED = ("evaluate", "train", "encode", "export")  # by a conf/VERB.yaml, whose words Hydra completes
+CONFIGURED = ("evaluate", "train", "encode", "export")  # by conf/VERB.yaml, completed by Hydra
 MODULES = {"try": "try_"}  # where a verb cannot be a module's name
 HELP = ("-h", "--help", "help")
 SPIN = "10000"  # turns that a thread of OpenMP waits for work before it sleeps

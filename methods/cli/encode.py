@@ -64,8 +64,9 @@ def build_job(config: DictConfig) -> Any:
     from methods.records import check_writable
 
     settings = _read_settings(config)
-    name, folder = HydraConfig.get().runtime.choices["method"], get_config_dir()
-    overrides = list(HydraConfig.get().overrides.task)
+    hydra_config = HydraConfig.get()
+    name, folder = hydra_config.runtime.choices["method"], get_config_dir(hydra_config)
+    overrides = list(hydra_config.overrides.task)
     resolved = resolve_evaluation(
         config, name=name, overrides=overrides, config_dir=folder, verb="encode"
     )

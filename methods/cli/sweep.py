@@ -31,6 +31,8 @@ class BeforeSweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Count the jobs of a sweep and predict their time."""
+        if config.hydra.job.config_name not in FIND:
+            return
         try:
             log.info("%s", describe_sweep(config))
         except MISTAKES as error:  # Hydra composes the same jobs next, and says so
@@ -119,9 +121,8 @@ def _find_states(verb: str, jobs: Any) -> Iterator[tuple[str, float | None]]:
     """Yield the state of each job, and the seconds that the rest of it takes, if they are known."""
     histories: dict[str, Any] = {}
     for config, hydra_config, words in jobs:
-        find = _find_training if verb == "train" else _find_evaluation
         try:
-            yield find(config, hydra_config, words, histories)
+            yield FIND[verb](config, hydra_config, words, histories)
         except MISTAKES:  # the job will say what is wrong with it
             yield "to do", None
 
@@ -161,3 +162,6 @@ def _open_history(runs: str, kind: Any, histories: dict[str, Any]) -> Any:
     if runs not in histories:
         histories[runs] = kind(Path(runs))
     return histories[runs]
+
+
+FIND = {"evaluate": _find_evaluation, "train": _find_training}  # verbs whose jobs leave records
