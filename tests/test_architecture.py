@@ -16,6 +16,7 @@ PLUGINS = [p for p in (ROOT / "methods").glob("*.py") if p.stem not in SHARED]
 # A room may import those below it in this list.
 FLOORS = [
     "methods.cli",
+    "methods.documents",
     "methods.interop",
     "methods.training",
     "methods.evaluation",
