@@ -81,14 +81,16 @@ ROOT_TYPES = {
     "adapter": str | list[str] | None,
     "estimate": bool,
     "price_per_hour": float | None,
+    "post": str | list[str | None] | None,
+    "fit_on": str | None,
+}
+EXPORT_TYPES = {
     "format": Literal["sentence_transformers", "adapter"],
     "modules": Literal["auto", "stock", "custom"],
     "instruction": str | None,
     "task": str | list[str] | None,
     "records": str | list[str] | None,
     "base_model": str | None,
-    "post": str | list[str | None] | None,
-    "fit_on": str | None,
 }
 
 
@@ -115,7 +117,8 @@ def check_config(config: DictConfig, *, verb: str = "evaluate") -> None:
         raise ValueError(f"no {key} is chosen; give {key}=NAME: {', '.join(list_choices(key))}")
     for key in _find_missing("", OmegaConf.to_container(config, resolve=False)):
         raise ValueError(f"{key} has no value yet; give {key}={key.rpartition('.')[2].upper()}")
-    for key, hint in ROOT_TYPES.items():
+    types = {**ROOT_TYPES, **(EXPORT_TYPES if verb == "export" else {})}
+    for key, hint in types.items():
         if key in config:
             value = config[key]
             check_value(key, list(value) if isinstance(value, ListConfig) else value, hint)

@@ -150,6 +150,10 @@ class Encoder(MtebInterface):
         unit = self.method.normalize and metadata.type not in self.method.unnormalized
         title = f"{type(self.method).__name__} {metadata.name}"
         vectors_ND = self._encode(texts, side, instruction, unit=unit, title=title)
+        return self._quantize_and_restore(vectors_ND, unit)
+
+    def _quantize_and_restore(self, vectors_ND: np.ndarray, unit: bool) -> np.ndarray:
+        """Return what the codes of vectors stand for; the size of a code is noted."""
         ranges_2D = self._find_ranges(unit)
         codes = self.post.quantize(vectors_ND, ranges_2D)
         self.shared.usage.vector_bytes = codes.itemsize * codes.shape[1]
