@@ -22,7 +22,10 @@ class Report:
     rows: Rows = "run"
 
 
-SCORES = ("types", "tasks", "sts", "differences", "trained", "cost", "similarities", "geometry")
+SCORES = (
+    *("types", "tasks", "sts", "differences", "ranks", "trained", "cost", "similarities"),
+    "geometry",
+)
 TRAINING = ("gains", "genres", "tasks", "differences", "types")
 REPORTS = {
     report.name: report

@@ -122,8 +122,8 @@ def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_sa
         (["report", "nowhere"], "there is no folder nowhere"),
         (
             ["evalute"],
-            "no verb 'evalute'; valid: evaluate, train, encode, export, try, compare, report, rerun, "
-            "methods, cache",
+            "no verb 'evalute'; valid: evaluate, train, encode, export, try, compare, report, "
+            "rerun, methods, cache",
         ),
     ],
 )
