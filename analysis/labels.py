@@ -28,6 +28,9 @@ def label_rows(frame: pd.DataFrame) -> pd.DataFrame:
     # Rows are never merged: those that are still named alike get a further part.
     number = cells.groupby(["folder", "model"]).ngroup().astype(str)
     for text in (
+        "seed " + cells["seed"].map(as_text),
+        "rate " + cells["learning_rate"].map(lambda rate: f"{rate:g}" if pd.notna(rate) else ""),
+        cells["steps"].map(as_text) + " steps",
         "in " + cells["runs"],
         "weights " + cells["revision"].map(as_text),
         "digest " + cells["digest"].map(as_text),

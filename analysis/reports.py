@@ -26,7 +26,7 @@ SCORES = (
     *("types", "tasks", "sts", "differences", "ranks", "trained", "cost", "similarities"),
     "geometry",
 )
-TRAINING = ("gains", "genres", "tasks", "differences", "types")
+TRAINING = ("gains", "seeds", "genres", "tasks", "differences", "types")
 REPORTS = {
     report.name: report
     for report in (

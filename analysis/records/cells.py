@@ -117,6 +117,7 @@ def _summarize_training(adapters: list[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "trained_on": ", ".join(last["data"]["sources"]),
         "pooler": last.get("pooler"),
+        "seed": last.get("seed"),
         "steps": last["steps"],
         "learning_rate": last["learning_rate"],
         "train_seconds": sum(adapter.get("seconds", 0) for adapter in adapters),

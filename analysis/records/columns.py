@@ -5,7 +5,9 @@
 SPACE = ["mean_cosine", "uniformity", "effective_rank", "top_dimension", "top_components"]
 PAIRS = ["alignment", "centred", "whitened"]
 GEOMETRY = [*SPACE, *PAIRS]
-TRAINING = ["trained_on", "pooler", "steps", "learning_rate", "train_seconds", "trained_as"]
+TRAINING = [
+    *("trained_on", "pooler", "seed", "steps", "learning_rate", "train_seconds", "trained_as"),
+]
 COLUMNS = [
     *("source", "reports", "model", "revision", "adapters", "method", "options", "attention"),
     *("pooling", "layer", "post", "fitted_on", "dtype", "instructions", "digest", "default"),

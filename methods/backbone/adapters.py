@@ -62,6 +62,7 @@ def summarize_training(adapter: str) -> dict[str, Any]:
     if "recipe" in about:
         found["learning_rate"] = about["recipe"]["learning_rate"]
         found["pooler"] = (about["recipe"]["trainable"].get("pooler") or {}).get("kind")
+        found["seed"] = ((about.get("config") or {}).get("run") or {}).get("seed")
     return {"folder": Path(adapter).name, "digest": digest_adapter(adapter), **found}
 
 
