@@ -33,7 +33,8 @@ HERE = Path(__file__).parent
 MODEL_FILES = ("config.json", "*token*.json", "*.model", "*.tiktoken", "vocab*", "merges*")
 MODEL_FILES += ("**/*.py",)  # code of its own, which may import folders beside it
 # Files of methods/encoding that are between a method's page and its vectors.
-ENCODING = ("batch_pooling", "call", "chunks", "embedder", "encoder", "post", "vectorize")
+ENCODING = ("batch_pooling", "call", "chunks", "combination", "embedder", "encoder", "post")
+ENCODING += ("vectorize",)
 LARGE = 16 << 20  # bytes; digests of larger files are remembered on disk
 
 
@@ -128,7 +129,7 @@ def make_row_key(ids: Iterable[int], pool_mask: Iterable[bool]) -> bytes:
 def digest_engine() -> str:
     """Return a digest of all code between a method's page and its vectors, read as files: the
     contract and whole rooms, so that no list can forget a part."""
-    contract = ("base", "inputs", "pooling", "pooling_names", "tokens")
+    contract = ("base", "inputs", "pooling", "pooling_names", "spans", "steering", "tokens")
     files = [HERE / f"{name}.py" for name in contract]
     files += sorted((HERE / "backbone").glob("*.py"))
     files += [HERE / "encoding" / f"{name}.py" for name in ENCODING]

@@ -116,6 +116,18 @@ def note_ending(tokenizer: Any, ending: tuple[int, ...] = ()) -> None:
         )
 
 
+def clean_sentence(text: str) -> str:
+    """Return a text as PromptEOL and the methods after it put it between double quotes.
+
+    A full stop where no . ? " or ' ends it, double quotes become single ones, a final question
+    mark becomes a full stop; an empty text stays empty (kongds/scaling_sentemb @8567aa0).
+    """
+    if text and text[-1] not in ".?\"'":
+        text += "."
+    text = text.replace('"', "'")
+    return text[:-1] + "." if text.endswith("?") else text
+
+
 def empty_row_ids(tokenizer: Any) -> tuple[int, ...]:
     """Return what a row without any token is encoded as: the BOS, or the EOS if there is none."""
     return bos_ids(tokenizer) or _eos_ids(tokenizer)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHARED = (
     *("__init__", "base", "fields", "folders", "identity", "inputs", "pooling", "pooling_names"),
-    *("provenance", "records", "tokens"),
+    *("provenance", "records", "spans", "steering", "tokens"),
 )
 PLUGINS = [p for p in (ROOT / "methods").glob("*.py") if p.stem not in SHARED]
 # A room may import those below it in this list.
@@ -25,7 +25,9 @@ FLOORS = [
     "methods.backbone",
     "methods.data",
     "methods.base",
+    "methods.spans",
     "methods.inputs",
+    "methods.steering",
     "methods.tokens",
     "methods.pooling_names",
     "methods.pooling",

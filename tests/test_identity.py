@@ -243,7 +243,7 @@ def test_any_change_of_the_engine_is_another_engine(tmp_path, monkeypatch):
 
     assert now() == before
     contract = sorted(_imported_by("base"))
-    assert contract == ["inputs", "pooling", "pooling_names", "tokens"]
+    assert contract == ["inputs", "pooling", "pooling_names", "spans", "steering", "tokens"]
     others = ("backbone/adapters", "backbone/loader", "encoding/embedder")
     for name in ("base", *contract, *others):
         file = copy / f"{name}.py"

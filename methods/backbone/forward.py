@@ -16,6 +16,7 @@ computed once. It is found from the ids, so methods need not declare it.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from os.path import commonprefix
 from typing import Any
@@ -27,25 +28,15 @@ from torch import Tensor, nn
 from methods.backbone.attention import attention_mode
 from methods.backbone.batches import make_batches
 from methods.backbone.hardware import free_memory
-from methods.backbone.layers import Take, run_layers
+from methods.backbone.layers import Hooks, Take, run_layers
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import get_lock
 from methods.backbone.packed import packed_mode
 from methods.backbone.packed_batch import SHORTEST_PREFIX, PackedBatch, move
 from methods.backbone.states import BatchStates, MakeReader, PaddedStates, Reader
+from methods.backbone.steering import Steer, Steering
 from methods.backbone.structure import is_out_of_memory, read_window
-from methods.base import Attention, Inputs
-
-
-def resolve_layer(layer: int, num_layers: int) -> int:
-    """Return a layer as 0 ... N-1 or -1 (after the final norm), which N and -1 both mean."""
-    if not -num_layers - 1 <= layer <= num_layers:
-        raise ValueError(
-            f"layer {layer} is out of range; this model has {num_layers} layers: valid are 0 (the "
-            f"embeddings) to {num_layers}, or -1 (after the final norm) down to {-num_layers - 1}"
-        )
-    layer = layer + num_layers + 1 if layer < 0 else layer
-    return -1 if layer == num_layers else layer
+from methods.base import Attention, Inputs, Read
 
 
 def forward(
@@ -53,13 +44,16 @@ def forward(
     inputs: Inputs,
     *,
     attention: Attention,
-    layers: Sequence[int],
+    layers: Sequence[Read],
     make_reader: MakeReader = PaddedStates,
+    steering: Steering | None = None,
 ) -> Iterator[tuple[list[int], Any]]:
     """Yield (rows of a batch, what its reader made of the states) for all rows, longest first.
 
     make_reader: from the rows of a batch to what reads its states, a layer at a time within the
         pass (states.py). Without one, {layer: hidden_BLD} is yielded.
+    steering: changes states within the pass; then no prefix is shared, and the rows of a text are
+        in one batch.
 
     Running out of memory, in the pass or in the reader, halves the token budget and repeats the
     batch; the new budget stays and is recorded in `backbone.choices`. Between batches the model is
@@ -71,27 +65,38 @@ def forward(
     _check_longest(backbone, max(lengths, default=0))
     packed = attention in backbone.packed
     prefix = None
-    if packed and attention == "causal":
+    if packed and attention == "causal" and steering is None:
         prefix = _compute_prefix_if_it_fits(backbone, inputs.ids, layers)
-    own = [length - (prefix.length if prefix else 0) for length in lengths]
+    each, skip = steering.rows_per_text if steering else 1, prefix.length if prefix else 0
+    own = [sum(lengths[at : at + each]) - skip for at in range(0, len(lengths), each)]
     waiting = deque(make_batches(own, backbone.batch_tokens, packed=packed))
 
     def run(rows: list[int]) -> Any:
         reader, ids = make_reader(rows), [inputs.ids[row] for row in rows]
+        steer = steering.start(rows, inputs.marks) if steering else None
         with torch.inference_mode():
             if packed:
-                _run_packed_rows(backbone, ids, attention, layers, prefix, reader)
+                _run_packed_rows(backbone, ids, attention, layers, prefix, reader, steer)
             else:
-                _run_padded_rows(backbone, ids, attention, layers, reader)
+                _run_padded_rows(backbone, ids, attention, layers, reader, steer)
             return reader.finish()
 
     while waiting:
-        rows = waiting.popleft()
-        found = _attempt(lambda rows=rows: run(rows), again=len(rows) > 1)
+        texts = waiting.popleft()
+        rows = _list_rows(texts, each, lengths)
+        found = _attempt(lambda rows=rows: run(rows), again=len(texts) > 1)
         if found:
             yield rows, found.pop()  # not held while the next batch is computed
             continue
-        waiting = _make_smaller(backbone, own, [rows, *waiting], packed=packed)
+        waiting = _make_smaller(backbone, own, [texts, *waiting], packed=packed)
+
+
+def _list_rows(texts: list[int], each: int, lengths: Sequence[int]) -> list[int]:
+    """Return the rows of texts, longest first."""
+    if each == 1:
+        return texts
+    rows = [text * each + row for text in texts for row in range(each)]
+    return sorted(rows, key=lambda row: -lengths[row])
 
 
 def _check_longest(backbone: Backbone, longest: int) -> None:
@@ -135,8 +140,8 @@ def hidden_states(
     *,
     attention: Attention,
     packed: bool,
-    layers: Sequence[int] = (-1,),
-) -> dict[int, Tensor]:
+    layers: Sequence[Read] = (-1,),
+) -> dict[Any, Tensor]:
     """Return {layer: hidden_BLD} of one batch, rows in the order given, for training.
 
     Gradients are computed where they are enabled. packed: whether to pack where the model allows.
@@ -158,11 +163,11 @@ class _SharedPrefix:
 
     length: int
     keys_and_values: Mapping[nn.Module, tuple[Tensor, Tensor]]
-    states: Mapping[int, Tensor]
+    states: Mapping[Any, Tensor]
 
 
 def _compute_prefix(
-    backbone: Backbone, ids: list[list[int]], layers: Sequence[int]
+    backbone: Backbone, ids: list[list[int]], layers: Sequence[Read]
 ) -> _SharedPrefix | None:
     """Compute the shared prefix of all rows; None where that would not pay."""
     if len(ids) < 2:
@@ -173,9 +178,9 @@ def _compute_prefix(
     if length < SHORTEST_PREFIX or (window and max(map(len, ids)) > window):
         return None
     batch = PackedBatch([length], "causal", backbone.packed_layout, collected={})
-    states: dict[int, Tensor] = {}
+    states: dict[Any, Tensor] = {}
 
-    def keep(layer: int, states_1PD: Tensor) -> None:
+    def keep(layer: Read, states_1PD: Tensor) -> None:
         states[layer] = states_1PD[0]
 
     with torch.inference_mode():
@@ -185,7 +190,7 @@ def _compute_prefix(
 
 
 def _compute_prefix_if_it_fits(
-    backbone: Backbone, ids: list[list[int]], layers: Sequence[int]
+    backbone: Backbone, ids: list[list[int]], layers: Sequence[Read]
 ) -> _SharedPrefix | None:
     """Compute the shared prefix; where memory runs out, batches are halved and it is not shared."""
     found = _attempt(lambda: _compute_prefix(backbone, ids, layers), again=True)
@@ -198,9 +203,10 @@ def _run_packed_rows(
     backbone: Backbone,
     ids: Sequence[Sequence[int]],
     attention: Attention,
-    layers: Sequence[int],
+    layers: Sequence[Read],
     prefix: _SharedPrefix | None,
     reader: Reader,
+    steer: Steer | None = None,
 ) -> None:
     skip = prefix.length if prefix else 0
     own = [row[skip:] for row in ids]
@@ -211,34 +217,38 @@ def _run_packed_rows(
 
     shared: dict[Any, Any] = {}
 
-    def take(layer: int, states_1TD: Tensor) -> None:
+    def take(layer: Read, states_1TD: Tensor) -> None:
         before = prefix.states[layer] if prefix else None
         states = BatchStates(states_1TD[0], batch.starts[:-1], lengths, before, shared)
         reader.read(layer, states)
 
-    _run_packed(backbone, own, batch, layers, take)
+    hooks = partial(steer, starts=batch.starts, lengths=lengths) if steer else None
+    _run_packed(backbone, own, batch, layers, take, hooks)
 
 
 def _run_packed(
     backbone: Backbone,
     ids: Sequence[Sequence[int]],
     batch: PackedBatch,
-    layers: Sequence[int],
+    layers: Sequence[Read],
     take: Take,
+    hooks: Hooks | None = None,
 ) -> None:
     device = backbone.model.get_input_embeddings().weight.device
     ids_1T = move(np.fromiter(chain.from_iterable(ids), np.int64), device)[None]
     positions = batch.make_positions(device)
     with packed_mode(backbone.model, batch):
-        run_layers(backbone.model, layers, take=take, input_ids=ids_1T, position_ids=positions)
+        what = {"input_ids": ids_1T, "position_ids": positions}
+        run_layers(backbone.model, layers, take=take, hooks=hooks, **what)
 
 
 def _run_padded_rows(
     backbone: Backbone,
     ids: Sequence[Sequence[int]],
     attention: Attention,
-    layers: Sequence[int],
+    layers: Sequence[Read],
     reader: Reader,
+    steer: Steer | None = None,
 ) -> None:
     model = backbone.model
     lengths = np.array([len(row) for row in ids])
@@ -253,9 +263,11 @@ def _run_padded_rows(
         mask = move(real.astype(np.int64), device)
     shared: dict[Any, Any] = {}
 
-    def take(layer: int, states_BLD: Tensor) -> None:
+    def take(layer: Read, states_BLD: Tensor) -> None:
         states = BatchStates(states_BLD.flatten(0, 1), starts, lengths, shared=shared)
         reader.read(layer, states)
 
+    hooks = partial(steer, starts=starts, lengths=lengths) if steer else None
+    what = {"input_ids": ids_BL, "attention_mask": mask}
     with get_lock(model), attention_mode(model, attention):
-        run_layers(model, layers, take=take, input_ids=ids_BL, attention_mask=mask)
+        run_layers(model, layers, take=take, hooks=hooks, **what)

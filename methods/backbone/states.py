@@ -69,7 +69,7 @@ def number_within(lengths: np.ndarray) -> np.ndarray:
 class Reader(Protocol):
     """What is done with the states of a batch, a layer at a time while the pass goes on."""
 
-    def read(self, layer: int, states: BatchStates) -> None:
+    def read(self, layer: Any, states: BatchStates) -> None:
         """Take what is needed of a layer's states, which are not held after this call."""
 
     def finish(self) -> Any:
@@ -83,10 +83,10 @@ class PaddedStates:
     """A reader that returns the states themselves: {layer: hidden_BLD}."""
 
     def __init__(self, rows: Sequence[int]) -> None:
-        self.found: dict[int, Tensor] = {}
+        self.found: dict[Any, Tensor] = {}
 
-    def read(self, layer: int, states: BatchStates) -> None:
+    def read(self, layer: Any, states: BatchStates) -> None:
         self.found[layer] = states.pad()
 
-    def finish(self) -> dict[int, Tensor]:
+    def finish(self) -> dict[Any, Tensor]:
         return self.found

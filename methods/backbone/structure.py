@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,28 @@ def find_decoder_layers(model: Any) -> nn.ModuleList:
         if lists:
             return (layers or lists)[0]
     raise ValueError(f"{type(model).__name__} has no list of {number} layers; only layer=-1 works")
+
+
+def find_output_projection(layer: nn.Module) -> nn.Module:
+    """Return what a decoder layer's attention ends with: it reads the heads' weighted values."""
+    return _find_projection(layer, ("o_proj", "out_proj", "dense", "c_proj", "wo"), "output")
+
+
+def find_value_projection(layer: nn.Module) -> nn.Module:
+    """Return what makes a decoder layer's values, where they are made apart from its keys."""
+    return _find_projection(layer, ("v_proj",), "value")
+
+
+def _find_projection(layer: nn.Module, names: Sequence[str], what: str) -> nn.Module:
+    for module in layer.modules():
+        if "attention" in type(module).__name__.lower():
+            for name in names:
+                if isinstance(found := getattr(module, name, None), nn.Module):
+                    return found
+    raise ValueError(
+        f"the attention of {type(layer).__name__} has no {what} projection of its own "
+        f"({', '.join(names)}), so it cannot be read or changed there; use another model"
+    )
 
 
 def _text_model(model: Any) -> nn.Module:

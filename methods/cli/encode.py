@@ -135,7 +135,7 @@ def _check_instruction(settings: EncodeSettings, method: Any) -> None:
 
 
 def _resolve_layer(resolved: Any) -> Any:
-    from methods.backbone.forward import resolve_layer
+    from methods.backbone.layers import resolve_layer
     from methods.backbone.loader import load_config
 
     (cell,) = resolved.cells

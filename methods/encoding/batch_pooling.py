@@ -23,8 +23,8 @@ from torch.nn import functional
 from methods.backbone.packed_batch import move
 from methods.backbone.states import BatchStates, number_within
 from methods.backbone.trained_pooling import TrainedPooling
-from methods.base import Inputs, Method
-from methods.encoding.vectorize import embed, list_layers, pools_by_mask
+from methods.base import Inputs, Method, Read
+from methods.encoding.vectorize import pool_rows, pools_by_mask
 
 CELLS = 4096  # positions in float32 at a time, or one row: 64 MiB at a hidden size of 4,096
 BY_WEIGHTS = ("last", "mean", "weighted_mean")
@@ -32,17 +32,20 @@ BY_WEIGHTS = ("last", "mean", "weighted_mean")
 
 @dataclass
 class BatchPooling:
-    """The vectors of all cells for the rows of one batch (states.Reader)."""
+    """The vectors of all cells for the rows of one batch (states.Reader).
+
+    cells: methods, each at one layer, unless a trained pooling uses layers of its own.
+    """
 
     cells: Sequence[Method]
     trained: TrainedPooling | None
     inputs: Inputs
-    pooled: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # (cell, layer): [B, D]
+    pooled: dict[tuple[int, Read], Tensor] = field(default_factory=dict)  # (cell, layer): [B, D]
     plans: dict[str, _Plan] = field(default_factory=dict)
 
-    def read(self, layer: int, states: BatchStates) -> None:
+    def read(self, layer: Read, states: BatchStates) -> None:
         for place, cell in enumerate(self.cells):
-            if layer in list_layers(cell, self.trained):
+            if layer in self._list_layers(cell):
                 self.pooled[place, layer] = self._pool(cell, states)
 
     def finish(self) -> HostCopy:
@@ -62,7 +65,7 @@ class BatchPooling:
     ) -> Tensor:
         def pool(first: int, last: int, inputs: Inputs) -> Tensor:
             hidden = {cell.layer: states.pad(first, last).float()}
-            return embed(cell, trained, hidden, inputs).float()
+            return pool_rows(cell, trained, hidden, inputs).float()
 
         return torch.cat([pool(*part) for part in self._parts])
 
@@ -72,9 +75,12 @@ class BatchPooling:
         lengths = np.array([len(ids) for ids in self.inputs.ids])
         return [(one, end, self.inputs.rows(range(one, end))) for one, end in _cut(lengths)]
 
+    def _list_layers(self, cell: Method) -> list[Read]:
+        return [cell.layer] if self.trained is None else [*self.trained.layers]
+
     def _combine(self, place: int, cell: Method) -> Tensor:
         """Return the vectors of a cell: one layer's, or what a trained pooling makes of several."""
-        layers = list_layers(cell, self.trained)
+        layers = self._list_layers(cell)
         if self.trained is None or self.trained.spec.kind == "latent_attention":
             return self.pooled[place, layers[0]]
         rows = max(CELLS // self.trained.spec.latents, 1)

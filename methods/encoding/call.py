@@ -1,11 +1,13 @@
-"""What is known of one call for vectors while it goes on: see embedder.py."""
+"""What is known of one call for vectors while it goes on, and what it cost: see embedder.py."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from methods.encoding.batch_pooling import HostCopy
@@ -13,12 +15,29 @@ from methods.encoding.chunks import Chunk
 
 
 @dataclass
+class Usage:
+    """What encoding a task cost. tokens: of all texts; tokens_computed: of those not in the store;
+    seconds: from the first forward pass to the last vector; cut: number of truncated texts.
+    vector_bytes: of one vector, as it would be stored."""
+
+    texts: int = 0
+    tokens: int = 0
+    tokens_computed: int = 0
+    cut: int = 0
+    seconds: float = 0.0
+    vector_bytes: int | None = None
+
+
+@dataclass
 class Call:
-    """What is known of one call. found: vectors by row key, None while a row is computed; sizes:
-    numbers of dimensions; share: of the call's characters; tokens: of the rows to compute."""
+    """What is known of one call. found: vectors [K, D] by row key, None while a row is computed;
+    sizes: numbers of dimensions; share: of the call's characters; tokens: of the rows to compute.
+    each: how many rows a text has.
+    """
 
     cell_index: int
     title: str = ""
+    each: int = 1
     found: dict[bytes, Any] = field(default_factory=dict)
     sizes: set[int] = field(default_factory=set)
     share: float = 0.0
@@ -37,6 +56,15 @@ class Call:
     def done(self, tokens: int) -> None:
         """Count tokens whose vectors are there."""
         self.bar.update(tokens)
+
+    def check_sizes(self, rows_KD: Sequence[np.ndarray], name: str) -> None:
+        """Raise ValueError where a method's rows have several numbers of dimensions."""
+        self.sizes |= {one.shape[1] for one in rows_KD}
+        if len(self.sizes) > 1:
+            raise ValueError(
+                f"{name}.pool gives vectors of {sorted(self.sizes)} dimensions to texts of one "
+                f"call; all vectors of a method have one size"
+            )
 
     def close(self) -> None:
         """Remove the progress bar."""

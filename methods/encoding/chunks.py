@@ -18,15 +18,28 @@ from methods.base import Inputs
 T = TypeVar("T")
 CHARACTERS = 4  # of a token, about: a chunk is cut before its tokens are known
 BATCHES = 2  # of a chunk, about
+FEWEST = 8  # rows of a kind that are worth passes of their own
 
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Some rows of a call. places: of which of its texts they are. share: of all characters."""
+    """Some texts of a call. places: which of its texts they are. inputs: their rows, those of a
+    text side by side. share: of all characters."""
 
     places: Sequence[int]
     inputs: Inputs
     share: float = 1.0
+
+    def check_ids(self, number: int, name: str) -> None:
+        """Raise ValueError, naming text and method, for a token id that is not 0 ... number - 1."""
+        for row, ids in enumerate(self.inputs.ids):
+            if not 0 <= min(ids) <= max(ids) < number:
+                place = self.places[row * len(self.places) // len(self.inputs)]
+                raise ValueError(
+                    f"{name}.prepare_inputs gives text {place} the token id "
+                    f"{next(i for i in ids if not 0 <= i < number)}; this model has ids 0 to "
+                    f"{number - 1}: take ids from the tokenizer it is handed"
+                )
 
 
 def find_chunk_size(backbone: Backbone) -> int | None:
@@ -53,6 +66,19 @@ def cut_texts(texts: Sequence[str], characters: int | None) -> list[Sequence[int
         chunks[-1].append(place)
         total += len(texts[place]) + CHARACTERS
     return [*chunks]
+
+
+def split_kinds(rows: Sequence[int], kinds: int) -> list[list[int]]:
+    """Return the places of rows, apart for the first, second, ... row of each text.
+
+    Rows of a kind are of one template, so that what they begin with is computed once. Few rows are
+    left together: a pass of each kind would cost more.
+    """
+    places = range(len(rows))
+    if kinds == 1 or len(rows) < FEWEST * kinds:
+        return [list(places)]
+    found = [[place for place in places if rows[place] % kinds == kind] for kind in range(kinds)]
+    return [one for one in found if one]
 
 
 def hold_back(steps: Iterable[T], number: int, counts: Callable[[T], bool]) -> Iterator[T]:

@@ -1,9 +1,12 @@
 """Embed rows for several cells: new rows are computed once, pooled for every cell, and cached.
 
-N rows, D hidden size, C cells. Cells are methods that build the same input and pool differently
-(pooling, layer). They share one forward pass, and a row is computed only if its vector is not in
-the store. Memory is bounded by a batch, the requested vectors and the store, however many layers
-and texts there are.
+N rows, D hidden size, K layers of a vector. Cells are methods that build the same input and pool
+differently (pooling, layer). They share one forward pass, and a row is computed only if its vector
+is not in the store. Memory is bounded by a batch, the requested vectors and the store, however many
+layers and texts there are.
+
+Rows are what is computed, cached and never computed twice. Where a method makes several of a text,
+or reads several layers, its vectors are made of the pooled rows afterwards (`combine`).
 """
 
 from __future__ import annotations
@@ -14,47 +17,34 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 
 from methods.backbone import forward
 from methods.backbone.changes import differs_from_loaded
-from methods.backbone.forward import resolve_layer
+from methods.backbone.layers import order_read, resolve_layer
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import Lock, get_lock
-from methods.base import Inputs, Method
+from methods.backbone.steering import Steering
+from methods.base import Inputs, Method, Read
 from methods.encoding.batch_pooling import BatchPooling, HostCopy
-from methods.encoding.call import Batch, Call, End
-from methods.encoding.chunks import Chunk, hold_back
+from methods.encoding.call import Batch, Call, End, Usage
+from methods.encoding.chunks import Chunk, hold_back, split_kinds
+from methods.encoding.combination import combine_rows
 from methods.encoding.store import Store
-from methods.encoding.vector_keys import make_cell_keys
-from methods.encoding.vectorize import list_layers
-from methods.identity import make_row_key
+from methods.encoding.vector_keys import make_cell_keys, make_row_keys
+from methods.encoding.vectorize import at_layer, list_layers, make_steering
 
 log = logging.getLogger(__name__)
 AHEAD = 2  # batches that a card is given before the vectors of one are waited for
 
 
 @dataclass
-class Usage:
-    """What encoding a task cost. tokens: of all texts; tokens_computed: of those not in the store;
-    seconds: from the first forward pass to the last vector; cut: number of truncated texts.
-    vector_bytes: of one vector, as it would be stored."""
-
-    texts: int = 0
-    tokens: int = 0
-    tokens_computed: int = 0
-    cut: int = 0
-    seconds: float = 0.0
-    vector_bytes: int | None = None
-
-
-@dataclass
 class Embedder:
     """Vectors of all cells of a job, from one forward pass over each distinct row.
 
+    reads: what is pooled of a row, each a method at one layer; by_cell: which of them a cell needs.
     store: where pooled vectors are cached between calls (store.py); None for nowhere. It is not
         used once the model was changed, since its keys describe the model as it was loaded.
     Threads may share an Embedder; `usage` then counts all of them.
@@ -64,47 +54,75 @@ class Embedder:
     cells: Sequence[Method]
     store: Store | None = None
     usage: Usage = field(default_factory=Usage)
-    layers: list[int] = field(init=False)
+    reads: list[Method] = field(init=False)
+    by_cell: list[list[int]] = field(init=False)
+    layers: list[Read] = field(init=False)
+    steering: Steering | None = field(init=False)
     _counting: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        layers = [resolve_layer(cell.layer, self.backbone.num_layers) for cell in self.cells]
+        number, trained = self.backbone.num_layers, self.backbone.trained_pooling
+        layers = [resolve_layer(cell.layer, number) for cell in self.cells]
         self.cells = [replace(c, layer=at) for c, at in zip(self.cells, layers, strict=True)]
-        needed = {
-            layer
-            for cell in self.cells
-            for layer in list_layers(cell, self.backbone.trained_pooling)
-        }
-        self.layers = sorted(needed)
+        needed = [list_layers(cell, trained, number) for cell in self.cells]
+        self.layers = sorted({read for own in needed for read in own}, key=order_read)
+        self.reads, self.by_cell = [], []
+        for cell, own in zip(self.cells, needed, strict=True):
+            wanted = [cell] if trained else [at_layer(cell, read) for read in own]
+            for read in wanted:
+                if read not in self.reads:
+                    self.reads.append(read)
+            self.by_cell.append([self.reads.index(read) for read in wanted])
+        self.steering = make_steering(self.cells[0], number)
         self._check_unchanged()
 
+    @property
+    def rows_per_text(self) -> int:
+        """Return how many rows a text has, which is the same for all cells."""
+        return self.cells[0].rows_per_text
+
     def vectors(self, inputs: Inputs, cell_index: int, *, title: str = "") -> np.ndarray:
-        """Return un-normalised float32 vectors [N, D] of one cell, N > 0.
+        """Return un-normalised float32 vectors [N, D] of one cell for the rows of N texts, N > 0.
 
         What is not cached is computed for all cells. Raises ValueError for token ids the model
         lacks and vectors that are not finite.
         """
-        chunk = Chunk(range(len(inputs)), inputs)
+        chunk = Chunk(range(len(inputs) // self.rows_per_text), inputs)
         ((_, vectors_ND),) = self.stream([chunk], cell_index, title=title)
         return vectors_ND
+
+    def compute_rows(self, inputs: Inputs, *, title: str = "") -> None:
+        """Compute rows as `vectors` does, each as a text of its own: to measure what they take."""
+        chunk = Chunk(range(len(inputs)), inputs)
+        for _ in self._stream_rows([chunk], Call(0, title)):
+            pass
 
     def stream(
         self, chunks: Iterable[Chunk], cell_index: int, *, title: str = ""
     ) -> Iterator[tuple[Chunk, np.ndarray]]:
-        """Yield every chunk of a call with its vectors, as `vectors` returns them, in order.
+        """Yield every chunk of a call with its vectors, as `vectors` returns them, in order."""
+        cell, call = self.cells[cell_index], Call(cell_index, title, each=self.rows_per_text)
+        for chunk, rows_KD in self._stream_rows(chunks, call):
+            call.check_sizes(rows_KD, type(cell).__name__)
+            yield chunk, combine_rows(cell, rows_KD, chunk.places)
+
+    def _stream_rows(
+        self, chunks: Iterable[Chunk], call: Call
+    ) -> Iterator[tuple[Chunk, list[np.ndarray]]]:
+        """Yield every chunk with its pooled rows, [K, D] each.
 
         On CUDA the next batches are launched, and the next chunk is taken from `chunks`, before a
         batch's vectors are waited for.
         """
         self._check_unchanged()
-        with closing(Call(cell_index, title)) as call:
+        with closing(call):
             ahead = 0 if self.backbone.choices["device"] == "cpu" else AHEAD
             steps = self._launch(chunks, call)
             for step in hold_back(steps, ahead, lambda step: isinstance(step, Batch)):
                 if isinstance(step, Batch):
                     self._take(step, call)
                 else:
-                    yield step.chunk, self._collect(step, call)
+                    yield step.chunk, [call.found[key] for key in step.keys]
         with self._counting:
             self.usage.tokens_computed += call.tokens
             self.usage.seconds += time.perf_counter() - (call.started or time.perf_counter())
@@ -113,12 +131,13 @@ class Embedder:
         """Yield the batches of all rows that must be computed, and the end of every chunk."""
         for chunk in chunks:
             inputs = chunk.inputs
-            self._check_ids(chunk)
+            number = self.backbone.model.get_input_embeddings().num_embeddings
+            chunk.check_ids(number, type(self.cells[0]).__name__)
             with self._counting:
-                self.usage.texts += len(inputs)
+                self.usage.texts += len(chunk.places)
                 self.usage.tokens += sum(map(len, inputs.ids))
-                self.usage.cut += len(inputs.cut)
-            keys = [make_row_key(i, m) for i, m in zip(inputs.ids, inputs.pool_mask, strict=True)]
+                self.usage.cut += len({row // call.each for row in inputs.cut})
+            keys = make_row_keys(inputs, self.cells[0])
             call.share += chunk.share
             if new := self._find_new(keys, call):
                 yield from self._run(chunk, new, call)
@@ -129,24 +148,45 @@ class Embedder:
         vectors of those that the store knows into `call.found`."""
         first = {key: row for row, key in reversed(list(enumerate(keys)))}
         asked = [key for key in first if key not in call.found]
-        stored: Sequence[Any] = [None] * len(asked)
-        if self.store is not None:
-            prefix = self._keys[call.cell_index]
-            stored = self.store.get([prefix + key for key in asked])
-        call.found |= zip(asked, stored, strict=True)
-        return {key: first[key] for key in asked if call.found[key] is None}
+        call.found |= zip(asked, self._get_stored(asked, call.cell_index), strict=True)
+        new = {key: first[key] for key in asked if call.found[key] is None}
+        if self.steering is None:
+            return new
+        each = call.each  # all rows of a text are computed together
+        texts = sorted({row // each for row in new.values()})
+        return {keys[row]: row for at in texts for row in range(at * each, (at + 1) * each)}
+
+    def _get_stored(self, keys: Sequence[bytes], cell_index: int) -> list[np.ndarray | None]:
+        """Return of each row what the store has of this cell, [K, D], or None."""
+        if self.store is None:
+            return [None] * len(keys)
+        prefixes = [self._keys[read] for read in self.by_cell[cell_index]]
+        found = [self.store.get([prefix + key for key in keys]) for prefix in prefixes]
+        return [
+            None if any(one is None for one in row) else np.stack(row)  # pyright: ignore
+            for row in zip(*found, strict=True)
+        ]
 
     def _run(self, chunk: Chunk, new: dict[bytes, int], call: Call) -> Iterator[Batch]:
         """Compute new rows; yield each batch as soon as it is launched."""
         keys, rows = list(new), list(new.values())
+        call.add(sum(len(chunk.inputs.ids[row]) for row in rows))
+        for places in split_kinds(rows, 1 if self.steering else call.each):
+            kind = [keys[place] for place in places], [rows[place] for place in places]
+            yield from self._run_kind(chunk, *kind, each=call.each)
+
+    def _run_kind(
+        self, chunk: Chunk, keys: list[bytes], rows: list[int], *, each: int
+    ) -> Iterator[Batch]:
+        """Compute rows that may begin alike, so that this is computed once."""
         asked, trained = chunk.inputs.rows(rows), self.backbone.trained_pooling
-        call.add(sum(map(len, asked.ids)))
         passes = forward.forward(
             self.backbone,
             asked,
             attention=self.cells[0].attention,
             layers=self.layers,
-            make_reader=lambda batch: BatchPooling(self.cells, trained, asked.rows(batch)),
+            make_reader=lambda batch: BatchPooling(self.reads, trained, asked.rows(batch)),
+            steering=self.steering,
         )
         own = self.backbone.autocast
         kind = self.backbone.choices["device"].partition(":")[0]
@@ -158,7 +198,7 @@ class Embedder:
                 return
             yield Batch(
                 keys=[keys[row] for row in batch],
-                places=[chunk.places[rows[row]] for row in batch],
+                places=[chunk.places[rows[row] // each] for row in batch],
                 lengths=[len(asked.ids[row]) for row in batch],
                 vectors=copy,
             )
@@ -176,8 +216,8 @@ class Embedder:
                 f"({batch.lengths[row]} tokens, dtype {self.backbone.identity['dtype']}); try "
                 f"model.dtype=float32"
             )
-        own_BD = pooled_CBD[call.cell_index]
-        call.found |= {key: v.copy() for key, v in zip(batch.keys, own_BD, strict=True)}
+        own_BKD = np.stack([pooled_CBD[read] for read in self.by_cell[call.cell_index]], axis=1)
+        call.found |= {key: own_BKD[row].copy() for row, key in enumerate(batch.keys)}
         if self.store is not None:
             self.store.put(
                 {
@@ -187,28 +227,6 @@ class Embedder:
                 }
             )
         call.done(sum(batch.lengths))
-
-    def _collect(self, end: End, call: Call) -> np.ndarray:
-        """Return a chunk's vectors: [N, D]. Raises ValueError for vectors of several sizes."""
-        vectors = [call.found[key] for key in end.keys]
-        call.sizes |= set(map(len, vectors))
-        if len(call.sizes) > 1:
-            raise ValueError(
-                f"{type(self.cells[call.cell_index]).__name__}.pool gives vectors of "
-                f"{sorted(call.sizes)} dimensions to texts of one call; all vectors of a method "
-                f"have one size"
-            )
-        return np.stack(vectors)
-
-    def _check_ids(self, chunk: Chunk) -> None:
-        number = self.backbone.model.get_input_embeddings().num_embeddings
-        for place, ids in zip(chunk.places, chunk.inputs.ids, strict=True):
-            if not 0 <= min(ids) <= max(ids) < number:
-                raise ValueError(
-                    f"{type(self.cells[0]).__name__}.prepare_inputs gives text {place} the token "
-                    f"id {next(i for i in ids if not 0 <= i < number)}; this model has ids 0 to "
-                    f"{number - 1}: take ids from the tokenizer it is handed"
-                )
 
     def _check_unchanged(self) -> None:
         """Stop using the store if its keys no longer describe the model."""
@@ -225,4 +243,4 @@ class Embedder:
 
     @cached_property
     def _keys(self) -> list[bytes]:
-        return make_cell_keys(self.backbone, self.cells)
+        return make_cell_keys(self.backbone, self.reads)

@@ -11,8 +11,9 @@ import numpy as np
 from methods.backbone.loader import Backbone
 from methods.backbone.locks import get_lock
 from methods.base import Inputs, Method, PromptType
+from methods.encoding.call import Usage
 from methods.encoding.chunks import Chunk, cut_texts, find_chunk_size
-from methods.encoding.embedder import Embedder, Usage
+from methods.encoding.embedder import Embedder
 from methods.encoding.instructions import Instructions
 from methods.encoding.mteb_interface import MtebInterface, Variant, describe_variant
 from methods.encoding.post import NO_POST, Post, fit_ranges
@@ -202,7 +203,8 @@ class Encoder(MtebInterface):
     def _prepare_inputs(
         self, texts: Sequence[str], side: PromptType | None, instruction: str | None
     ) -> Inputs:
-        """Return the rows of texts. Raises ValueError unless the method gives one for each."""
+        """Return the rows of texts. Raises ValueError unless the method gives as many for each as
+        it says."""
         with get_lock(self.backbone.tokenizer):  # its Rust part refuses two threads at once
             inputs: Any = self.method.prepare_inputs(
                 texts,
@@ -210,11 +212,13 @@ class Encoder(MtebInterface):
                 prompt_type=side,
                 instruction=instruction,
             )
-        if not isinstance(inputs, Inputs) or len(inputs) != len(texts):
+        each = self.method.rows_per_text
+        if not isinstance(inputs, Inputs) or len(inputs) != each * len(texts):
             got = f"{len(inputs)} rows" if isinstance(inputs, Inputs) else type(inputs).__name__
+            wanted = "one row" if each == 1 else f"{each} rows (rows_per_text)"
             raise ValueError(
                 f"{type(self.method).__name__}.prepare_inputs returned {got} for {len(texts)} "
-                f"texts; it returns Inputs with one row for each text, in their order"
+                f"texts; it returns Inputs with {wanted} for each text, in their order"
             )
         return inputs
 
@@ -226,10 +230,12 @@ def _unit_vectors(vectors_ND: np.ndarray, chunk: Chunk) -> np.ndarray:
     lost = ~np.isfinite(norms_N1[:, 0]) | (norms_N1[:, 0] < 1e-18)  # squares leave float32's range
     if lost.any():
         largest_N1 = np.abs(vectors_ND).max(axis=1, keepdims=True)
+        each = len(chunk.inputs) // len(chunk.places)
         for row in np.flatnonzero(largest_N1 == 0).tolist():
+            ids = chunk.inputs.ids[row * each : (row + 1) * each]
             raise ValueError(
                 f"text {chunk.places[row]} gives a vector of zeros "
-                f"({len(chunk.inputs.ids[row])} tokens), which has no direction and cannot be "
+                f"({sum(map(len, ids))} tokens), which has no direction and cannot be "
                 f"brought to unit length; use normalize=false, another pooling or layer, or leave "
                 f"the text out"
             )

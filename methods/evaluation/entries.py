@@ -13,7 +13,7 @@ import mteb
 from methods.backbone.hardware import measure_peak_memory
 from methods.backbone.loader import Backbone
 from methods.base import Method
-from methods.encoding.embedder import Usage
+from methods.encoding.call import Usage
 from methods.evaluation.own_data import SHOWN, describe_data
 from methods.evaluation.per_example import find_statistic
 from methods.evaluation.records import Part, Record, nest_stamps

@@ -31,7 +31,7 @@ from methods.evaluation.job import Job
 from methods.evaluation.model_size import ModelSize, find_free_memory, measure_model
 from methods.evaluation.own_tasks.make import state_instructions
 from methods.evaluation.records import Part
-from methods.evaluation.speed import CacheReader, Group, Speed, make_group, measure_speed
+from methods.evaluation.speed import CacheReader, Group, Speed, make_groups, measure_speed
 from methods.evaluation.task_data import list_requested_parts, load_data, unload_data
 from methods.evaluation.tasks import explain_missing, load_tasks
 from methods.folders import find_embeddings_folder
@@ -66,6 +66,11 @@ def estimate_evaluation(
     starting: seconds that the process took until now. from_records: whether what has a score
     already costs nothing. speed: if it was measured before, on the same model and method.
     """
+    if (method := job.cells[0]).sites and method.rows_per_text > 1:
+        raise ValueError(
+            f"the cost of {type(method).__name__} cannot be estimated: it computes the rows of a "
+            f"text together, and an estimate measures rows; leave estimate=true out"
+        )
     with ExitStack() as stack:
         stack.enter_context(scoring.quiet_libraries())
         if not job.runs.exists():  # reading a result would make it
@@ -131,10 +136,11 @@ def _add_costs(estimate: Estimate, job: Job, plans: Sequence[_Plan]) -> None:
     reader = backbone and CacheReader(backbone, job.cells, _open_existing_store(job.cache))
     groups = [
         [
-            make_group(
+            group
+            for side in plan.sides
+            for group in make_groups(
                 side, job.cells[0], tokenizer, known=known, reader=reader, places=plan.places
             )
-            for side in plan.sides
         ]
         for plan in plans
     ]
@@ -145,7 +151,8 @@ def _add_costs(estimate: Estimate, job: Job, plans: Sequence[_Plan]) -> None:
             estimate.speed = measure_speed(backbone, job.cells, computed)
     for plan, own in zip(plans, groups, strict=True):
         estimate.tasks.append(_sum_groups(plan, own, backbone, estimate.speed, job))
-    each = count_bytes(job.text_config.hidden_size) * len(job.cells)
+    reads = sum(len(cell.layers) for cell in job.cells)
+    each = count_bytes(job.text_config.hidden_size) * reads
     estimate.vectors_bytes = each * sum(task.vectors for task in estimate.tasks)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from methods.backbone.adapters import stack_adapters, summarize_training
-from methods.backbone.forward import resolve_layer
+from methods.backbone.layers import resolve_layer
 from methods.backbone.loader import Backbone, identify_backbone, load_backbone, load_config
 from methods.base import Method
 from methods.config.resolve import EvaluationSpec, open_store
@@ -29,6 +29,7 @@ from methods.encoding.embedder import Embedder
 from methods.encoding.encoder import Encoder
 from methods.encoding.mteb_interface import Variant, describe_method, describe_variant
 from methods.encoding.post import NO_POST, Post
+from methods.encoding.vectorize import list_layers
 from methods.evaluation import entries, scoring, summary
 from methods.evaluation.geometry import EmbeddingRecorder
 from methods.evaluation.own_tasks.make import state_instructions
@@ -124,6 +125,8 @@ class Job:
         cells = self.evaluation.cells
         if self.evaluation.all_layers:
             cells = [replace(c, layer=at) for at in (*range(number), -1) for c in cells]
+        for cell in cells:
+            list_layers(cell, None, number)  # raises an error for a layer without effect
         return [replace(c, layer=resolve_layer(c.layer, number)) for c in cells]
 
     @cached_property

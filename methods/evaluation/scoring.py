@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 
 from methods.backbone.hardware import reset_peak_memory
 from methods.base import Method
-from methods.encoding.embedder import Usage
+from methods.encoding.call import Usage
 from methods.encoding.encoder import Encoder
 from methods.evaluation import entries, geometry, per_example, summary
 from methods.evaluation.records import Part, Record

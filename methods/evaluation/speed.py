@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os.path import commonprefix
 from typing import Any
@@ -20,9 +20,11 @@ from methods.backbone.loader import Backbone
 from methods.backbone.packed_batch import SHORTEST_PREFIX
 from methods.backbone.structure import read_window
 from methods.base import Inputs, Method
-from methods.encoding.embedder import Embedder, Usage
+from methods.encoding.call import Usage
+from methods.encoding.chunks import split_kinds
+from methods.encoding.embedder import Embedder
+from methods.encoding.vector_keys import make_row_keys
 from methods.evaluation.dry_run import Side
-from methods.identity import make_row_key
 
 LIMIT = 20.0  # seconds of measuring, about
 TEXTS, BATCHES = 300, 4  # that a group is measured on, the more of both, where time allows
@@ -41,7 +43,7 @@ class CacheReader(Embedder):
             part = keys[first : first + 1000]
             lost = {
                 key
-                for place in places
+                for place in {read for cell in places for read in self.by_cell[cell]}
                 for key, vector in zip(
                     part, self.store.get([self._keys[place] + key for key in part]), strict=True
                 )
@@ -84,7 +86,7 @@ class Group:
         return math.ceil(batches * self.scale) + (self.prefix > 0)
 
 
-def make_group(
+def make_groups(
     side: Side,
     method: Method,
     tokenizer: Any,
@@ -92,8 +94,10 @@ def make_group(
     known: set[bytes],
     reader: CacheReader | None,
     places: Sequence[int],
-) -> Group:
+) -> list[Group]:
     """Tokenize the texts of a side as the method does, and leave out what is not computed.
+
+    A method of several rows a text has a group of each kind of row, where these are computed apart.
 
     known: keys of rows of earlier groups, to which those of this one are added. reader: None where
     the model is not loaded, and nothing is known of the cache. places: the cells that need vectors.
@@ -103,23 +107,29 @@ def make_group(
         side.kept, tokenizer=tokenizer, prompt_type=side.side, instruction=side.instruction
     )
     seconds = time.perf_counter() - start
-    pairs = zip(inputs.ids, inputs.pool_mask, strict=True)
-    rows = {make_row_key(*pair): row for row, pair in enumerate(pairs)}
+    rows = {key: row for row, key in enumerate(make_row_keys(inputs, method))}
     new = [key for key in rows if key not in known]
     known |= rows.keys()
     if reader is not None:
         new = reader.select_missing(new, places)
-    chosen = inputs.rows([rows[key] for key in new])
-    each = side.texts / len(side.kept)
-    return Group(
+    chosen = [rows[key] for key in new]
+    each, parts = side.texts / len(side.kept), split_kinds(chosen, method.rows_per_text)
+    first = Group(
         texts=side.texts,
         tokens=each * sum(map(len, inputs.ids)),
-        inputs=chosen,
+        inputs=inputs.rows([chosen[place] for place in parts[0]]),
         scale=1.0 if side.whole else len(side.different) / len(side.kept),
         seconds=each * seconds,
         exact=side.whole,
-        prefix=0 if reader is None else find_prefix(reader.backbone, chosen.ids, method.attention),
     )
+    others = [inputs.rows([chosen[place] for place in part]) for part in parts[1:]]
+    groups = [first, *(replace(first, texts=0, tokens=0, seconds=0, inputs=o) for o in others)]
+    if reader is None:
+        return groups
+    if method.sites:  # no prefix is shared
+        return groups
+    prefixes = [find_prefix(reader.backbone, g.inputs.ids, method.attention) for g in groups]
+    return [replace(g, prefix=prefix) for g, prefix in zip(groups, prefixes, strict=True)]
 
 
 def find_prefix(backbone: Backbone, ids: Sequence[list[int]], attention: Any) -> int:
@@ -164,7 +174,7 @@ def measure_speed(backbone: Backbone, cells: Sequence[Method], groups: Sequence[
             break
         rows = _draw_rows(group, speed, backbone.batch_tokens)
         embedder.usage = Usage()
-        embedder.vectors(group.inputs.rows(rows), 0, title="measuring")
+        embedder.compute_rows(group.inputs.rows(rows), title="measuring")
         own, spent = sum(group.own[row] for row in rows), embedder.usage.seconds
         speed = own / spent
         rates.append((sum(group.own) / len(group.own), speed))
@@ -178,7 +188,7 @@ def _warm_up(embedder: Embedder, group: Group) -> float:
     packed = embedder.cells[0].attention in embedder.backbone.packed
     batch = next(make_batches(group.own, embedder.backbone.batch_tokens, packed=packed))
     embedder.usage = Usage()
-    embedder.vectors(group.inputs.rows(batch), 0, title="measuring")
+    embedder.compute_rows(group.inputs.rows(batch), title="measuring")
     return sum(group.own[row] for row in batch) / embedder.usage.seconds
 
 

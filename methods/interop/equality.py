@@ -53,9 +53,9 @@ LONG = (
 
 @dataclass(frozen=True)
 class Expected:
-    """What a method makes of the texts under one prompt: token ids, and vectors [N, D]."""
+    """What a method makes of the texts under one prompt: ids of each one's rows, vectors [N, D]."""
 
-    ids: list[list[int]]
+    ids: list[list[list[int]]]
     vectors_ND: np.ndarray
 
 
@@ -105,7 +105,9 @@ def compute_expected(
     for prompt in prompts:
         how: Any = {"prompt_type": prompt.side, "instruction": prompt.instruction}
         inputs = encoder.method.prepare_inputs(texts, tokenizer=encoder.backbone.tokenizer, **how)
-        found[prompt.name] = Expected(inputs.ids, encoder.encode(texts, **how))
+        each = encoder.method.rows_per_text
+        rows = [inputs.ids[at : at + each] for at in range(0, len(inputs), each)]
+        found[prompt.name] = Expected(rows, encoder.encode(texts, **how))
     return found
 
 
@@ -158,13 +160,13 @@ def _remove_copied_code(model: Any) -> None:
         shutil.rmtree(Path(file).parents[1], ignore_errors=True)
 
 
-def read_ids(model: Any, texts: Sequence[str], name: str) -> list[list[int]]:
-    """Return the token ids that a SentenceTransformer gives texts under one prompt."""
+def read_ids(model: Any, texts: Sequence[str], name: str) -> list[list[list[int]]]:
+    """Return the ids of the rows that a SentenceTransformer gives each text under one prompt."""
     found = []
     for text in texts:
         features = model.preprocess([text], prompt=model.prompts[name])
-        real = features["attention_mask"][0].bool()
-        found.append([int(i) for i in features["input_ids"][0][real]])
+        rows = zip(features["input_ids"], features["attention_mask"].bool(), strict=True)
+        found.append([ids[real].tolist() for ids, real in rows])
     return found
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 
-from methods.backbone.forward import resolve_layer
+from methods.backbone.layers import resolve_layer
 from methods.backbone.loader import (
     Backbone,
     BackboneSpec,
@@ -84,6 +84,11 @@ def run_export(job: Export) -> Written | None:
 
     Raises ValueError for what cannot be exported, and for a folder that holds something else.
     """
+    if job.method.sites:
+        raise ValueError(
+            f"{job.name} changes states within the pass, which an exported folder does not do; "
+            f"export another method"
+        )
     spec, config = _prepare_spec(job.spec)
     settings = _describe(job, spec)
     if is_there(job.out, settings):

@@ -93,7 +93,8 @@ class ExportedMethod(Transformer):
     def preprocess(
         self, inputs: Any, prompt: str | None = None, task: str | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Return padded ids, which of them are tokens, and which may be pooled: [B, L] each.
+        """Return padded ids, which of them are tokens, and which may be pooled: [B, L] each, of
+        all rows of the texts.
 
         prompt: one of the folder's prompts, which names a side; for a method that uses
             instructions any other text is the instruction of a query. task: `query` or `document`.
@@ -145,23 +146,28 @@ class ExportedMethod(Transformer):
                 )
             self.verified = True
         ids_BL, real_BL = features["input_ids"], features["attention_mask"]
-        states: dict[int, Tensor] = {}
+        states: dict[Any, Tensor] = {}
 
-        def take(layer: int, states_BLD: Tensor) -> None:
+        def take(layer: Any, states_BLD: Tensor) -> None:
             states[layer] = states_BLD.float()
 
+        layers = list_layers(
+            self.method, self.trained, model.config.get_text_config().num_hidden_layers
+        )
         # Rows are padded on the right, so that causal attention needs no mask.
         mask = None if attention == "causal" or bool(real_BL.all()) else real_BL
         with attention_mode(model, attention):
             run_layers(
                 model,
-                list_layers(self.method, self.trained),
+                layers,
                 take=take,
                 input_ids=ids_BL,
                 attention_mask=mask,
             )
         inputs = rebuild_inputs(ids_BL, real_BL, features["pool_mask"])
-        features["sentence_embedding"] = embed(self.method, self.trained, states, inputs)
+        features["sentence_embedding"] = embed(
+            self.method, self.trained, states, inputs, layers=layers
+        )
         features["token_embeddings"] = next(reversed(states.values()))
         return features
 

@@ -59,6 +59,9 @@ def propose_layout(
     """
     if trained is not None:
         return f"stock modules have no {trained.spec.kind} pooling"
+    if method.rows_per_text > 1 or len(method.layers) > 1:
+        rows, layers = method.rows_per_text, len(method.layers)
+        return f"stock modules pool one row at one layer, and this {rows} rows at {layers}"
     if method.layer != -1:
         return f"stock modules pool the last layer, and this pools layer {method.layer}"
     if not pools_by_mask(type(method)):

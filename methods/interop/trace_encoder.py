@@ -41,6 +41,11 @@ def trace_encoder(
     instruction: for a method that uses one; others encode without.
     """
     method, backbone = encoder.method, encoder.backbone
+    if method.rows_per_text > 1 or len(method.layers) > 1:
+        raise ValueError(
+            f"{type(method).__name__} makes a vector of {method.rows_per_text} rows and "
+            f"{len(method.layers)} layers; the stages of one row and one layer are shown"
+        )
     if not method.uses_instructions:
         instruction = None
     vectors_ND = encoder.encode(texts, prompt_type=side, instruction=instruction)
@@ -86,11 +91,17 @@ def _prepare(
 def _compute(encoder: Encoder, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
     """Return the states that are pooled, and the vector, of one row."""
     backbone, cell = encoder.backbone, encoder.shared.cells[encoder.cell_index]
-    layers = list_layers(cell, backbone.trained_pooling)
-    batches = forward(backbone, inputs, attention=cell.attention, layers=layers)
+    layers = list_layers(cell, backbone.trained_pooling, backbone.num_layers)
+    batches = forward(
+        backbone,
+        inputs,
+        attention=cell.attention,
+        layers=layers,
+        steering=encoder.shared.steering,
+    )
     states = next(iter(batches))[1]
     with torch.inference_mode():
-        pooled_1D = embed(cell, backbone.trained_pooling, states, inputs)
+        pooled_1D = embed(cell, backbone.trained_pooling, states, inputs, layers=layers)
     return states[layers[-1]][0].float().cpu().numpy(), pooled_1D[0].float().cpu().numpy()
 
 

@@ -73,6 +73,18 @@ class TrainJob:
     config: Mapping[str, Any] = field(default_factory=dict)
     config_dir: str | None = None
 
+    def __post_init__(self) -> None:
+        if (rows := self.method.rows_per_text) > 1:
+            raise ValueError(
+                f"{type(self.method).__name__} makes {rows} rows of a text, and only methods of "
+                f"one row are trained; train with another method"
+            )
+        if self.method.sites:
+            raise ValueError(
+                f"{type(self.method).__name__} changes states within the pass, which training does "
+                f"not do; train with another method"
+            )
+
     def run(self) -> Path:
         """Train, resume, or find that all is done; return the folder.
 

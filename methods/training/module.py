@@ -50,14 +50,17 @@ class MethodModule(Module):
             )
         ]
         inputs = Inputs([ids for ids, _ in rows], [mask for _, mask in rows])
+        layers = list_layers(self.method, self.pooler, self.backbone.num_layers)
         states = hidden_states(
             self.backbone,
             inputs.ids,
             attention=self.method.attention,
             packed=self.packed,
-            layers=list_layers(self.method, self.pooler),
+            layers=layers,
         )
-        features["sentence_embedding"] = embed(self.method, self.pooler, states, inputs)
+        features["sentence_embedding"] = embed(
+            self.method, self.pooler, states, inputs, layers=layers
+        )
         return features
 
     def get_embedding_dimension(self) -> int:

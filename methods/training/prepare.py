@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from methods.backbone.attention import list_configs
-from methods.backbone.forward import resolve_layer
+from methods.backbone.layers import resolve_layer
 from methods.backbone.loader import Backbone, BackboneSpec, build_backbone
 from methods.backbone.recomputation import recompute_layers
 from methods.backbone.trained_pooling import TrainedPooling

@@ -8,7 +8,8 @@ import torch
 
 from methods.backbone import forward as engine
 from methods.backbone.batches import make_batches
-from methods.backbone.forward import forward, resolve_layer
+from methods.backbone.forward import forward
+from methods.backbone.layers import resolve_layer
 from methods.backbone.structure import find_decoder_layers
 from methods.base import Inputs
 from methods.encoding import batch_pooling

@@ -12,7 +12,7 @@ from methods.backbone.trained_pooling import TrainedPooling, TrainedPoolingSpec
 from methods.base import Inputs, pool_inputs
 from methods.encoding import batch_pooling
 from methods.encoding.batch_pooling import BY_WEIGHTS, BatchPooling
-from methods.encoding.vectorize import embed
+from methods.encoding.vectorize import pool_rows
 from methods.pooling_names import list_built_in
 from methods.sgpt import SGPT
 
@@ -119,7 +119,7 @@ def test_a_trained_pooling_is_applied_to_some_rows_at_a_time(kind, pooling, monk
         }
     else:
         layers = {-1: padded}
-    assert np.allclose(found, embed(method, trained, layers, inputs), atol=1e-5)
+    assert np.allclose(found, pool_rows(method, trained, layers, inputs), atol=1e-5)
 
 
 def test_states_are_pooled_within_the_pass_a_layer_at_a_time(encoder):
