@@ -198,7 +198,7 @@ def test_the_commands_that_the_demo_ends_with_compose():
     assert len(commands[0]) == 5  # three texts
     options, words = split_arguments(commands[1][2:])
     check_arguments("evaluate", options, words)
-    assert options == ["-m"] and words[0] == "method=glob(*)"
+    assert options == ["-m"] and words[0].startswith("method=cpt_text,")
     config = compose(["method=echo", *words[1:]])
     names = ["DemoReverseDictionary", "DemoNewsgroups", "DemoReuters", "DemoLee"]
     assert resolve_evaluation(config, name="echo").cells and config.tasks.names == names

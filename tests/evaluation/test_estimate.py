@@ -58,6 +58,22 @@ def test_its_tokens_are_those_that_the_run_records(make, tmp_path, name, words):
     assert found.vectors_bytes == info["bytes"]
 
 
+def test_rows_and_their_prefixes_are_counted(make):
+    words = ["method.prompts=[5,8]", "method.max_length=700"]
+    found = estimate_evaluation(make(*words, tasks=TASKS[:1], name="meta_eol"))
+    job = make(*words, tasks=TASKS[:1], name="meta_eol")
+    job.run()
+    (cost,), entry = found.tasks, job.records[0].read_entry(TASKS[0])
+    assert cost.texts == entry["texts"] and cost.tokens == entry["tokens"]
+    assert cost.computed < 0.7 * entry["tokens_computed"]  # which counts what is shared each time
+    assert found.vectors_bytes == job.shared.store.info()["bytes"]  # pyright: ignore
+
+
+def test_what_cannot_be_estimated_is_said(make):
+    with pytest.raises(ValueError, match="the cost of ContrastivePrompting cannot be estimated"):
+        estimate_evaluation(make("method.at=1", name="contrastive_prompting"))
+
+
 def test_what_is_scored_or_cached_costs_nothing(make, tmp_path):
     make(tasks=TASKS[:1]).run()
     before = list_files(tmp_path / "runs")

@@ -19,10 +19,13 @@ INSTRUCTION = "Find it."
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """One text, on one side (none: symmetric), and what is read of it; `|` marks what is pooled."""
+    """One text, on one side (none: symmetric), and what is read of it; `|` marks what is pooled.
+
+    expected: of each of its rows, where a text has several.
+    """
 
     text: str
-    expected: str
+    expected: str | list[str]
     side: str | None = None
     instruction: str | None = INSTRUCTION
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -46,6 +49,8 @@ class Expected:
     refused: list[Literal["query", "document"]]
     endings: list[dict[str, Any]]
     reads: list[dict[str, Any]]
+    fields: dict[str, Any] = field(default_factory=dict)
+    size: int = 32
 
 
 def expected(method: str) -> Expected:
@@ -73,15 +78,21 @@ def _named() -> list[str]:
     return [name for name in list_choices("method") if (FOLDER / f"{name}.yaml").is_file()]
 
 
-def shown(method: str, read: Read) -> str:
-    """Return what a method reads, as text, with bars around what it pools."""
+def shown(method: str, read: Read) -> str | list[str]:
+    """Return what a method reads, as text, with bars around what it pools; of each row, where a
+    text has several."""
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in read.overrides.items()}
     tokenizer = make_byte_tokenizer()
     tokenizer.name_or_path = read.model
     inputs = build_method(compose([f"method={method}"]).method, **fields).prepare_inputs(
         [read.text], tokenizer=tokenizer, prompt_type=read.side, instruction=read.instruction
     )
-    ids, mask = inputs.ids[0], inputs.pool_mask[0]
+    pairs = zip(inputs.ids, inputs.pool_mask, strict=True)
+    found = [_mark_pooled(tokenizer, *pair) for pair in pairs]
+    return found[0] if len(found) == 1 else found
+
+
+def _mark_pooled(tokenizer: Any, ids: list[int], mask: list[bool]) -> str:
     first = mask.index(True)
     end = len(mask) - mask[::-1].index(True)
     assert all(mask[first:end])

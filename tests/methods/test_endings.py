@@ -33,9 +33,9 @@ def test_a_row_ends_as_expected_and_a_token_left_out_is_logged_once(
     appended, ends_with = tokenizer.convert_tokens_to_ids(ENDING), ending.ends_with
     for _ in range(2):
         read = method(name, **ending.overrides).prepare_inputs
-        ids = read(["a"], tokenizer=tokenizer, instruction="Find it").ids[0]
-        assert (ids[-1] == appended) == (appended in ids) == (ends_with == "tokenizer")
-        assert (ids[-1] == tokenizer.eos_token_id) == (ends_with == "eos")
+        for ids in read(["a"], tokenizer=tokenizer, instruction="Find it").ids:
+            assert (ids[-1] == appended) == (appended in ids) == (ends_with == "tokenizer")
+            assert (ids[-1] == tokenizer.eos_token_id) == (ends_with == "eos")
     logged = [(one.levelname, one.message) for one in caplog.records]
     assert len(logged) == (ends_with != "tokenizer")
     for level, message in logged:
