@@ -20,9 +20,7 @@ def test_a_method_that_cannot_be_trained_is_refused_by_name(method, message):
 
 
 def test_a_prompt_of_one_row_is_trained():
-    config = compose(
-        ["recipe=prompteol_nli_demo", "model=tiny", "template=pretended_cot_something"],
-        verb="train",
-    )
-    job = build_train_job(config, title="", overrides=[])
+    words = ["method=pretended_cot", "method.template=something", "method.layer=-1"]
+    config = compose(["recipe=prompteol_nli_demo", "model=tiny", *words], verb="train")
+    job = build_train_job(config, title="", overrides=words)
     assert job.method.template == "something" and job.method.layer == -1
