@@ -16,7 +16,6 @@ computed once. It is found from the ids, so methods need not declare it.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from os.path import commonprefix
 from typing import Any
@@ -222,8 +221,13 @@ def _run_packed_rows(
         states = BatchStates(states_1TD[0], batch.starts[:-1], lengths, before, shared)
         reader.read(layer, states)
 
-    hooks = partial(steer, starts=batch.starts, lengths=lengths) if steer else None
+    hooks = _bind(steer, batch.starts, lengths)
     _run_packed(backbone, own, batch, layers, take, hooks)
+
+
+def _bind(steer: Steer | None, starts: Any, lengths: np.ndarray) -> Hooks | None:
+    """Return what sets a method's hooks, of rows that begin here in their batch."""
+    return None if steer is None else lambda model: steer(model, starts, lengths)
 
 
 def _run_packed(
@@ -267,7 +271,7 @@ def _run_padded_rows(
         states = BatchStates(states_BLD.flatten(0, 1), starts, lengths, shared=shared)
         reader.read(layer, states)
 
-    hooks = partial(steer, starts=starts, lengths=lengths) if steer else None
+    hooks = _bind(steer, starts, lengths)
     what = {"input_ids": ids_BL, "attention_mask": mask}
     with get_lock(model), attention_mode(model, attention):
         run_layers(model, layers, take=take, hooks=hooks, **what)

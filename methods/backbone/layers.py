@@ -64,7 +64,7 @@ def run_layers(
 
     hooks: what changes states within the pass (steering.py), after they were handed over.
     """
-    decoder: Sequence[nn.Module] = () if list(layers) == [-1] else find_decoder_layers(model)
+    decoder: Any = () if list(layers) == [-1] else find_decoder_layers(model)
     needed = [read + 1 if isinstance(read, int) else read[1] + 2 for read in layers]
     deepest = max(needed) - 1 if -1 not in layers else len(decoder)  # its input is not needed
     with ExitStack() as stack:
@@ -90,7 +90,7 @@ def _hook_read(decoder: Sequence[nn.Module], read: Read, take: Take) -> Any:
     the input of the output projection of its attention, or its values."""
     if isinstance(read, tuple) and read[0] == "values":
         module = find_value_projection(decoder[read[1]])
-        return module.register_forward_hook(lambda _m, _a, values: take(read, values))
+        return module.register_forward_hook(lambda _m, _a, values: take(read, values))  # pyright: ignore
 
     def give(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         take(read, args[0] if args else kwargs["hidden_states"])

@@ -110,4 +110,4 @@ def find_places(
     }
     made = {name: move(np.array(at, np.int64), device) for name, at in marked.items()}
     ends = [move(np.array(at, np.int64), device) for at in (first, last)]
-    return Places(*ends, made)
+    return Places(ends[0], ends[1], made)

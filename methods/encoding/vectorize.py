@@ -128,7 +128,7 @@ def make_steering(method: Method, num_layers: int) -> Steering | None:
     Sites above the model's last layer are left out. Raises ValueError where none is left.
     """
     sites = method.sites
-    within = [(kind, layer) for kind, layer in sites if 0 <= layer < num_layers]
+    within = [site for site in sites if 0 <= site[1] < num_layers]
     name = type(method).__name__
     if sites and not within:
         raise ValueError(
