@@ -167,6 +167,7 @@ def _build_language_model(backbone: Backbone, spec: BackboneSpec) -> tuple[Any, 
     if getattr(output, "bias", None) is not None:
         raise ValueError(f"{name} cannot generate: its head has a bias, which is not loaded")
     output.weight = nn.Parameter(load_head(spec, backbone), requires_grad=False)
+    whole.eval()  # before the loaded model is in it, whose modules stay as they are
     setattr(whole, place, model)
     whole.config = model.config
     left = [n for n, p in whole.named_parameters() if p.is_meta]
@@ -180,7 +181,7 @@ def _build_language_model(backbone: Backbone, spec: BackboneSpec) -> tuple[Any, 
             )
         except OSError:  # the checkpoint brings none
             pass
-    return whole.eval(), settings
+    return whole, settings
 
 
 def _choose_tokens(settings: Any, tokenizer: Any, max_new_tokens: int, temperature: float) -> Any:

@@ -15,6 +15,7 @@ VERBS = {
     "train": "train a method by a recipe into an adapter folder",
     "encode": "encode the texts of files into vectors with their ids; resumable, by any processes",
     "export": "write a method on a model as a folder that other programs load",
+    "ask": "find the passages of your documents that answer a question; answer from them",
     "try": "compare methods on a few texts of yours, as a table",
     "compare": "compare two encoders stage by stage and name the first difference",
     "report": "make tables, figures and a page from the records of runs",
@@ -32,6 +33,7 @@ RESUMES = {
     "train": "the last checkpoint is safe; the same command resumes from it",
     "rerun": "finished tasks are safe; the same command resumes",
     "encode": "finished shards are safe; the same command resumes",
+    "ask": "what is indexed is safe; the same command resumes",
 }
 
 

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tokenize
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from methods.documents.python_source import read_python
 from methods.documents.sections import Text, nest_sections
 
 MAX_TOKENS = 200
+FENCE = re.compile(r"(?:(?:`{3,}|~{3,})\w*)?")  # a part without text: of a code block that is cut
 CHARACTERS = 4  # of a token, where no tokenizer counts them
 READERS: dict[str, Callable[[str], Text]] = {
     "text": lambda text: nest_sections(text, []),
@@ -141,27 +143,28 @@ Cutter = Callable[[str, str], Iterator[tuple[int, str]]]
 
 
 def make_cutter(max_tokens: int, tokenizer: Any = None) -> Cutter:
-    """Return what cuts a section of a file into passages, with the place where each begins."""
+    """Return what cuts a section of a file into passages, with the place where each begins.
+
+    The passages of a section are about equally long: a short rest would be found by its headings
+    alone, for any question about them.
+    """
     from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
     if max_tokens < 8:
         raise ValueError(f"max_tokens is {max_tokens}; a passage has at least 8 tokens")
 
-    def make(kind: Any) -> Any:
+    def count(text: str) -> int:
         if tokenizer is None:
-            return kind(max_tokens * CHARACTERS)
-        return kind.from_callback(lambda text: _count_tokens(text, tokenizer), max_tokens)
-
-    plain, marked = make(TextSplitter), make(MarkdownSplitter)
+            return -(-len(text) // CHARACTERS)
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def cut(text: str, name: str) -> Iterator[tuple[int, str]]:
-        splitter = marked if find_format(name) in ("markdown", "html") else plain
-        for start, part in splitter.chunk_indices(text):
-            if part.strip():
+        kind = MarkdownSplitter if find_format(name) in ("markdown", "html") else TextSplitter
+        number = count(text)
+        parts = max(-(-number // max_tokens), 1)
+        fair = min(-(-number // parts), max_tokens)
+        for start, part in kind.from_callback(count, (fair, max_tokens)).chunk_indices(text):
+            if not FENCE.fullmatch(part.strip()):
                 yield start, part
 
     return cut
-
-
-def _count_tokens(text: str, tokenizer: Any) -> int:
-    return len(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -9,6 +9,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from methods import load_encoder
+from methods.backbone.changes import differs_from_loaded
 from methods.backbone.generation import encode_prompts, generate_ids
 from methods.backbone.loader import build_backbone
 from tests.backbone.test_merge import save
@@ -64,6 +65,7 @@ def test_vectors_are_the_same_before_and_after_and_while_it_generates(tmp_path):
         before = encoder.encode(TEXTS)
         alone = encoder.backbone.generate(PROMPTS, max_new_tokens=7)
         assert np.array_equal(encoder.encode(TEXTS), before)
+        assert not differs_from_loaded(encoder.backbone.model)  # the embedding cache goes on
         found: list[list[str]] = []
 
         def generate(encoder=encoder, found=found):
