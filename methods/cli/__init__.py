@@ -14,6 +14,7 @@ VERBS = {
     "evaluate": "embed mteb tasks with a method on a model and score them",
     "train": "train a method by a recipe into an adapter folder",
     "encode": "encode the texts of files into vectors with their ids; resumable, by any processes",
+    "synthesize": "make training and evaluation pairs from documents, or from nothing; resumable",
     "export": "write a method on a model as a folder that other programs load",
     "ask": "find the passages of your documents that answer a question; answer from them",
     "try": "compare methods on a few texts of yours, as a table",
@@ -23,7 +24,13 @@ VERBS = {
     "methods": "list the methods, with their papers",
     "cache": "show or clear the embeddings cached on disk: info, clear",
 }
-CONFIGURED = ("evaluate", "train", "encode", "export")  # by conf/VERB.yaml, completed by Hydra
+CONFIGURED = (
+    "evaluate",
+    "train",
+    "encode",
+    "synthesize",
+    "export",
+)  # by conf/VERB.yaml, completed by Hydra
 MODULES = {"try": "try_"}  # where a verb cannot be a module's name
 HELP = ("-h", "--help", "help")
 SPIN = "10000"  # turns that a thread of OpenMP waits for work before it sleeps
@@ -32,6 +39,7 @@ RESUMES = {
     "evaluate": "finished tasks and cached vectors are safe; the same command resumes",
     "train": "the last checkpoint is safe; the same command resumes from it",
     "rerun": "finished tasks are safe; the same command resumes",
+    "synthesize": "stored answers are safe; the same command resumes",
     "encode": "finished shards are safe; the same command resumes",
     "ask": "what is indexed is safe; the same command resumes",
 }

@@ -57,6 +57,12 @@ ELSEWHERE = {
         "workers": "-m worker",
         "prompt_type": "side",
     },
+    "synthesize": {
+        "input": "in",
+        "output": "out",
+        "generator.url": "generator.model",
+        "tasks": "kinds",
+    },
 }
 SOURCES = {"model.source.path": "model=folder", "model.source.id": "model=hub"}
 

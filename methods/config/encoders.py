@@ -49,7 +49,7 @@ def compose_encoder(
     chosen = [f"method={method}", f"instructions={instructions}"]
     if model is not None:
         known = str(model) in list_choices("model", config_dir=folder)
-        chosen += [f"model={model}"] if known else _choose_model(str(model))
+        chosen += [f"model={model}"] if known else choose_model(str(model))
     with LOADING:  # Hydra and a model's load set what holds for the whole process
         config = compose(chosen, config_dir=folder)
         if folder is not None:
@@ -102,7 +102,8 @@ def _open_encoder_store(cache: Any, gib: float) -> Store | None:
     return open_store(str(cache), gib)
 
 
-def _choose_model(model: str) -> list[str]:
+def choose_model(model: str) -> list[str]:
+    """Return the overrides that choose a model by its name in conf/, folder, file or Hub id."""
     if model in list_choices("model"):
         return [f"model={model}"]
     path = Path(model).expanduser()

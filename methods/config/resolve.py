@@ -223,10 +223,13 @@ def compose(
     """Compose a verb's config with Hydra overrides, as the command line does."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
 
     overrides = rename_overrides(overrides, verb=verb)
     if config_dir is not None:
         overrides = [*overrides, f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
+    if GlobalHydra.instance().is_initialized():  # by the verb that calls this
+        return hydra_compose(verb, overrides=overrides)
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         return hydra_compose(verb, overrides=overrides)
 

@@ -68,7 +68,7 @@ def test_report_and_cache_import_nothing_heavy(tmp_path):
     assert "STS avg" in light("report", sts, "--out", "out", "--samples", "9", cwd=tmp_path)
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "train", "encode", "export"])
+@pytest.mark.parametrize("verb", ["evaluate", "train", "encode", "synthesize", "export"])
 def test_the_page_of_a_verb_has_every_key_and_three_examples(verb):
     from methods.cli.mistakes import iterate_keys
     from methods.config.names import list_groups
