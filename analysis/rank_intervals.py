@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata
 
 from analysis.statistics import Resampled
 
@@ -112,6 +111,8 @@ def rank_rows(
 def find_detectable_effect(drawn: Resampled, *, power: float = 0.8, alpha: float = 0.05) -> float:
     """Return the difference between two rows that a two-sided test at `alpha` finds with `power`,
     in score units: of the median pair of rows, by the standard error of their difference."""
+    from scipy.stats import norm
+
     errors = [
         (drawn.draws[first] - drawn.draws[second]).std(ddof=1)
         for place, first in enumerate(drawn.draws)
@@ -127,6 +128,8 @@ def _covers(drawn: Resampled | None, rows: pd.Index) -> bool:
 
 def _rank(scores: Any) -> np.ndarray:
     """Return places along the last axis, 1 for the highest."""
+    from scipy.stats import rankdata
+
     return rankdata(-np.asarray(scores, float), axis=-1)
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.statistics import Resampled
 
@@ -67,6 +66,8 @@ def subtract_groups(
 
 
 def _measure_t(freedom: float) -> float:
+    from scipy import stats
+
     return float(stats.t.ppf(0.975, freedom))
 
 

@@ -45,10 +45,14 @@ def tabulate_posts(comparison: Comparison, options: Options) -> Table | None:
     star_significant(notes, p_values)
     about = (
         f"Average over {len(tasks)} tasks by what is done to vectors after pooling; in parentheses "
-        f"the difference to the vectors as they are ({FLOAT}). {INTERVALS}, "
-        f"{SIGNIFICANT.format('table')}. dims:K: the first K dimensions; int8: a byte a dimension, "
-        f"its range measured on {_name_corpora(comparison)}; binary: its sign alone."
+        f"the difference to the vectors as they are ({FLOAT}). dims:K: the first K dimensions; "
+        f"int8: a byte a dimension, its range measured on {_name_corpora(comparison)}; binary: its "
+        f"sign alone. "
     )
+    if drawn is None:
+        about += "Not tested, since a task has no scores by example."
+    else:
+        about += f"{INTERVALS}, {SIGNIFICANT.format('table')}."
     caption, unranked = write_caption(comparison, about, tasks), list(values.columns)
     return Table("post", values, caption, notes, unranked=unranked)
 
