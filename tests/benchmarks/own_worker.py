@@ -40,6 +40,7 @@ class SentenceTransformers:
 
     def __init__(self, settings: dict[str, Any], *, flash: bool = False) -> None:
         self.baseline = Baselines(load_encoder(cache=None, **settings))
+        self.baseline.st.max_seq_length = settings.get("max_length")
         self.about = f"sentence-transformers {version('sentence-transformers')}"
         if flash:
             module: Any = self.baseline.st[0]
@@ -50,7 +51,9 @@ class SentenceTransformers:
             self.about += ", flash attention 2, unpadded inputs"
 
     def tokenize(self, inputs: Inputs) -> list[list[int]]:
-        return self.baseline.tokenizer([text.strip() for text in inputs["texts"]])["input_ids"]
+        cut = {"truncation": True, "max_length": self.baseline.st.max_seq_length}
+        texts = [text.strip() for text in inputs["texts"]]
+        return self.baseline.tokenizer(texts, **cut)["input_ids"]
 
     def encode(self, inputs: Inputs) -> np.ndarray:
         return self.baseline.sentence_transformers(inputs["texts"])

@@ -223,7 +223,8 @@ class Exported:
             raise RuntimeError(f"no {name} among {os.listdir(self.folder / self.backend)}")
 
     def tokenize(self, inputs: Inputs) -> list[list[int]]:
-        return self.model.tokenizer([text.strip() for text in inputs["texts"]])["input_ids"]
+        cut = {"truncation": True, "max_length": self.model.max_seq_length}
+        return self.model.tokenizer([text.strip() for text in inputs["texts"]], **cut)["input_ids"]
 
     def encode(self, inputs: Inputs) -> np.ndarray:
         found = self.model.encode(inputs["texts"], batch_size=32, show_progress_bar=False)

@@ -34,11 +34,10 @@ from tests.benchmarks.measure import (
 )
 
 HERE = Path(__file__).parent
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "smollm2_135m": {"method": "sgpt", "pooling": "mean"},
-    "minilm_l6": {"method": "sentence_encoder"},
+    "minilm_l6": {"method": "sentence_encoder", "max_length": 256},  # the decoder's is 8,192
 }
-MAX_LENGTH = {"minilm_l6": 256}  # what sentence-transformers cuts at; the decoder's own is 8,192
 OURS, DEFAULT = "dec2vec, float32", "dec2vec, default dtype"
 NEAR = 0.99  # mean cosine to ours in float32, under which speed is not compared
 ONE_THREAD = {
@@ -106,7 +105,7 @@ class Worker:
 def list_references(model: str, args: argparse.Namespace) -> list[Reference]:
     """Return every reference of a model, ours first."""
     made = files.FOLDER / "models"
-    own = {**MODELS[model], "model": model, "device": args.device}
+    own: dict[str, Any] = {**MODELS[model], "model": model, "device": args.device}
     rows = [
         Reference(OURS, "own", "own", {**own, "dtype": "float32"}),
         Reference(DEFAULT, "own", "own", {**own, "dtype": "auto"}),
@@ -152,7 +151,7 @@ def start_worker(row: Reference, model: str) -> Worker:
     python = files.build_environment(row.environment)
     if row.kind == "exported":
         folder = Path(row.settings["folder"])
-        files.write_folder(model, folder, max_length=MAX_LENGTH.get(model))
+        files.write_folder(model, folder, max_length=MODELS[model].get("max_length"))
     if row.environment == "own":
         command = [str(python), "-m", "tests.benchmarks.own_worker"]
     else:

@@ -52,7 +52,10 @@ WORDS = [
     ("evaluate method=echo tasks.names={STS12}", "in brackets: 'tasks.names=[STS12]'"),
     ("evaluate method=echo method=sgpt", "method is given 2 times; .*-m method=echo,sgpt"),
     ("evaluate method=echo layer=1 layer=2", "layer is given 2 times; give it once"),
-    ("evaluate method=null", "method=null names none; write method=NAME, one of: contrastive_prompting"),
+    (
+        "evaluate method=null",
+        "method=null names none; write method=NAME, one of: contrastive_prompting",
+    ),
     ("evaluate method=echo ~cache", "~cache takes away what is needed"),
     ("evaluate method=echo ~nonsense", "nonsense is no key of dec2vec evaluate"),
     ("evaluate method=echo mirror=/a b", "a blank is quoted: \"mirror='/a b'\""),
