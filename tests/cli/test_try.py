@@ -80,7 +80,9 @@ def no_baseline(monkeypatch):
 
 def test_all_methods_have_a_row_the_baseline_last_and_without_the_fields(no_baseline):
     rows, left_out = compare(Request(TEXTS, [], "Find it:", False, {**TINY, "layer": 1}))
-    assert list(rows)[-1] == "sentence_encoder" and len(rows) == 9 and not left_out
+    assert list(rows)[-1] == "sentence_encoder" and len({*rows, *left_out}) == 16
+    assert set(left_out) == {"contrastive_prompting", "value_aggregation"}
+    assert "layer=1 has no effect on ValueAggregation" in left_out["value_aggregation"]
     assert all(row.matrix is None and row.to_query.shape == (2,) for row in rows.values())
     output = "\n".join(
         format_output(Request(TEXTS, [], "Find it:", False, {**TINY, "layer": 1}), rows)
