@@ -113,7 +113,7 @@ def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_sa
     ("arguments", "message"),
     [
         (["evaluate", "method=eco"], "did you mean method=echo?"),
-        (["evaluate"], "no method is given; write method=NAME, one of: cpt_text"),
+        (["evaluate"], "no method is given; write method=NAME, one of: contrastive_prompting"),
         (
             ["evaluate", "method=sgpt", "model=tiny", "tasks.names=[STS99]"],
             "task 'STS99' is unknown",
@@ -122,8 +122,8 @@ def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_sa
         (["report", "nowhere"], "there is no folder nowhere"),
         (
             ["evalute"],
-            "no verb 'evalute'; valid: evaluate, train, encode, export, try, compare, report, "
-            "rerun, methods, cache",
+            "no verb 'evalute'; valid: evaluate, train, encode, synthesize, export, ask, try, "
+            "compare, report, rerun, methods, cache",
         ),
     ],
 )
