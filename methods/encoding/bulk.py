@@ -80,9 +80,7 @@ class BulkJob:
                     bar.n = total - sum(manifest["shards_rows"][n] for n in missing)
                     bar.refresh()
         with self.out.lock():
-            manifest = self._record_done(self.out.read_manifest())
-            self.out.remove_locks()
-        return manifest
+            return self._record_done(self.out.read_manifest())
 
     def _open(self) -> dict[str, Any]:
         """Return the manifest, checked, or written after all rows were. Needs the folder's lock."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,10 +75,6 @@ class ShardFolder:
         finally:
             lock.release()
 
-    def remove_locks(self) -> None:
-        """Remove the lock files of a complete output."""
-        shutil.rmtree(self.folder / ".locks", ignore_errors=True)
-
     def read_manifest(self) -> dict[str, Any]:
         """Return the manifest; empty where there is none."""
         return read_json(self.manifest) if self.manifest.is_file() else {}
@@ -114,6 +109,7 @@ class ShardFolder:
         return kind(self.find_shard(number), rows, id_type)
 
     def _make_lock(self, name: str) -> Path:
+        """Return a lock's file. It stays: another process may be about to open it."""
         folder = self.folder / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{name}.lock"
