@@ -175,21 +175,12 @@ def _describe_making(overrides: list[str], config_dir: str | None) -> dict[str, 
 
 
 def _load_encoder(config: DictConfig, resolved: Any) -> Any:
-    from methods.backbone.loader import load_backbone
+    from methods.config.encoders import build_encoder
     from methods.config.resolve import open_store
-    from methods.encoding.embedder import Embedder
-    from methods.encoding.encoder import Encoder
 
-    backbone = load_backbone(resolved.spec)
     cache = config.cache
     store = None if cache.folder is None else open_store(cache.folder, cache.gib)
-    return Encoder(
-        backbone,
-        resolved.cells[0],
-        instructions=resolved.instructions,
-        shared=Embedder(backbone, resolved.cells, store),
-        post=resolved.posts[0],
-    )
+    return build_encoder(resolved, store)
 
 
 def main() -> None:

@@ -128,20 +128,10 @@ def _read_passages(
 
 
 def _load_encoder(config: DictConfig, resolved: Any) -> Any:
-    from methods.backbone.loader import load_backbone
+    from methods.config.encoders import build_encoder
     from methods.config.resolve import open_store
-    from methods.encoding.embedder import Embedder
-    from methods.encoding.encoder import Encoder
 
-    backbone = load_backbone(resolved.spec)
-    store = open_store(config.cache.folder, config.cache.gib)
-    return Encoder(
-        backbone,
-        resolved.cells[0],
-        instructions=resolved.instructions,
-        shared=Embedder(backbone, resolved.cells, store),
-        post=resolved.posts[0],
-    )
+    return build_encoder(resolved, open_store(config.cache.folder, config.cache.gib))
 
 
 def _describe(

@@ -12,7 +12,13 @@ from methods.backbone.locks import LOADING
 from methods.config.keywords import check_adapter, check_post, set_fields
 from methods.config.names import list_choices, quote_value
 from methods.config.plugins import check_imported_from, make_importable
-from methods.config.resolve import as_list, compose, open_store, resolve_evaluation
+from methods.config.resolve import (
+    EvaluationSpec,
+    as_list,
+    compose,
+    open_store,
+    resolve_evaluation,
+)
 from methods.config.trained_as import find_method_name
 from methods.encoding.embedder import Embedder
 from methods.encoding.encoder import Encoder
@@ -60,12 +66,19 @@ def compose_encoder(
         words = [f"method.{key}=" for key in overrides]
         words += ["instructions="] if instructions != "mteb" else []
         resolved = resolve_evaluation(config, name=method, overrides=words, config_dir=folder)
-        store = _open_encoder_store(cache, config.cache.gib)
-        backbone = load_backbone(resolved.spec)
-        shared = Embedder(backbone, resolved.cells, store)
+        return build_encoder(resolved, _open_encoder_store(cache, config.cache.gib))
+
+
+def build_encoder(resolved: EvaluationSpec, store: Store | None) -> Encoder:
+    """Load what a resolved config of one cell names, as an encoder.
+
+    store: where vectors are cached; None for nowhere.
+    """
+    backbone = load_backbone(resolved.spec)
+    shared = Embedder(backbone, resolved.cells, store)
     variant = describe_variant(
         shared.cells[0],
-        method=method,
+        method=resolved.name,
         identity=backbone.identity,
         instructions=resolved.instructions,
         adapters=resolved.spec.adapters,

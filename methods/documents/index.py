@@ -1,4 +1,4 @@
-"""Build and open an index: a folder of documents as passages with their vectors.
+"""Open an index: a folder of documents as passages with their vectors (build.py makes it).
 
     index = build_index("docs", "docs-index", encoder=load_encoder("sentence_encoder"))
     index = open_index("docs-index", encoder=...)
@@ -24,9 +24,10 @@ import numpy as np
 from methods.documents.files import Skipped
 from methods.documents.passage import Passage
 from methods.documents.relevance import Relevance, measure_relevance
-from methods.documents.segments import Entry, open_vectors, open_whole, read_entries, read_rows
+from methods.documents.segments import Entry, open_vectors, read_entries, read_rows
 from methods.documents.vectors import describe_encoder
 from methods.identity import digest
+from methods.records import write_atomically
 
 if TYPE_CHECKING:
     from methods.encoding.encoder import Encoder
@@ -139,9 +140,9 @@ def read_about(folder: Path) -> tuple[dict[str, Any], Relevance | None]:
 def write_about(index: Index) -> None:
     """Write what an index states of itself."""
     relevance = None if index.relevance is None else asdict(index.relevance)
-    with open_whole(index.folder / "index.json") as stream:
-        content = {**index.about, "relevance": relevance}
-        stream.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+    content = {**index.about, "relevance": relevance}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(index.folder / "index.json", text)
 
 
 def refuse_other(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

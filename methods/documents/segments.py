@@ -10,15 +10,14 @@ A later segment replaces what an earlier one holds of a file, and names the file
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 
 from methods.documents.passage import Passage
+from methods.records import open_atomically, write_atomically
 
 WRITTEN_TO = -1  # the segment that an entry is written to
 
@@ -77,44 +76,19 @@ def write_segment(
     Entries may be of an earlier segment's rows, where only the state of a file is another.
     """
     name = f"segment-{number:05}"
-    with open_whole(folder / f"{name}.npy") as stream:
+    with open_atomically(folder / f"{name}.npy") as stream:
         about = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, about)
         for block in vectors:
             stream.write(np.ascontiguousarray(block, np.float32).tobytes())
-    with open_whole(folder / f"{name}.jsonl") as stream:
+    with open_atomically(folder / f"{name}.jsonl") as stream:
         for passage in passages:
             stream.write(json.dumps(asdict(passage), ensure_ascii=False).encode() + b"\n")
     content = {
         "removed": sorted(removed),
         "files": {file: asdict(entry) for file, entry in place_entries(files, number).items()},
     }
-    with open_whole(folder / f"{name}.json") as stream:
-        stream.write(json.dumps(content, ensure_ascii=False).encode())
-
-
-def open_whole(file: Path) -> Any:
-    """Open a file for bytes that has its name only once all is written and flushed to disk."""
-    return _Whole(file)
-
-
-class _Whole:
-    def __init__(self, file: Path) -> None:
-        self.file, self.aside = file, file.with_name(f".{file.name}-{os.getpid()}")
-
-    def __enter__(self) -> BinaryIO:
-        self.stream = self.aside.open("wb")
-        return self.stream
-
-    def __exit__(self, kind: Any, *_: object) -> None:
-        if kind is None:
-            self.stream.flush()
-            os.fsync(self.stream.fileno())
-        self.stream.close()
-        if kind is None:
-            os.replace(self.aside, self.file)
-        else:
-            self.aside.unlink(missing_ok=True)
+    write_atomically(folder / f"{name}.json", json.dumps(content, ensure_ascii=False))
 
 
 def open_vectors(folder: Path, number: int) -> np.ndarray:
