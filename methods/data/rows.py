@@ -17,7 +17,7 @@ from typing import Any
 from methods.data.readers import Table
 
 log = logging.getLogger(__name__)
-COLUMNS = ("query", "positive", "negatives", "text")
+COLUMNS = ("query", "positive", "negatives", "text", "instruction")
 NEGATIVE = re.compile(r"negatives?(_\d+)?")
 Size = (
     int | None
@@ -31,7 +31,7 @@ class Layout:
 
     text: the one column that is read, else None. listed: columns of negatives that hold a list in
     some row; a null there is an empty list. most: negatives of the row that has most. number: of
-    negatives that every row gets.
+    negatives that every row gets. instruction: the column of a row's own instruction, or None.
     """
 
     text: str | None = None
@@ -41,6 +41,7 @@ class Layout:
     listed: frozenset[str] = frozenset()
     most: int = 0
     number: int = 0
+    instruction: str | None = None
 
 
 def iterate_rows(
@@ -58,9 +59,11 @@ def find_layout(
     texts_only: bool,
     limit: int | None,
     negatives: int | None,
+    instructed: bool = False,
 ) -> Layout:
     """Decide which columns are read from every row. named: our name of a column -> theirs.
 
+    instructed: the source has one instruction for all rows, so a column of that name is not read.
     Raises ValueError for columns that are lacking, or that differ between files.
     """
     found: list[dict[str, None]] = [dict.fromkeys(table.columns or ()) for table in tables]
@@ -92,11 +95,13 @@ def find_layout(
         if negatives is not None and negatives > most:
             level = logging.WARNING if most else logging.INFO
             log.log(level, "data %s: %d negatives requested, rows have %d", name, negatives, most)
+        own = named.get("instruction") or ("instruction" if "instruction" in columns else None)
         layout = Layout(
             None, wanted["query"][0], wanted["positive"][0], tuple(hard), frozenset(listed),
-            most, number,
+            most, number, None if instructed else own,
         )  # fmt: skip
         wanted["negatives"] = hard
+        wanted["instruction"] = [layout.instruction] if layout.instruction else []
     _refuse_lacking(columns, wanted, name)
     if left := [c for c in columns if not any(c in theirs for theirs in wanted.values())]:
         log.info("data %s: columns that are not read: %s", name, ", ".join(left))
@@ -164,9 +169,12 @@ def read_texts(row: Mapping[str, Any], layout: Layout, draw: random.Random) -> d
         own = (own * layout.number)[: layout.number]
     texts = {"query": row.get(layout.query), "positive": row.get(layout.positive)}
     texts |= {f"negative_{place + 1}": text for place, text in enumerate(own)}
-    return {
+    read = {
         column: _read_text(value, first=column == "positive") for column, value in texts.items()
     }
+    if layout.instruction is not None:
+        read["instruction"] = row.get(layout.instruction) or ""
+    return read
 
 
 def _read_text(value: Any, *, first: bool) -> Any:
@@ -183,9 +191,12 @@ def _read_text(value: Any, *, first: bool) -> Any:
 
 def find_fault(texts: Mapping[str, Any], layout: Layout) -> str | None:
     """Return what makes a row's texts impossible to train on, or None."""
-    if layout.text is None and len(texts) < 2 + layout.number:
+    needed = 2 + layout.number + (layout.instruction is not None)
+    if layout.text is None and len(texts) < needed:
         return f"it has no negatives, other rows have {layout.most}"
     for column, text in texts.items():
+        if column == "instruction" and text == "":
+            continue  # a row without a task of its own
         if fault := find_text_fault(column, text):
             return fault
         if column.startswith("negative") and text == texts["positive"]:

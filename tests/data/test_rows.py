@@ -134,6 +134,23 @@ def test_a_column_that_only_later_rows_have_is_seen(tmp_path):
         read_texts(write_rows(tmp_path, rows))
 
 
+def test_rows_may_have_instructions_of_their_own(tmp_path):
+    rows = [{**PAIRS[0], "instruction": "Find the answer"}, PAIRS[0]]
+    path = write_rows(tmp_path, rows)
+    assert read_texts(path)["instruction"] == ["Find the answer", ""]
+    assert read_texts(path, instruction="Compare")["instruction"] == ["Compare"] * 2
+    renamed = write_rows(tmp_path, [{"task" if k == "instruction" else k: v for k, v in row.items()}
+                                    for row in rows], "b.jsonl")  # fmt: skip
+    named = {"columns": {"instruction": "task"}}
+    assert read_texts(renamed, **named)["instruction"] == ["Find the answer", ""]
+    with pytest.raises(ValueError, match="has no column task"):
+        read_texts(path, **named)
+    with pytest.raises(ValueError, match="leave one out"):
+        DataSource(path=path, instruction="Compare", **named)
+    with pytest.raises(ValueError, match="row 0: instruction is 7, of type int, not text"):
+        read_texts(write_rows(tmp_path, [{**PAIRS[0], "instruction": 7}], "c.jsonl"))
+
+
 def test_more_negatives_than_there_are_is_logged(tmp_path, caplog):
     read_source(DataSource(path=write_rows(tmp_path, PAIRS)), negatives=7)
     assert "data mine: 7 negatives requested, rows have 2" in caplog.text
