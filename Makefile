@@ -37,7 +37,7 @@ interop: .venv/installed  ## load exported folders in other programs, each in an
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dec2vec needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,joblib]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,faiss,joblib]'
 	touch $@
 
 clean:  ## remove the virtual environment; runs stay

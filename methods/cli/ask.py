@@ -18,6 +18,8 @@ Its index is built on the first run; later runs encode what has changed. key=val
     max_tokens=200       of a passage
     max_mib=16           of a file; larger ones are skipped
     instruction=TEXT     for methods that use one
+    search=exact         every passage is compared with a question; faiss: few are, for a large
+                         index (pip install -e '.[faiss]'); auto, the default: exact up to a million
     max_new_tokens=128   of an answer
 """
 
@@ -36,7 +38,8 @@ from methods.cli.try_ import parse_value
 
 NUMBERS = {"top": 3, "max_tokens": 200, "max_new_tokens": 128, "max_mib": 16}
 TEXTS = ("index", "include", "instruction")
-KEYS = (*TEXTS, *NUMBERS, "threshold")
+SEARCHES = ("auto", "exact", "faiss")
+KEYS = (*TEXTS, *NUMBERS, "threshold", "search")
 
 
 @dataclass
@@ -51,6 +54,7 @@ class Request:
     include: str | None = None
     instruction: str | None = None
     threshold: float | None = None
+    search: Any = "auto"
     numbers: dict[str, int] = field(default_factory=lambda: dict(NUMBERS))
     encoder: dict[str, Any] = field(default_factory=dict)
 
@@ -122,6 +126,10 @@ def _set_option(request: Request, key: str, value: str) -> None:
             request.threshold = 2.0
         if not -1 <= request.threshold <= 1:
             raise ValueError(f"threshold={value}; it is a cosine, between -1 and 1")
+    elif key == "search":
+        if value not in SEARCHES:
+            raise ValueError(f"search={value}; valid: {', '.join(SEARCHES)}")
+        request.search = value
     elif key in TEXTS:
         if not value:
             raise ValueError(f"{key} is empty; give {key}=VALUE, or leave it out")
@@ -198,6 +206,7 @@ def ask(request: Request, index: Any, question: str) -> None:
         top=request.numbers["top"],
         threshold=request.threshold,
         instruction=request.instruction,
+        kind=request.search,
     )
     print("\n".join(format_found(found, time.perf_counter() - start)), flush=True)
     if request.answers and found.relevant:

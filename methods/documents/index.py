@@ -65,6 +65,7 @@ class Index:
     hidden: int = 0
     unknown: Mapping[str, int] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
+    approximate: Any = None  # the inverted file that is open (approximate.py)
 
     def __len__(self) -> int:
         """Return the number of passages."""

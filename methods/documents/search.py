@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
-
+from methods.documents import approximate
+from methods.documents.exact import find_nearest
 from methods.documents.index import Index
 from methods.documents.passage import Passage
 from methods.documents.vectors import encode_questions
 
+log = logging.getLogger(__name__)
 TOP = 3
+Kind = Literal["auto", "exact", "faiss"]
 
 
 @dataclass(frozen=True)
@@ -43,18 +47,22 @@ def search(
     top: int = TOP,
     threshold: float | None = None,
     instruction: str | None = None,
+    kind: Kind = "auto",
 ) -> Found:
     """Find the passages nearest to a question, by the index's encoder.
 
     top: how many. threshold: a cosine; None for the one measured on the documents.
-    instruction: for a method that uses one, in place of this room's.
+    instruction: for a method that uses one, in place of this room's. kind: exact compares every
+    vector, faiss few of them (approximate.py); auto is exact up to a million passages, and above it
+    where FAISS is not installed.
     """
     if top < 1:
         raise ValueError(f"top is {top}; it is a number of passages, 1 or more")
     if not question.strip():
         raise ValueError("the question is empty")
     vectors_1D = encode_questions(index.encoder, [question.strip()], instruction=instruction)
-    (places,) = find_nearest(index, vectors_1D, top)
+    find = {"exact": find_nearest, "faiss": approximate.find_nearest}[choose_kind(index, kind)]
+    (places,) = find(index, vectors_1D, top)
     passages = index.fetch([place for place, _ in places])
     hits = [
         Hit(number, score, passage)
@@ -65,15 +73,19 @@ def search(
     return Found(question, hits, threshold)
 
 
-def find_nearest(
-    index: Index, questions_QD: np.ndarray, top: int
-) -> list[list[tuple[tuple[int, int], float]]]:
-    """Return, for each question, (segment, row) and score of the `top` nearest, nearest first."""
-    best: list[list[tuple[tuple[int, int], float]]] = [[] for _ in questions_QD]
-    for number, rows, vectors_ND in index.iterate_blocks():
-        scores_QN = questions_QD @ vectors_ND.T
-        for at, scores in enumerate(scores_QN):
-            first = np.argpartition(-scores, min(top, len(scores)) - 1)[:top]
-            best[at] += [((number, int(rows[i])), float(scores[i])) for i in first]
-            best[at] = sorted(best[at], key=lambda one: (-one[1], one[0]))[:top]
-    return best
+def choose_kind(index: Index, kind: Kind) -> Kind:
+    """Return exact or faiss. Raises ValueError for another kind."""
+    if kind not in ("auto", "exact", "faiss"):
+        raise ValueError(f"search={kind} is unknown; valid: auto, exact, faiss")
+    if kind != "auto":
+        return kind
+    if len(index) <= approximate.EXACT_ROWS:
+        return "exact"
+    if approximate.has_faiss():
+        return "faiss"
+    log.warning(
+        "all %d passages are compared with each question; pip install -e '.[faiss]' for a search "
+        "that compares few",
+        len(index),
+    )
+    return "exact"

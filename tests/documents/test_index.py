@@ -2,17 +2,19 @@
 
 import os
 import re
+import sys
 import zlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from methods.documents import build, index, merging, relevance
+from methods.documents import approximate, build, index, merging, relevance
 from methods.documents.build import build_index
+from methods.documents.exact import find_nearest
 from methods.documents.index import open_index
 from methods.documents.relevance import choose_sentence, choose_threshold
-from methods.documents.search import find_nearest, search
+from methods.documents.search import search
 from methods.documents.vectors import encode_passages, encode_questions
 from methods.encoding.post import NO_POST
 from methods.sentence_encoder import SentenceEncoder
@@ -164,6 +166,46 @@ def test_segments_are_merged_where_most_rows_are_of_changed_files(docs):
         asked = encode_questions(encoder, ["the harbour", "prune the trees"])
         best = [[score for _, score in one] for one in find_nearest(smaller, asked, 3)]
         assert np.allclose(best, -np.sort(-(asked @ vectors.T), axis=1)[:, :3])
+
+
+def test_faiss_finds_what_an_exact_search_finds(docs, monkeypatch, caplog):
+    pytest.importorskip("faiss", reason="the extra faiss is not installed")
+    caplog.set_level("INFO")
+    monkeypatch.setattr(approximate, "EXACT_ROWS", 50)
+    monkeypatch.setattr(approximate, "TRAINED_ROWS", 8)
+    nouns = ["harbour", "orchard", "kitchen", "lantern", "violin", "glacier", "meadow", "anchor"]
+    for place in range(len(nouns) ** 2):
+        words = [nouns[place % 8], nouns[place // 8], f"number{place}"] * 3
+        (docs / f"{place}.txt").write_text(" ".join(words))
+    found = built(docs, WordEncoder())
+    asked = ["number7 harbour", "violin and glacier", "number60"]
+    for question in asked:
+        proposed = search(found, question, top=3)
+        exact = search(found, question, top=3, kind="exact")
+        assert [hit.score for hit in proposed.hits] == [hit.score for hit in exact.hits]
+        assert proposed.hits[0].passage == exact.hits[0].passage
+    lists, share = re.search(r"in (\d+) lists, .* find ([\d.]+)% of the 10", caplog.text).groups()
+    assert int(lists) == 8 and float(share) >= 95
+    (made,) = found.folder.glob("*.faiss")
+    # Another process opens the same file; a changed document makes another.
+    search(open_index(found.folder, encoder=WordEncoder()), asked[0])
+    assert list(found.folder.glob("*.faiss")) == [made]
+    (docs / "new.txt").write_text("submarine " * 5)
+    again = search(built(docs, WordEncoder()), "submarine", kind="faiss")
+    assert again.hits[0].passage.file == "new.txt"
+    assert made not in found.folder.glob("*.faiss")
+    with pytest.raises(ValueError, match="search=best is unknown; valid: auto, exact, faiss"):
+        search(found, "q", kind="best")
+
+
+def test_without_faiss_a_large_index_is_searched_exactly_and_says_so(docs, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr(approximate, "EXACT_ROWS", 2)
+    found = built(docs, WordEncoder())
+    with pytest.raises(ValueError, match=r"search=faiss needs the package faiss-cpu .*\[faiss\]"):
+        search(found, "harbour", kind="faiss")
+    assert search(found, "harbour").hits == search(found, "harbour", kind="exact").hits
+    assert "all 4 passages are compared with each question" in caplog.text
 
 
 def test_an_index_of_anything_else_is_refused_by_name(docs):
