@@ -22,6 +22,7 @@ import pandas as pd
 from analysis.records.cells import find_runs_folder, read_cell
 from analysis.records.columns import COLUMNS
 from analysis.records.foreign import find_foreign, read_foreign
+from analysis.records.mteb_files import Unreadable, read_json
 from analysis.records.published import read_published
 
 log = logging.getLogger(__name__)
@@ -91,3 +92,12 @@ def load_examples(folder: str | Path, task: str) -> pd.DataFrame | None:
         examples[name] = pd.to_numeric(examples[name], errors="coerce")
     unlabelled = "gold" in examples and examples["gold"].isna().all()
     return examples.drop(columns="gold") if unlabelled else examples
+
+
+def load_scores(folder: str | Path, task: str) -> list[dict[str, Any]]:
+    """Return every score that a cell's result file has of a task, by `split` and `hf_subset`."""
+    try:
+        splits = read_json(Path(folder) / f"{task}.json")["scores"]
+    except Unreadable:
+        return []
+    return [{"split": split, **scores} for split, entries in splits.items() for scores in entries]

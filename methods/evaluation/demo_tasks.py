@@ -34,9 +34,10 @@ from methods.evaluation.mteb_internals import RetrievalSplitData, encode_column
 from methods.evaluation.whole_clustering import WholeClustering
 
 
-def _make_metadata(
+def make_metadata(
     name: str, type_: str, score: str, prompt: Any, about: str, url: str
 ) -> TaskMetadata:
+    """Return the metadata of an English task whose data are made here."""
     return TaskMetadata(
         name=name,
         description=about,
@@ -54,7 +55,7 @@ def _make_metadata(
 class DemoReverseDictionary(AbsTaskRetrieval):
     """Find the dictionary entry (the words of a synset) that a definition defines."""
 
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "DemoReverseDictionary",
         "Retrieval",
         "ndcg_at_10",
@@ -92,7 +93,7 @@ class DemoReverseDictionary(AbsTaskRetrieval):
 class DemoNewsgroups(WholeClustering):
     """Group newsgroup posts by the group they were posted to."""
 
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "DemoNewsgroups",
         "Clustering",
         "ami",
@@ -130,7 +131,7 @@ class DemoNewsgroups(WholeClustering):
 class DemoReuters(AbsTaskClassification):
     """Name the topic of a newswire from sixteen examples of each topic."""
 
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "DemoReuters",
         "Classification",
         "accuracy",
@@ -162,7 +163,7 @@ class DemoReuters(AbsTaskClassification):
 class DemoLee(AbsTaskSTS):
     """Agree with people on how similar two short news documents are."""
 
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "DemoLee",
         "STS",
         "cosine_pearson",

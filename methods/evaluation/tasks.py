@@ -105,14 +105,15 @@ def _get_task(name: str) -> Any:
 
     from methods.evaluation.demo_small import SMALL_TASKS
     from methods.evaluation.demo_tasks import DEMO_TASKS
+    from methods.evaluation.position_tasks import POSITION_TASKS
 
     demo = {**SMALL_TASKS, **DEMO_TASKS}
-    if name in demo:
-        return demo[name]()
+    if name in (own := {**demo, **POSITION_TASKS}):
+        return own[name]()
     if name not in (known := list_task_names()):
         if "/" in name or Path(name).suffix.lower().lstrip(".") in KINDS:
             raise ValueError(f"{name!r} is no task; your own data are tasks.own=[{name}]")
-        lower = {one.lower(): one for one in [*known, *demo]}
+        lower = {one.lower(): one for one in [*known, *own]}
         several = [lower.get(part.lower()) for part in re.split(r"[\s,;]+", name.strip())]
         if len(several) > 1 and all(several):
             names = ",".join(filter(None, several))

@@ -108,6 +108,19 @@ SMALL_FINGERPRINTS = {
     "DemoReutersSmall": "8657911fb8509b62",
     "DemoLeeSmall": "d98cc3ddd3aebf89",
 }
+POSITION_FINGERPRINTS = {
+    "PositionRemoval20": "cf94bd3ac9ef3d28",
+    "PositionRemoval80": "175a063ec5b151d5",
+    "PositionRemoval240": "657ce35afdd9a676",
+    "PositionInsertion80": "6dbbf469097b2664",
+}
+
+
+def test_the_tasks_of_positions_are_what_their_records_are_of(smollm2):
+    from methods.evaluation.position_tasks import POSITION_TASKS
+
+    found = {name: load_data(task()).whole for name, task in POSITION_TASKS.items()}
+    assert found == POSITION_FINGERPRINTS
 
 
 def test_the_demo_tasks_are_what_their_table_says(smollm2):
