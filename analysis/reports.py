@@ -36,6 +36,7 @@ REPORTS = {
         Report("layers", ("layers",)),
         Report("templates", ("templates",)),
         Report("post", ("post", "tasks", "cost")),
+        Report("prompts", ("prompts", "tasks", "cost")),
         Report("position", ("positions", "cost")),
         Report("trained", TRAINING),
         Report("fair_supervised", TRAINING),
@@ -46,7 +47,7 @@ REPORTS = {
 # Of rows that were run for no report: their scores, and the effect of each axis that varies.
 RUNS_FOLDER = Report(
     "",
-    (*SCORES, "attention_x_pooling", "layers", "templates", "post", "positions"),
+    (*SCORES, "attention_x_pooling", "layers", "templates", "prompts", "post", "positions"),
     rows="run+mteb",
 )
 # Of other people's results without a row of ours.

@@ -264,3 +264,25 @@ def test_steering_and_its_fields_change_vectors(encoder):
 def test_a_layer_that_the_model_lacks_is_refused_by_name(encoder):
     with pytest.raises(ValueError, match="ContrastivePrompting changes states at heads 4.* 0 to 2"):
         encoder("contrastive_prompting")
+
+
+@pytest.mark.parametrize(
+    "family, paper",
+    [("prompt", "prompteol"), ("prompt_echo", "echo"), ("prompt_instruct", "e5_instruct")],
+)
+def test_a_familys_own_wording_is_its_papers(family, paper, encoder):
+    ours, theirs = encoder(family), encoder(paper)
+    tokenizer = theirs.backbone.tokenizer
+    for side in (None, "query", "document"):
+        for instruction in (None, "Find it"):
+            asked = {"tokenizer": tokenizer, "prompt_type": side, "instruction": instruction}
+            mine, official = (one.method.prepare_inputs(TEXTS, **asked) for one in (ours, theirs))
+            assert list(map(list, mine.ids)) == list(map(list, official.ids))
+            assert list(map(list, mine.pool_mask)) == list(map(list, official.pool_mask))
+
+
+def test_a_wording_without_a_place_for_the_text_is_refused(encoder):
+    with pytest.raises(ValueError, match=r"prompt is 'Say it'; it needs \{text\}"):
+        encoder("prompt", prompt="Say it")
+    with pytest.raises(ValueError, match=r"document is ''; it needs \{text\}"):
+        encoder("prompt", document="")
