@@ -69,10 +69,15 @@ def build_job(
 
 
 class AfterSweep(Callback):
-    """Make the tables and figures of `report=NAME` once a sweep has ended."""
+    """Make the tables and figures of `report=NAME` once a sweep has ended, and join the seeds of
+    trainings on documents."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write them under the runs folder."""
+        if config.get("docs") and not config.estimate:
+            from methods.documents.tuning.seeds import write_seed_tables
+
+            write_seed_tables(Path(config.runs))
         if not config.report:
             return
         from analysis.__main__ import show

@@ -143,17 +143,12 @@ def _find_evaluation(
 def _find_training(
     config: DictConfig, hydra_config: DictConfig, words: list[str], histories: dict[str, Any]
 ) -> tuple[str, float | None]:
-    from methods.training.config import build_train_job
+    from methods.cli.train import build_job
     from methods.training.history import History
 
-    choices, folder = hydra_config.runtime.choices, get_config_dir(hydra_config)
-    job = build_train_job(
-        config,
-        title=choices["recipe"],
-        overrides=words,
-        name=choices["method"],
-        config_dir=folder,
-    )
+    job = build_job(config, hydra_config, words)
+    if config.docs is not None:  # how long its rows take is unknown
+        return ("done", 0.0) if job.is_finished else ("to do", None)
     return _open_history(config.runs, History, histories).find_left(job)
 
 

@@ -29,26 +29,43 @@ def run(config: DictConfig) -> None:
     """Run one training, and score it where the config says so."""
     with record_status():
         check_report(config)
-        from methods.training.config import build_train_job, score
+        from methods.training.config import score
 
         chosen: Any = HydraConfig.get().runtime.choices
         overrides = list(HydraConfig.get().overrides.task)
-        job = build_train_job(
-            config,
-            title=chosen["recipe"],
-            overrides=overrides,
-            name=chosen["method"],
-            config_dir=get_config_dir(HydraConfig.get()),
-        )
+        whole = build_job(config, HydraConfig.get(), overrides)
+        job = whole.train if config.docs is not None else whole
         if config.estimate:
             _log_estimate(job, config)
             return
-        folder = job.run()
+        folder = whole.run()
         if job.processes.is_main_process:
             log.info("trained: %s", folder)
             if config.evaluate.names or config.evaluate.get("own"):
                 score(job, folder, config, name=chosen["method"])
             log.info("%s", make_evaluation_command(job, folder, chosen, overrides))
+
+
+def build_job(config: DictConfig, hydra_config: Any, overrides: list[str]) -> Any:
+    """Return the training that a composed config describes; with docs=DIR the one on documents.
+
+    hydra_config: Hydra's part of the config.
+    """
+    from methods.training.config import build_train_job
+
+    build: Any = build_train_job
+    if not OmegaConf.is_missing(config, "docs") and config.docs is not None:
+        from methods.documents.tuning.build import build_tuning_job
+
+        build = build_tuning_job
+    choices = hydra_config.runtime.choices
+    return build(
+        config,
+        title=choices["recipe"],
+        overrides=overrides,
+        name=choices["method"],
+        config_dir=get_config_dir(hydra_config),
+    )
 
 
 def _log_estimate(job: Any, config: DictConfig) -> None:

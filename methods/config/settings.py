@@ -78,6 +78,7 @@ ROOT_TYPES = {
     "out": str | None,
     "mirror": str | None,
     "report": str | None,
+    "docs": str | None,
     "adapter": str | list[str] | None,
     "estimate": bool,
     "price_per_hour": float | None,

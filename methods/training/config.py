@@ -30,6 +30,7 @@ from methods.training.recipe import Masking, Recipe, RunOptions, Trainable
 from methods.training.validation import load_validation_tasks
 
 POOLER = "recipe.trainable.pooler"
+DOCUMENTS = ("docs", "documents")  # of conf/train.yaml; what data are made of (methods/documents)
 
 
 def build_train_job(
@@ -47,6 +48,8 @@ def build_train_job(
     check_config(config, verb="train")
     plain: Any = OmegaConf.to_container(config, resolve=True)
     values = drop_estimate(plain)
+    if values.get("docs") is None:  # most trainings have none, and their records no word of it
+        values = {key: value for key, value in values.items() if key not in DOCUMENTS}
     method = build_method(config.method, config_dir=config_dir, **_read_axes(config))
     spec = build_backbone_spec(config.model, kernel=config.kernel, adapter=config.adapter)
     instructions = build(Instructions, values["instructions"], key="instructions")
@@ -130,13 +133,17 @@ def build_evaluations(job: TrainJob, folder: Path, *, trained: bool) -> list[Job
     # New tokens cannot be encoded before an adapter brings their rows.
     before = before and (bool(job.spec.adapters) or not job.method.new_tokens)
     specs = [job.spec] if before else []
-    if trained and job.trains_all_weights:
-        own = Folder(path=str(folder))
-        name = f"{job.spec.name}-{folder.name}"
-        specs.append(replace(job.spec, name=name, source=own, adapters=()))
-    elif trained:
-        specs.append(replace(job.spec, adapters=(str(folder),)))
+    if trained:
+        specs.append(find_trained_spec(job, folder))
     return [build_evaluation(job, spec, tasks) for spec in specs]
+
+
+def find_trained_spec(job: TrainJob, folder: Path) -> BackboneSpec:
+    """Return the model that a finished training left in its folder: all weights, or an adapter."""
+    if job.trains_all_weights:
+        name = f"{job.spec.name}-{folder.name}"
+        return replace(job.spec, name=name, source=Folder(path=str(folder)), adapters=())
+    return replace(job.spec, adapters=(str(folder),))
 
 
 def build_evaluation(job: TrainJob, spec: BackboneSpec, tasks: TaskList) -> Job:

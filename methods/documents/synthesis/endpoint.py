@@ -1,4 +1,5 @@
 """A generator behind an OpenAI-compatible endpoint: POST URL/chat/completions, from a few threads.
+`post` takes other paths too (documents/tuning/references.py: URL/embeddings).
 
 What passes (a timeout, a rate limit, a server's error) is tried again, each time after a longer
 wait, or after the wait that the server asks for. What does not (a refused key, an unknown model)
@@ -16,15 +17,16 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from methods.documents.synthesis.generators import Answer, Prompt
 from methods.documents.synthesis.pairs import list_words, make_seed
 
 log = logging.getLogger(__name__)
+Answered = TypeVar("Answered")
 LONGEST_WAIT = 60.0  # seconds between two attempts
 IN_A_ROW = 5  # prompts without an answer, after which nothing more is asked
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
@@ -45,7 +47,7 @@ class EndpointGenerator:
 
     url: up to and with /v1. model: as the endpoint names it. key_env: the environment variable that
     holds the key; the key is written nowhere. timeout: seconds for one answer. retries: attempts
-    after the first. concurrency: prompts under way at once.
+    after the first. concurrency: prompts under way at once. section: of the config, for messages.
     """
 
     url: str
@@ -58,6 +60,7 @@ class EndpointGenerator:
     retries: int = 4
     concurrency: int = 4
     first_wait: float = 1.0
+    section: str = "generator"
     events: Counter[str] = field(default_factory=Counter)
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
 
@@ -110,7 +113,7 @@ class EndpointGenerator:
     def _answer(self, prompt: Prompt) -> Answer:
         begun = time.perf_counter()
         try:
-            text, usage = self._post(prompt)
+            text, usage = self.post("/chat/completions", self._make_body(prompt), _read_answer)
         except Failed as error:
             seconds = round(time.perf_counter() - begun, 3)
             return Answer(prompt.id, "", seconds=seconds, error=str(error))
@@ -119,43 +122,46 @@ class EndpointGenerator:
         tokens = (usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
         return Answer(prompt.id, text, *tokens, round(time.perf_counter() - begun, 3))
 
-    def _post(self, prompt: Prompt) -> tuple[str, dict[str, Any]]:
-        """Return the text and the usage. Raises Refused, or Failed after the last attempt."""
+    def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Answered]) -> Answered:
+        """Return what `read` makes of the answer's JSON; it raises Passing for one that is garbage.
+
+        path: below the URL. Raises Refused, or Failed after the last attempt.
+        """
         for attempt in range(self.retries + 1):
             try:
-                return _read_answer(self._post_once(prompt))
-            except _Passing as error:
+                return read(self._post_once(path, body))
+            except Passing as error:
                 if attempt == self.retries or self._stop.is_set():
                     raise Failed(f"{error} ({attempt + 1} attempts)") from error
                 self.events[error.kind] += 1
                 pause = min(error.wait or self.first_wait * 2**attempt, LONGEST_WAIT)
-                log.debug("%s: %s; again in %.1f s", prompt.id, error, pause)
+                log.debug("%s: %s; again in %.1f s", path, error, pause)
                 self._stop.wait(pause)
         raise AssertionError("unreachable")
 
-    def _post_once(self, prompt: Prompt) -> Any:
+    def _post_once(self, path: str, body: Mapping[str, Any]) -> Any:
         request = urllib.request.Request(
-            f"{self.url}/chat/completions",
-            data=json.dumps(self._make_body(prompt)).encode(),
+            f"{self.url}{path}",
+            data=json.dumps(body).encode(),
             headers=self._make_headers(),
         )
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as response:
                 content = response.read()
         except urllib.error.HTTPError as error:
-            raise self._explain_status(error) from error
+            raise self._explain_status(path, error) from error
         except TimeoutError as error:
-            raise _Passing(f"no answer within {self.timeout:g} s", "timeout") from error
+            raise Passing(f"no answer within {self.timeout:g} s", "timeout") from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
-                raise _Passing(f"no answer within {self.timeout:g} s", "timeout") from error
-            raise _Passing(f"{self.url} cannot be reached: {reason}", "unreachable") from error
+                raise Passing(f"no answer within {self.timeout:g} s", "timeout") from error
+            raise Passing(f"{self.url} cannot be reached: {reason}", "unreachable") from error
         try:
             return json.loads(content)
         except ValueError as error:
             shown = content[:80].decode("utf-8", "replace")
-            raise _Passing(f"the answer is no JSON: {shown!r}", "garbage") from error
+            raise Passing(f"the answer is no JSON: {shown!r}", "garbage") from error
 
     def _make_body(self, prompt: Prompt) -> dict[str, Any]:
         return {
@@ -173,7 +179,7 @@ class EndpointGenerator:
             headers["Authorization"] = f"Bearer {key}"
         return headers
 
-    def _explain_status(self, error: urllib.error.HTTPError) -> Exception:
+    def _explain_status(self, path: str, error: urllib.error.HTTPError) -> Exception:
         """Return what an HTTP status means: passing, of this prompt, or of all prompts."""
         with error:
             said = error.read()[:300].decode("utf-8", "replace").strip()
@@ -182,20 +188,29 @@ class EndpointGenerator:
             known = "is set" if os.environ.get(self.key_env) else "is not set"
             return Refused(
                 f"{self.url} refused the key ({code}: {said}); it is taken from ${self.key_env}, "
-                f"which {known}; set it, or name another variable with generator.key_env=NAME"
+                f"which {known}; set it, or name another variable with "
+                f"{self._name_key('key_env')}"
             )
         if code == 404:
             return Refused(
-                f"{self.url} knows no {self.model!r} or no /chat/completions ({said}); check "
-                f"generator.model and generator.name: {self.url}/models lists what it has"
+                f"{self.url} knows no {self.model!r} or no {path} ({said}); check "
+                f"{self._name_key('model')}: {self.url}/models lists what it has"
             )
         if code in PASSING:
             kind = "rate limit" if code == 429 else "server error"
-            return _Passing(f"{code}: {said}", kind, _read_wait(error.headers.get("Retry-After")))
+            return Passing(f"{code}: {said}", kind, _read_wait(error.headers.get("Retry-After")))
         return Failed(f"{code}: {said}")
 
+    def _name_key(self, key: str) -> str:
+        """Return what to write for a setting, or where it stands."""
+        if self.section != "generator":
+            return f"{key} in {self.section}"
+        return (
+            "generator.key_env=NAME" if key == "key_env" else "generator.model and generator.name"
+        )
 
-class _Passing(Exception):
+
+class Passing(Exception):
     """What may be gone at the next attempt. wait: seconds that the server asks for."""
 
     def __init__(self, message: str, kind: str, wait: float | None = None) -> None:
@@ -211,7 +226,7 @@ def _read_answer(content: Any) -> tuple[str, dict[str, Any]]:
         text = None
     if not isinstance(text, str):
         shown = json.dumps(content)[:80]
-        raise _Passing(f"the answer has no choices[0].message.content: {shown}", "garbage")
+        raise Passing(f"the answer has no choices[0].message.content: {shown}", "garbage")
     usage = content.get("usage")
     return text, usage if isinstance(usage, dict) else {}
 
