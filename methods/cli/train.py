@@ -44,6 +44,9 @@ def run(config: DictConfig) -> None:
             if config.evaluate.names or config.evaluate.get("own"):
                 score(job, folder, config, name=chosen["method"])
             log.info("%s", make_evaluation_command(job, folder, chosen, overrides))
+            if config.docs is not None and not job.trains_all_weights:
+                asked = quote("adapter", str(folder))
+                log.info("dec2vec ask %s %s model=%s", config.docs, asked, chosen["model"])
 
 
 def build_job(config: DictConfig, hydra_config: Any, overrides: list[str]) -> Any:

@@ -10,6 +10,7 @@ from methods.cli.remake import rerun
 from methods.config.names import list_choices
 from tests.cli.test_evaluate import base, dec2vec, small_mirror
 from tests.cli.test_train import pairs
+from tests.documents.tuning.conftest import write_docs
 
 __all__ = ["base", "small_mirror"]  # fixtures
 FEWER = {  # of each experiment, what stays of its sweep
@@ -20,6 +21,7 @@ FEWER = {  # of each experiment, what stays of its sweep
     "sts": ["method=llm2vec"],
     "templates": ["template=sgpt_brackets"],
     "fair_supervised": ["method=e5_instruct"],
+    "own_documents": ["method=sgpt", "docs=docs", "documents.max_tokens=600", "run.every=3"],
     "fair_unsupervised": ["method=sgpt"],
     "pooling_and_attention": [
         "method.attention=bidirectional",
@@ -28,7 +30,8 @@ FEWER = {  # of each experiment, what stays of its sweep
     ],
     "trained": ["recipe=llm2vec_supervised_demo"],
 }
-TRAIN = ("fair_supervised", "fair_unsupervised", "pooling_and_attention", "trained")
+TRAIN = ("fair_supervised", "fair_unsupervised", "own_documents", "pooling_and_attention")
+TRAIN += ("trained",)
 
 
 def made(experiment, folder, base, *more):
@@ -42,6 +45,10 @@ def made(experiment, folder, base, *more):
         base = ["model=tiny", "runs=runs", mirror, *data]
         base += ["evaluate.names=[STS12]", "evaluate.splits=null", "evaluate.subsets=null"]
         base += ["recipe.steps=3", "recipe.batch_size=8"]
+        if experiment == "own_documents":  # it makes its data
+            base = [word for word in base if not word.startswith(("data", "recipe.batch_size"))]
+            base += ["recipe.batch_size=4"]
+            write_docs(folder)
         if experiment == "fair_unsupervised":  # its own data are single texts
             base += ["data.sources.mine.columns={text:query}"]
     code, output = dec2vec(verb, *given, *base, *more, cwd=folder)

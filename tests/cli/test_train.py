@@ -3,6 +3,7 @@
 import json
 
 from tests.cli.test_evaluate import dec2vec
+from tests.documents.tuning.conftest import write_docs
 
 
 def pairs(folder):
@@ -49,3 +50,25 @@ def test_bad_data_ends_with_a_message_and_a_sweep_goes_on(tmp_path):
     code, output = dec2vec("train", "-m", *given, cwd=tmp_path)
     assert code != 0 and "BitFit would train nothing" in output
     assert len(list(tmp_path.rglob("training.json"))) == 1
+
+
+def test_documents_are_trained_on_under_several_seeds_and_joined(tmp_path):
+    docs = write_docs(tmp_path)
+    words = ["train", "-m", "experiment=own_documents", "docs=docs", "documents.max_tokens=600"]
+    words += ["documents.questions=headings", "method=sgpt", "model=tiny", "model.dtype=float32"]
+    words += ["recipe.steps=2", "run.every=2", "recipe.batch_size=4"]
+    code, output = dec2vec(*words, "run.seed=1,2", cwd=tmp_path)
+    assert code == 0 and "2 jobs: 2 to do" in output, output
+    assert "mean over the seeds 1, 2" in output and "dec2vec ask docs adapter=runs/" in output
+    assert len(list(tmp_path.glob("runs/documents/docs_*/seeds_sgpt_*.md"))) == 1
+    records = sorted(tmp_path.rglob("documents/record.json"))
+    before = [file.stat().st_mtime_ns for file in records]
+    code, output = dec2vec(*words, "run.seed=1,2", cwd=tmp_path)
+    assert code == 0 and "2 jobs: 2 done" in output and "trained and scored already" in output
+    assert [file.stat().st_mtime_ns for file in records] == before and len(before) == 2
+    for file in docs.iterdir():
+        file.unlink()
+    code, output = dec2vec(*[word for word in words if word != "-m"], cwd=tmp_path)
+    assert code == 1 and "docs=docs holds no document that can be read" in output
+    code, output = dec2vec("train", "experiment=own_documents", cwd=tmp_path)
+    assert code == 1 and "docs has no value yet; give docs=DOCS" in output, output

@@ -14,8 +14,8 @@ README = Path(__file__).parents[2] / "methods" / "documents" / "README.md"
 TINY = ["method=sgpt", "model=tiny", "dtype=float32", "cache=null", "max_new_tokens=4"]
 
 
-def find_block(language):
-    return re.findall(rf"^```{language}\n(.+?)^```", README.read_text(), re.S | re.M)[0]
+def find_block(language, place=0):
+    return re.findall(rf"^```{language}\n(.+?)^```", README.read_text(), re.S | re.M)[place]
 
 
 @pytest.fixture(autouse=True)

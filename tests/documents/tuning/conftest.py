@@ -17,7 +17,12 @@ TEXT = (
 
 @pytest.fixture
 def docs(tmp_path):
-    folder = tmp_path / "docs"
+    return write_docs(tmp_path)
+
+
+def write_docs(place):
+    """Write twelve documents of three questions each."""
+    folder = place / "docs"
     folder.mkdir()
     for name in NAMES:
         parts = [f"# About the {name}\n\nThis page of our {name} tells what a {name} is good for."]
