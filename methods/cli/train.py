@@ -57,7 +57,7 @@ def build_job(config: DictConfig, hydra_config: Any, overrides: list[str]) -> An
     from methods.training.config import build_train_job
 
     build: Any = build_train_job
-    if not OmegaConf.is_missing(config, "docs") and config.docs is not None:
+    if config.docs is not None:
         from methods.documents.tuning.build import build_tuning_job
 
         build = build_tuning_job

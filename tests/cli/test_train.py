@@ -71,4 +71,4 @@ def test_documents_are_trained_on_under_several_seeds_and_joined(tmp_path):
     code, output = dec2vec(*[word for word in words if word != "-m"], cwd=tmp_path)
     assert code == 1 and "docs=docs holds no document that can be read" in output
     code, output = dec2vec("train", "experiment=own_documents", cwd=tmp_path)
-    assert code == 1 and "docs has no value yet; give docs=DOCS" in output, output
+    assert code == 1 and "docs is empty; give docs=VALUE" in output, output

@@ -91,13 +91,13 @@ def remember_vectors(encode: Encode) -> Encode:
     return encode_new
 
 
-def open_reference(reference: Reference) -> Encode:
+def open_reference(reference: Reference, *, device: str = "cpu") -> Encode:
     """Return what encodes with a sentence-transformers folder, or with an endpoint's model."""
     if reference.url is not None:
         return _open_endpoint(reference)
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(Path(str(reference.path)).expanduser()), device="cpu")
+    model = SentenceTransformer(str(Path(str(reference.path)).expanduser()), device=device)
 
     def encode(texts: Sequence[str], side: str) -> np.ndarray:
         of_side = model.encode_query if side == "query" else model.encode_document

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from methods.backbone.hardware import resolve_device
 from methods.backbone.loader import identify_backbone
 from methods.documents.tuning.baselines import (
     open_reference,
@@ -130,7 +131,8 @@ class TuningJob:
 
     def _rank_reference(self, reference: Reference) -> Row:
         begun = time.perf_counter()
-        ranked = rank_sets(self.material.sets, open_reference(reference))
+        device = resolve_device(self.train.spec.device)
+        ranked = rank_sets(self.material.sets, open_reference(reference, device=device))
         return Row(reference.title, ranked, _measure(begun), reference.url or "")
 
     def _score_untrained(self) -> list[Row]:

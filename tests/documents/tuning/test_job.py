@@ -126,7 +126,7 @@ def test_references_are_rows_too(tune, tmp_path):
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     tokenizer = load_encoder("sgpt", model="tiny", cache=None).backbone.tokenizer
-    static = StaticEmbedding(tokenizer._tokenizer, embedding_dim=8)  # noqa: SLF001
+    static = StaticEmbedding(tokenizer.backend_tokenizer, embedding_dim=8)
     SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "static"))
 
     def respond(number, body, headers):
