@@ -13,7 +13,15 @@ from methods.documents.synthesis.pairs import Pair, Reject, list_words, make_ran
 SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n\s*\n")
 FEWEST, MOST = 6, 40  # words of a sentence that becomes a query
 REST = 12  # words that are left at least
+PAGE = re.compile(r"page \d+")  # what a PDF's sections end with (pdf.py): no title
 LETTERS = 0.8  # of a sentence, what is letters and blanks: no code, no table
+
+
+def find_titles(passage: Passage) -> tuple[str, ...]:
+    """Return the headings above a passage, without a PDF's page."""
+    if passage.file.lower().endswith(".pdf") and passage.section:
+        return passage.section[:-1] if PAGE.fullmatch(passage.section[-1]) else passage.section
+    return passage.section
 
 
 def make_title_pairs(passages: Sequence[Passage]) -> tuple[list[Pair], list[Reject]]:
@@ -23,12 +31,12 @@ def make_title_pairs(passages: Sequence[Passage]) -> tuple[list[Pair], list[Reje
     """
     first: dict[tuple[str, tuple[str, ...]], Passage] = {}
     for passage in passages:
-        if passage.section:
-            first.setdefault((passage.file, passage.section), passage)
-    number = Counter(normalize(passage.section[-1]) for passage in first.values())
+        if titles := find_titles(passage):
+            first.setdefault((passage.file, titles), passage)
+    number = Counter(normalize(titles[-1]) for _, titles in first)
     pairs, rejects = [], []
-    for passage in first.values():
-        title, id = passage.section[-1].strip(), f"title/{passage.id}"
+    for (_, titles), passage in first.items():
+        title, id = titles[-1].strip(), f"title/{passage.id}"
         if not (plain := normalize(title)):
             rejects.append(Reject(id, "title", "no word", title))
         elif number[plain] > 1:

@@ -11,7 +11,7 @@ from pathlib import Path
 from methods.data.readers import open_table
 from methods.documents.passage import Passage
 from methods.documents.synthesis.pairs import Pair, list_words, make_seed
-from methods.documents.synthesis.rules import make_cloze_pairs, make_title_pairs
+from methods.documents.synthesis.rules import find_titles, make_cloze_pairs, make_title_pairs
 from methods.documents.tuning.questions import (
     QuestionSet,
     ask_titles,
@@ -128,7 +128,7 @@ def _set_aside(
     sources: Mapping[str, Sequence[Pair]], passages: Sequence[Passage], *, share: float, seed: int
 ) -> tuple[dict[str, list[Pair]], list[Pair]]:
     """Return the pairs to train on, and those of sections that are set aside for validation."""
-    place = {p.id: (p.file, *p.section) if p.section else p.id for p in passages}
+    place = {p.id: (p.file, *titles) if (titles := find_titles(p)) else p.id for p in passages}
 
     def is_aside(pair: Pair) -> bool:
         if pair.document not in place and pair.kind in ("title", "cloze"):

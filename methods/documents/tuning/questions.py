@@ -14,6 +14,7 @@ from pathlib import Path
 from methods.data.readers import open_table
 from methods.documents.passage import Passage
 from methods.documents.synthesis.pairs import Pair, normalize
+from methods.documents.synthesis.rules import find_titles
 from methods.documents.vectors import format_passage
 
 COLUMNS = ("question", "file", "section", "answer")
@@ -94,10 +95,10 @@ def ask_titles(
     pairs: Iterable[Pair], passages: Sequence[Passage]
 ) -> dict[str, tuple[str, list[str]]]:
     """Return title pairs as questions, each answered by every passage of its section."""
-    own = {passage.id: (passage.file, passage.section) for passage in passages}
+    own = {passage.id: (passage.file, find_titles(passage)) for passage in passages}
     sections: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for passage in passages:
-        sections.setdefault((passage.file, passage.section), []).append(passage.id)
+        sections.setdefault(own[passage.id], []).append(passage.id)
     return {pair.id: (pair.query, sections[own[pair.document]]) for pair in pairs}
 
 

@@ -55,3 +55,12 @@ def test_chinese_sentences_are_found_without_blanks():
     text += "请在使用前把盖子盖好。"
     found = [text[start:end] for start, end in find_sentences(text)]
     assert len(found) == 3 and found[0].endswith("关闭。")
+
+
+def test_a_page_of_a_pdf_is_no_title():
+    pages = [("Guide", "Boiling water", f"page {number}") for number in (1, 2)]
+    paged = [make_passage(f"p{n}", section=s, file="a.pdf") for n, s in enumerate(pages)]
+    bare = make_passage("p3", section=("page 3",), file="b.pdf")
+    pairs, rejects = make_title_pairs([*paged, bare])
+    assert [(pair.query, pair.document) for pair in pairs] == [("Boiling water", "p0")]
+    assert not rejects
