@@ -129,10 +129,11 @@ class CellRecord(_JsonRecord):
 
     command, config, config_dir: what was run; paths are relative to where the command ran.
     trained_as: where what is evaluated differs from what the adapter was trained
-    with, field -> [trained, evaluated]. post: steps, and what they were fitted on.
+    with, field -> [trained, evaluated]. post: steps, and what they were fitted on. chosen: what the
+    learning rate of the training was chosen by: the rate, all rates' scores, task, split, seed.
     """
 
-    ADDED = ("post",)
+    ADDED = ("post", "chosen")
 
     schema: int = SCHEMA
     model: str
@@ -162,6 +163,7 @@ class CellRecord(_JsonRecord):
     commit: str | None
     dirty: bool | None
     post: dict[str, Any] | None = None
+    chosen: dict[str, Any] | None = None
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
 
     @classmethod

@@ -7,6 +7,7 @@ import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def run(config: DictConfig) -> None:
 
         chosen: Any = HydraConfig.get().runtime.choices
         overrides = list(HydraConfig.get().overrides.task)
-        whole = build_job(config, HydraConfig.get(), overrides)
+        whole = build_job(config, HydraConfig.get(), overrides, chooses=True)
         job = whole.train if config.docs is not None else whole
         if config.estimate:
             _log_estimate(job, config)
@@ -49,11 +50,26 @@ def run(config: DictConfig) -> None:
                 log.info("dec2vec ask %s %s model=%s", config.docs, asked, chosen["model"])
 
 
-def build_job(config: DictConfig, hydra_config: Any, overrides: list[str]) -> Any:
+def build_job(
+    config: DictConfig, hydra_config: Any, overrides: list[str], *, chooses: bool = False
+) -> Any:
     """Return the training that a composed config describes; with docs=DIR the one on documents.
 
-    hydra_config: Hydra's part of the config.
+    hydra_config: Hydra's part of the config. chooses: whether to train and score the trials that a
+    learning rate is chosen by; otherwise it is the recipe's where it was not chosen before.
     """
+    from methods.training.choosing import Trials, read_settings
+
+    plain = partial(_build_plain_job, hydra_config)
+    if (settings := read_settings(config)) is None:
+        return plain(config, overrides)
+    trials = Trials(config, overrides, settings, plain)
+    found = trials.choose() if chooses else trials.find_chosen()
+    return plain(config, overrides) if found is None else trials.build_chosen(found)
+
+
+def _build_plain_job(hydra_config: Any, config: DictConfig, overrides: list[str]) -> Any:
+    """Return a training at the learning rate that its config states."""
     from methods.training.config import build_train_job
 
     build: Any = build_train_job

@@ -53,7 +53,8 @@ class TasksFailed(RuntimeError):
 class Job:
     """A resolved job. `run` evaluates what has no score yet; `overrides` reproduces it.
 
-    cache: `folder` and `gib` of the embedding cache. swept: it is one of several jobs.
+    cache: `folder` and `gib` of the embedding cache. swept: it is one of several jobs. chosen: what
+    the learning rate of what is evaluated was chosen by, if it was.
     """
 
     evaluation: EvaluationSpec
@@ -65,6 +66,7 @@ class Job:
     config_dir: str | None = None
     verb: str = "evaluate"
     swept: bool = False
+    chosen: Mapping[str, Any] | None = None
     _engines_reported: bool = field(default=False, init=False)
 
     def run(self) -> float | None:
@@ -251,6 +253,7 @@ class Job:
             instructions=self.evaluation.instructions.source if cell.uses_instructions else None,
             digest=self.describe_variant(cell, post).experiment["digest"],
             post=post.describe() if post.steps else None,
+            chosen=None if self.chosen is None else dict(self.chosen),
             method_config=describe_method(cell),
             backbone=self.identity,
             reports=[self.config["report"]] if self.config.get("report") else [],

@@ -157,6 +157,7 @@ def build_evaluation(job: TrainJob, spec: BackboneSpec, tasks: TaskList) -> Job:
         config=job.config,
         config_dir=job.config_dir,
         verb="train",
+        chosen=job.chosen if spec != job.spec else None,
     )
 
 

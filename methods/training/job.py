@@ -56,7 +56,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TrainJob:
-    """A resolved training; `run` returns the adapter folder."""
+    """A resolved training; `run` returns the adapter folder.
+
+    chosen: what trials chose its learning rate by, for records to state; None: it was given.
+    """
 
     method: Method
     spec: BackboneSpec
@@ -72,6 +75,7 @@ class TrainJob:
     overrides: list[str] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
     config_dir: str | None = None
+    chosen: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if (rows := self.method.rows_per_text) > 1:
