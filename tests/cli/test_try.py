@@ -1,5 +1,6 @@
 """`dec2vec try`: what it reads from the command line, and the tables it prints."""
 
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from methods import load_encoder
 from methods.cli import VERBS
 from methods.cli.try_ import Request, Row, compare, format_output, parse
+from methods.config.resolve import list_choices
 from tests.cli.test_evaluate import dec2vec, write_readme_files
 
 TEXTS = ["a cat", "a kitten", "the market"]
@@ -80,7 +82,8 @@ def no_baseline(monkeypatch):
 
 def test_all_methods_have_a_row_the_baseline_last_and_without_the_fields(no_baseline):
     rows, left_out = compare(Request(TEXTS, [], "Find it:", False, {**TINY, "layer": 1}))
-    assert list(rows)[-1] == "sentence_encoder" and len({*rows, *left_out}) == 16
+    assert list(rows)[-1] == "sentence_encoder"
+    assert {*rows, *left_out} == set(list_choices("method"))
     assert set(left_out) == {"contrastive_prompting", "value_aggregation"}
     assert "layer=1 has no effect on ValueAggregation" in left_out["value_aggregation"]
     assert all(row.matrix is None and row.to_query.shape == (2,) for row in rows.values())
@@ -88,7 +91,7 @@ def test_all_methods_have_a_row_the_baseline_last_and_without_the_fields(no_base
         format_output(Request(TEXTS, [], "Find it:", False, {**TINY, "layer": 1}), rows)
     )
     assert "with dtype=float32 layer=1, sentence_encoder as it is" in output
-    assert "instruction of e5_instruct, llm2vec: 'Find it:'" in output
+    assert re.search(r"instruction of .*e5_instruct, .*llm2vec.*: 'Find it:'", output)
 
 
 def test_a_field_that_only_some_methods_have_leaves_the_others_out_with_the_reason(no_baseline):
