@@ -1,4 +1,4 @@
-"""Find a task's instruction: mteb's own prompt by default, or one of two published tables."""
+"""Find a task's instruction: mteb's own prompt by default, or a published table."""
 
 import logging
 import re

@@ -15,7 +15,7 @@ from methods.training.config import build_train_job
 
 WORDS = [
     ("evaluate method=ecko", "did you mean method=echo?"),
-    ("evaluate method=", "method= has no value; valid: contrastive_prompting"),
+    ("evaluate method=", "method= has no value; valid: angle"),
     ("evaluate method= echo", "write method=echo, without a space"),
     ("evaluate method=echo model=tinny", "did you mean model=tiny?"),
     ("evaluate method=echo model=gpt2", "model=hub model.source.id=gpt2"),
@@ -54,7 +54,7 @@ WORDS = [
     ("evaluate method=echo layer=1 layer=2", "layer is given 2 times; give it once"),
     (
         "evaluate method=null",
-        "method=null names none; write method=NAME, one of: contrastive_prompting",
+        "method=null names none; write method=NAME, one of: angle",
     ),
     ("evaluate method=echo ~cache", "~cache takes away what is needed"),
     ("evaluate method=echo ~nonsense", "nonsense is no key of dec2vec evaluate"),
@@ -103,7 +103,7 @@ COMPOSED = [
     (["method=glob(*)"], "is a sweep; write dec2vec evaluate -m 'method=glob(*)'"),
     (["method=echo", "+runs=x"], "write runs=VALUE, without +"),
     (["method=echo", "template=nope"], "there is no template of that name"),
-    ([], "no method is given; write method=NAME, one of: contrastive_prompting"),
+    ([], "no method is given; write method=NAME, one of: angle"),
 ]
 
 
