@@ -29,7 +29,7 @@ def write_caption(comparison: Comparison, about: str, tasks: Sequence[str] | Non
     """
     ours = _select_ours(comparison.frame)
     text = about
-    if len(ours):
+    if len(ours) and not comparison.brief:
         text += f" Models: {join_unique(ours, 'model')}; {join_unique(ours, 'dtype')}; "
         text += f"commit {join_unique(ours, 'commit')}."
     if comparison.common is not None:
@@ -41,7 +41,7 @@ def write_caption(comparison: Comparison, about: str, tasks: Sequence[str] | Non
         text += f" A dash is a score that is not there: {'; '.join(missing[:MAX_MISSING])}"
         left = len(missing) - MAX_MISSING
         text += f" and {left} more." if left > 0 else "."
-    if command := join_commands(ours):
+    if not comparison.brief and (command := join_commands(ours)):
         text += f" Made by: {command}"
     return text
 

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.labels import KEY, label_rows, name_row, order_tasks, shorten
+from analysis.naming import Naming
 from analysis.records.results import load_examples
 from analysis.records.splits import blank_other_splits, choose_splits
 from analysis.statistics import (
@@ -39,13 +40,16 @@ class Comparison:
 
     frame: the tidy frame with `label` and `setting`, of the splits that are shown (choose_splits).
     samples: of the bootstrap. common: the tasks that all rows have, where only those are compared.
-    splits: which splits are shown, of the tasks that were scored on several.
+    splits: which splits are shown, of the tasks that were scored on several. places: of the rows
+    that the reader ordered. brief: captions leave out models, commit and command.
     """
 
     frame: pd.DataFrame
     samples: int = SAMPLES
     common: Sequence[str] | None = None
     splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    places: Mapping[Any, int] = field(default_factory=dict)
+    brief: bool = False
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -168,26 +172,37 @@ class Comparison:
             wanted = parts.reindex(found.index.get_level_values("task")).to_numpy()
             found = found.mask((cells["value"].count() < wanted) | (cells["value"].count() == 0))
         found = found.unstack("task")
+        if self.places:
+            last = len(self.places)
+            found = found.loc[sorted(found.index, key=lambda key: self.places.get(key, last))]
         return found[order_tasks([str(task) for task in found.columns], self.types)]
 
 
-def compare(frame: pd.DataFrame, *, samples: int = SAMPLES, common: bool = False) -> Comparison:
+def compare(
+    frame: pd.DataFrame,
+    *,
+    samples: int = SAMPLES,
+    common: bool = False,
+    naming: Naming | None = None,
+    brief: bool = False,
+) -> Comparison:
     """Name the rows of a tidy frame and bring them to the same splits.
 
-    samples: of the bootstrap. common: use only the tasks that every row has.
-    Raises ValueError if there is no such task.
+    samples: of the bootstrap. common: use only the tasks that every row has. brief: for captions.
+    Raises ValueError if there is no such task, and for a naming that gives two rows one name.
     """
     frame, splits = _keep_shown_splits(frame)
-    named = label_rows(_keep_shared_parts(frame))
+    named, places = (naming or Naming()).apply(label_rows(_keep_shared_parts(frame)))
+    how: dict[str, Any] = {"samples": samples, "places": places, "brief": brief}
     if not common:
-        return Comparison(named, samples, splits=splits)
+        return Comparison(named, splits=splits, **how)
     whole = Comparison(named)
     tasks = [task for task in whole.tasks if whole.scores[task].notna().all()]
     if not tasks:
         raise ValueError("no task has a score in every row; leave out --common, or some rows")
     splits = {task: shown for task, shown in splits.items() if task in tasks}
     named = named[named["task"].isin(tasks)]
-    return Comparison(named, samples, common=tasks, splits=splits)
+    return Comparison(named, common=tasks, splits=splits, **how)
 
 
 def _keep_shown_splits(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:

@@ -53,7 +53,13 @@ def make_section(
         sources = tuple(beside["source"].unique())
         if sources not in comparisons:
             frame = pd.concat([part for part in (ours, beside) if len(part)])
-            comparisons[sources] = compare(frame, samples=options.samples, common=options.common)
+            comparisons[sources] = compare(
+                frame,
+                samples=options.samples,
+                common=options.common,
+                naming=options.naming,
+                brief=options.brief,
+            )
         return comparisons[sources]
 
     of_report = compare_rows(report.rows)

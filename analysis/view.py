@@ -10,6 +10,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from analysis.comparison import Comparison
+from analysis.naming import Naming
 from analysis.render.table import Table
 from analysis.statistics import SAMPLES
 
@@ -23,7 +24,7 @@ class Options:
 
     published: a CSV of scores to show beside ours. tasks: only these. common: only the tasks that
     all rows of a section have. base: the row that differences are to; None: the best. samples: of
-    the bootstrap.
+    the bootstrap. naming: of rows. brief: captions leave out models, commit and command.
     """
 
     published: str | Path | None = None
@@ -31,6 +32,8 @@ class Options:
     common: bool = False
     base: str | None = None
     samples: int = SAMPLES
+    naming: Naming = Naming()
+    brief: bool = False
 
 
 @dataclass(frozen=True)

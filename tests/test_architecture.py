@@ -37,6 +37,7 @@ FLOORS = [
     "methods.fields",
     "methods.folders",
     "analysis.__main__",
+    "analysis.paper",
     "analysis.report",
     "analysis.render.html",  # the page of sections
     "analysis.section",
@@ -46,6 +47,7 @@ FLOORS = [
     "analysis.baselines",
     "analysis.caption",
     "analysis.comparison",
+    "analysis.naming",
     "analysis.labels",
     "analysis.render",
     "analysis.records",

@@ -15,6 +15,7 @@ COLUMNS = [
     *("subset", "metric", "score", "score_error", "status", "message", "data", "code", "engine"),
     *("dataset_revision", "statistic", "unit", "texts", "cut_texts", "tokens", "tokens_computed"),
     *("tokens_per_second", "seconds", "peak_memory_mib", "linear_weights", "vector_bytes"),
+    *("device", "threads"),
     *GEOMETRY,
     *TRAINING,
     *("commit", "date", "command", "runs", "folder", "schema", "record", "benchmark"),

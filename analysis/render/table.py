@@ -30,7 +30,8 @@ class Table:
 
     name: of its files. values: missing as NaN; an index of several levels is printed as one, joined
     by blanks. notes: text, in the shape of values. unranked: columns without a best. digits: by
-    column, else 1. section: prefix of the name in the LaTeX label.
+    column, else `other_digits`. section: prefix of the name in the LaTeX label. transposed: printed
+    with the columns as rows; the best of a column is then that of a row.
     """
 
     name: str
@@ -40,21 +41,19 @@ class Table:
     unranked: Sequence[str] = ()
     digits: dict[str, int] = field(default_factory=dict)
     section: str = ""
+    other_digits: int = 1
+    transposed: bool = False
 
     def to_markdown(self) -> str:
         """Return a Markdown table with its caption."""
-        cells = self.format_cells("**{}**", "*{}*")
-        cells.index = [_join_lines(row) for row in self.name_rows()]
-        cells.columns = [_join_lines(str(column)) for column in cells.columns]
+        cells = self._turn(self.format_cells("**{}**", "*{}*"), _join_lines)
         align = ("left", *["right"] * len(cells.columns))
         text = cells.to_markdown(colalign=align, disable_numparse=True)
         return f"{text}\n\n{self.caption}\n"
 
     def to_latex(self) -> str:
         """Return a LaTeX table (booktabs); a wide one spans both columns, in smaller type."""
-        cells = self.format_cells("\\textbf{{{}}}", "\\underline{{{}}}", escape)
-        cells.index = [escape(row) for row in self.name_rows()]
-        cells.columns = [escape(str(column)) for column in cells.columns]
+        cells = self._turn(self.format_cells("\\textbf{{{}}}", "\\underline{{{}}}", escape), escape)
         wide = len(cells.columns) > 5
         text = cells.style.to_latex(
             hrules=True,
@@ -74,6 +73,9 @@ class Table:
             columns[column] = self.values.iloc[:, place].round(4)
             if self.notes is not None and (self.notes.iloc[:, place] != "").any():
                 columns[f"{column} note"] = self.notes.iloc[:, place].str.strip()
+        if self.transposed:
+            turned = pd.DataFrame(columns).set_axis(self.name_rows()).T
+            return turned.to_csv(index_label="column")
         names = [name or "row" for name in self.values.index.names]
         return pd.DataFrame(columns).to_csv(index_label=names)
 
@@ -93,6 +95,12 @@ class Table:
         keys = [key if isinstance(key, tuple) else (key,) for key in self.values.index]
         return [" ".join(filter(None, map(str, key))) for key in keys]
 
+    def _turn(self, cells: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+        """Return printed cells with the names of rows and columns, transposed if this is."""
+        cells.index = pd.Index([change(row) for row in self.name_rows()])
+        cells.columns = pd.Index([change(str(column)) for column in cells.columns])
+        return cells.T if self.transposed else cells
+
     def format_cells(
         self, best: str, second: str, change: Callable[[str], str] = str
     ) -> pd.DataFrame:
@@ -100,7 +108,7 @@ class Table:
         cells = pd.DataFrame(DASH, index=self.values.index, columns=self.values.columns)
         notes = np.full(cells.shape, "") if self.notes is None else self.notes.to_numpy(str)
         for place, column in enumerate(self.values.columns):
-            digits = self.digits.get(column, 1)
+            digits = self.digits.get(column, self.other_digits)
             numbers = self.values.iloc[:, place].astype(float).round(digits).to_numpy()
             known = np.unique(numbers[~np.isnan(numbers)])[::-1]
             ranked = column not in self.unranked and (~np.isnan(numbers)).sum() > 1
