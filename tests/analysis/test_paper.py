@@ -183,9 +183,15 @@ def test_the_facts_of_tasks_are_mtebs():
         assert about["data"] in (metadata.dataset["path"], "several"), name
 
 
+# Models without a paper, and wordings of one's own.
+WITHOUT_PAPER = {"harrier", "sfr_mistral", "prompt", "prompt_echo", "prompt_instruct"}
+
+
 def test_every_method_has_its_paper_in_the_bibliography():
     entries = read_entries()
     for file in sorted((ROOT / "conf" / "method").glob("*.yaml")):
+        if file.stem in WITHOUT_PAPER:
+            continue
         module = re.search(r"^_target_: *methods\.(\w+)\.", file.read_text(), re.MULTILINE)[1]
         page = (ROOT / "methods" / f"{module}.py").read_text().split('"""')[1]
         entry = entries[file.stem]

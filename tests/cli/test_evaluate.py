@@ -113,7 +113,7 @@ def test_a_failing_job_is_logged_in_its_folder_the_sweep_goes_on_and_the_exit_sa
     ("arguments", "message"),
     [
         (["evaluate", "method=eco"], "did you mean method=echo?"),
-        (["evaluate"], "no method is given; write method=NAME, one of: contrastive_prompting"),
+        (["evaluate"], "no method is given; write method=NAME, one of: angle"),
         (
             ["evaluate", "method=sgpt", "model=tiny", "tasks.names=[STS99]"],
             "task 'STS99' is unknown",

@@ -6,7 +6,7 @@ import pytest
 from datasets import DatasetDict
 
 from methods.evaluation import tasks as task_module
-from methods.evaluation.demo_tasks import _make_metadata
+from methods.evaluation.demo_tasks import make_metadata
 from methods.evaluation.job import TasksFailed
 from tests.evaluation.toys import Broken, ToySTS, make_job, read_record
 
@@ -14,7 +14,7 @@ from tests.evaluation.toys import Broken, ToySTS, make_job, read_record
 class TwoByTwo(ToySTS):
     """Two subsets and two splits, counted where they are scored."""
 
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "TwoByTwo", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
     )
     metadata = metadata.model_copy(

@@ -13,7 +13,7 @@ from mteb.models.model_meta import ModelMeta
 from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
 from methods.evaluation import tasks as task_module
-from methods.evaluation.demo_tasks import DemoReverseDictionary, _make_metadata
+from methods.evaluation.demo_tasks import DemoReverseDictionary, make_metadata
 from methods.evaluation.job import Job
 from methods.evaluation.per_example import (
     STATISTICS,
@@ -29,7 +29,7 @@ WORDS = "red green blue cat dog horse bread cheese wine rain snow wind".split()
 
 
 class ToyPairs(AbsTaskPairClassification):
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "ToyPairs", "PairClassification", "max_ap", "Find it.", "toy", "https://x.org"
     )
 
@@ -45,7 +45,7 @@ class ToyPairs(AbsTaskPairClassification):
 
 
 class ToyClasses(AbsTaskClassification):
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "ToyClasses", "Classification", "accuracy", "Name it.", "toy", "https://x.org"
     )
     samples_per_label, n_experiments = 2, 3
@@ -58,7 +58,7 @@ class ToyClasses(AbsTaskClassification):
 
 
 class ToyRetrieval(DemoReverseDictionary):
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "ToyRetrieval", "Retrieval", "ndcg_at_10", {"query": "Find it."}, "toy", "https://x.org"
     )
 
@@ -76,7 +76,7 @@ class ToyRetrieval(DemoReverseDictionary):
 class Stubborn(ToySTS):
     """Its score is not the one its predictions have."""
 
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "Stubborn", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
     )
 
@@ -85,7 +85,7 @@ class Stubborn(ToySTS):
 
 
 class ToyGenres(ToySTS):
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "ToyGenres", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
     )
 

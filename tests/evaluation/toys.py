@@ -7,16 +7,14 @@ from mteb.abstasks import AbsTaskSTS
 
 from methods.config.resolve import compose, resolve_evaluation
 from methods.config.settings import TaskList
-from methods.evaluation.demo_tasks import _make_metadata
+from methods.evaluation.demo_tasks import make_metadata
 from methods.evaluation.job import Job
 
 SENTENCES = ["a dog runs", "a cat sleeps", "the sun is hot", "ice is cold", "we eat bread"]
 
 
 class ToySTS(AbsTaskSTS):
-    metadata = _make_metadata(
-        "ToySTS", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
-    )
+    metadata = make_metadata("ToySTS", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
     shift = 0.0
 
     def load_data(self, num_proc=None, **kwargs):
@@ -31,23 +29,21 @@ class ToySTS(AbsTaskSTS):
 
 
 class Broken(ToySTS):
-    metadata = _make_metadata(
-        "Broken", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
-    )
+    metadata = make_metadata("Broken", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
 
     def _evaluate_subset(self, *args, **kwargs):
         raise RuntimeError("the disk caught fire")
 
 
 class Full(ToySTS):
-    metadata = _make_metadata("Full", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
+    metadata = make_metadata("Full", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org")
 
     def _evaluate_subset(self, *args, **kwargs):
         raise OSError("no space left; give another folder")
 
 
 class Unreadable(ToySTS):
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "Unreadable", "STS", "cosine_spearman", "Find it.", "toy", "https://x.org"
     )
 
@@ -56,7 +52,7 @@ class Unreadable(ToySTS):
 
 
 class WrongColumns(ToySTS):
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "WrongColumns", "STS", "cosine_spearman", "Find it", "toy", "https://x.org"
     )
 
