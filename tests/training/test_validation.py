@@ -13,7 +13,7 @@ from methods.config.settings import TaskList
 from methods.encoding.encoder import Encoder
 from methods.evaluation import own_task
 from methods.evaluation import tasks as task_module
-from methods.evaluation.demo_tasks import _make_metadata
+from methods.evaluation.demo_tasks import make_metadata
 from methods.training import validation
 from methods.training.stored_settings import describe_settings
 from methods.training.trainer import TrainerExtensions
@@ -25,7 +25,7 @@ SENTENCES = ["a cat on a road", "two ships", "one red moon", "slow blue trees", 
 class ToyChoice(AbsTaskSTS):
     """Pairs to choose a checkpoint on, in a split that is not the test split."""
 
-    metadata = _make_metadata(
+    metadata = make_metadata(
         "ToyChoice", "STS", "cosine_spearman", "Find it", "toy", "https://x.org"
     )
 
